@@ -23,7 +23,7 @@ from .redis.client import Bus, RedisPipe, check_redis
 from .redis.hot_queue import HotQueue
 
 CLOSE_S = 5.0
-"""For statements under way when the pool closes; then their connections are cut."""
+"""Seconds for statements under way when the pool closes; after that their connections are cut."""
 
 
 class Backbone(NamedTuple):
@@ -37,7 +37,7 @@ class Backbone(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIterator[Backbone]:
-    """Everything connected, the read model's tables there. ``local``: see `redis.client.Bus`.
+    """Yield the connected parts, with the read model's tables made. ``local``: see `redis.client.Bus`.
 
     Raises StartError with one line that names what is missing.
     """
@@ -71,7 +71,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
 
 
 async def _close(pool: Pool) -> None:
-    """Close; what holds a connection for too long loses it."""
+    """Close the parts. Connections that are held for too long are cut."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_S):
             await pool.close()

@@ -1,7 +1,7 @@
-"""Asks Postgres, Redis and the log whether they would do their work now, for who watches over a process.
+"""Checks whether Postgres, Redis and the log are available, for monitors of a process.
 
-One look at a time: those who ask meanwhile get its result, and one that is younger than `FRESH_S` is not repeated. So health checks
-cost the same however often they come. Concurrency: belongs to one event loop. It changes nothing that anybody else reads.
+One check at a time: concurrent callers share its result, and one that is younger than `FRESH_S` is reused. So health checks
+cost the same however often they come. Concurrency: belongs to one event loop. It changes nothing that others read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .redis.hot_queue import HotQueue
 from .time.sources import monotonic
 
 LIMIT_S = 2.0
-"""A server that has not answered by then is said to be unavailable."""
+"""Seconds without an answer after which a server counts as unavailable."""
 FRESH_S = 1.0
 
 _TABLES = "SELECT FROM assistants, threads, runs, checkpoints, crons, store_items, positions WHERE false"
-"""Finds no row, and waits for locks as every read of these tables does."""
+"""Statement that finds no row, and waits for locks as every read of these tables does."""
 _READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on'"
 
 
@@ -32,13 +32,13 @@ class Probe:
         self._checked_at = -FRESH_S
 
     async def failures(self) -> dict[Dependency, str]:
-        """Each server that would not do its work, with the reason in words for operators. Takes `LIMIT_S` at most."""
+        """Return the unavailable servers, each with the reason in words for operators. Takes `LIMIT_S` at most."""
         if self._running is None or (self._running.done() and monotonic() - self._checked_at >= FRESH_S):
             self._running = asyncio.create_task(self._check_all(), name="probe")
         return await asyncio.shield(self._running)
 
     async def reason(self) -> str | None:
-        """One line for all of them; None when all would do their work."""
+        """Return one line for all unavailable servers, or None if all are available."""
         return "; ".join((await self.failures()).values()) or None
 
     async def _check_all(self) -> dict[Dependency, str]:

@@ -1,7 +1,7 @@
-"""The secret of a deployment: it seals callers' credentials (`run_credentials`), and ids of requests with an ``Idempotency-Key`` are
-made with it.
+"""The secret of a deployment: it seals callers' credentials (`run_credentials`), and the ids of requests with an ``Idempotency-Key`` are
+derived from it.
 
-All services of a deployment have the same one, and keep it. It is set (``LANGLOG_SECRET``), or made once: in a file beside an
+All services of a deployment share one secret, which must not change. It is set (``LANGLOG_SECRET``), or created once: in a file beside an
 embedded log, which goes wherever the log goes, or else in Postgres.
 """
 
@@ -25,12 +25,12 @@ from ..process.settings import Settings
 from ..time.sources import random_bytes, random_hex
 
 SIZE = 32
-"""Bytes of a secret that is made here."""
+"""Size of a generated secret, in bytes."""
 SQLITE = "sqlite://"
 
 
 CHARACTERS_MIN = 16
-"""Of a secret that is set: shorter ones are guessed."""
+"""Minimum length of a configured secret, in characters: shorter ones can be guessed."""
 
 
 async def deployment_secrets(pool: Pool, settings: Settings) -> list[bytes]:
@@ -44,7 +44,7 @@ async def deployment_secrets(pool: Pool, settings: Settings) -> list[bytes]:
 
 
 def derived_key(secret: bytes, purpose: str) -> bytes:
-    """32 bytes for one purpose, from which neither the secret nor the key of another purpose can be computed (RFC 5869)."""
+    """Return 32 bytes for one purpose, from which neither the secret nor the key of another purpose can be computed (RFC 5869)."""
     return HKDF(SHA256(), SIZE, None, f"langlog {purpose} v1".encode()).derive(secret)
 
 

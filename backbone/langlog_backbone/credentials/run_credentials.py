@@ -1,14 +1,14 @@
-"""Credentials of callers that their runs need: what ``authenticate`` returned beyond a caller's public members, and request headers.
+"""Credentials that runs need of their callers: non-public members of the user that ``authenticate`` returned, and request headers.
 
-Everybody who may read a thread reads its runs, webhooks carry them, and the log keeps them for good. So these values never enter a
-command: the gateway keeps them here, sealed, before it appends the run's command, and the worker that executes the run opens them.
+Every reader of a thread can read its runs, webhooks carry them, and the log keeps them permanently. So these values never enter a
+command: the gateway stores them here, sealed, before it appends the run's command, and the worker that executes the run opens them.
 They are in Postgres, in the schema of the keys, which no rebuild, export or snapshot touches; the scheduler deletes them once the
 run has ended.
 
 They are sealed by AES-GCM under a key that is derived from the deployment's secret (`deployment_secret`); of several secrets the first
 seals and all open.
 
-Concurrency: belongs to the event loop that uses it. Death: what was kept is on disk before the command is appended.
+Concurrency: belongs to the event loop that uses it. Death: credentials are on disk before the command is appended.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class CredentialsGone(Exception):
 
 
 class Private(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a run needs of its caller and nobody else may see."""
+    """Credentials of a run's caller that no reader of the run may see."""
 
     user: dict[str, Any] = {}
-    """Members of the authenticated user, beside the public ones."""
+    """Members of the authenticated user that are not public."""
     headers: dict[str, str] = {}
-    """Request headers that the project wants in the run's configurable."""
+    """Request headers that the project copies into the run's configurable."""
 
     def __bool__(self) -> bool:
         return bool(self.user or self.headers)
@@ -67,7 +67,8 @@ class RunCredentials:
         self._ciphers: list[AESGCM] = []
 
     async def keep(self, private: Mapping[str, Private]) -> None:
-        """Run id -> its credentials; durable when this returns. Kept again under the same id, the newer ones count."""
+        """Store the credentials of runs (run id -> credentials); durable on return. Stored again under the same id, the
+        newer ones count."""
         if not private:
             return
         cipher = (await self._opened())[0]
@@ -78,7 +79,7 @@ class RunCredentials:
         await self._pool.execute(self._sql["keep"], list(private), sealed)
 
     async def of(self, run_id: str) -> Private:
-        """Raises CredentialsGone."""
+        """Return the credentials of a run. Raises CredentialsGone."""
         ciphers = await self._opened()
         sealed: bytes | None = await self._pool.fetchval(self._sql["of_run"], run_id)
         if sealed is None:
@@ -94,12 +95,12 @@ class RunCredentials:
         )
 
     async def forget(self) -> None:
-        """Deletes the credentials of runs that have ended."""
+        """Delete the credentials of runs that have ended."""
         if await self._pool.fetchval(self._sql["there"]):
             await self._pool.execute(self._sql["forget"], KEPT_S)
 
     async def _opened(self) -> list[AESGCM]:
-        """The ciphers, the first of which seals. Makes tables and secret where they are missing."""
+        """Return the ciphers, the first of which seals. Creates missing tables and a missing secret."""
         if self._ciphers:
             return self._ciphers
         if not await self._pool.fetchval(self._sql["there"]):

@@ -1,9 +1,9 @@
-"""A server process that is ours: it says when it is ready, and it does not outlive us.
+"""A server process that langlog starts: it reports when it is ready, and it does not outlive langlog.
 
-Concurrency: a thread of its own reads what the child says, and another waits for its end, so no event loop need run for the child to
+Concurrency: one thread reads the child's output, and another waits for its exit, so no event loop need run for the child to
 go on.
-Death: on Linux the kernel sends the child `stop_signal` when the thread that started it is gone (PR_SET_PDEATHSIG), so start
-children from the main thread; elsewhere the next start finds what was left and stops it.
+Death: on Linux the kernel sends the child `stop_signal` when the thread that started it ends (PR_SET_PDEATHSIG), so start
+children from the main thread; elsewhere the next start finds remaining processes and stops them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from concurrent.futures import Future
 from pathlib import Path
 
 STOP_TIMEOUT_S = 10.0
-"""A child that has not ended this long after its stop signal is killed."""
+"""Seconds after its stop signal until a child that has not ended is killed."""
 LAST_WORDS_S = 1.0
-"""For what a child said before it ended to be read."""
+"""Seconds to read the rest of a child's output after it has ended."""
 KEPT_LINES = 20
-"""Last lines of a child, for the message when it does not start."""
+"""Lines of a child's output that are kept for the message when it does not start."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -34,11 +34,11 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ChildFailed(Exception):
-    """It ended before it was ready; the message holds its last words."""
+    """The child ended before it was ready. The message holds its last output."""
 
 
 class Child:
-    """One run of one program. ``ready`` is a piece of the line that it says when it can be used (empty: at once).
+    """One run of one program. ``ready``: part of the line that the program prints when it is ready (empty: at once).
 
     ``become``: called in the child before it runs the program, to change its user (`postgres_user`).
     """
@@ -55,7 +55,7 @@ class Child:
     ) -> None:
         self.program = Path(os.fspath(command[0])).name
         self.exited: Future[int] = Future()
-        """The exit code, once it has ended."""
+        """Exit code, once the child has ended."""
         self._ready: Future[None] = Future()
         self._stop_signal = stop_signal
         self._tail: deque[bytes] = deque(maxlen=KEPT_LINES)
@@ -82,14 +82,14 @@ class Child:
         ).start()
 
     async def wait_ready(self) -> None:
-        """Raises ChildFailed when it ended instead."""
+        """Wait until the child is ready. Raises ChildFailed if it ended first."""
         await asyncio.wrap_future(self._ready)
 
     async def wait_exit(self) -> int:
         return await asyncio.shield(asyncio.wrap_future(self.exited))
 
     async def stop(self) -> None:
-        """Ask it to end, and see that it does."""
+        """Send the stop signal and wait for the end; kill the child if it takes too long."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(self._stop_signal)
         try:
@@ -99,7 +99,7 @@ class Child:
             await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL, and see that it is gone."""
+        """Send SIGKILL and wait for the end."""
         self._process.kill()
         await self.wait_exit()
 
@@ -119,7 +119,7 @@ class Child:
                     self._ready.set_result(None)
 
     def _await_exit(self, listening: threading.Thread) -> None:
-        """Not by the end of its output: processes of its own that outlive it (Postgres' backends) keep that open."""
+        """Wait for the exit of the process itself: its own children (Postgres' backends) may outlive it and keep the output open."""
         code = self._process.wait()
         listening.join(LAST_WORDS_S)
         if not self._ready.done():
@@ -129,7 +129,7 @@ class Child:
 
 
 def _born(stop_signal: signal.Signals, become: Callable[[], None] | None) -> Callable[[], None]:
-    """What the child does between fork and exec. Libraries are loaded before: nothing is imported there."""
+    """Return the function that the child calls between fork and exec. Libraries are loaded beforehand: it imports nothing."""
     parent = os.getpid()
 
     def born() -> None:

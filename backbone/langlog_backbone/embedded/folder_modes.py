@@ -1,6 +1,6 @@
-"""Whose a data folder is: closed to other users of the machine, open to us, and its owner's even when root has used it.
+"""Ownership and modes of a data folder: closed to other users of the machine, open to langlog, and its owner's even after root used it.
 
-The log, the read model and what servers logged hold everything that clients and graphs said. A folder of an earlier version, one that was
+The log, the read model and the servers' logs hold everything that clients and graphs sent. A folder of an earlier version, one that was
 copied, or one that was made beforehand may be open to others: each start takes the rights of group and others away. What another user
 has made there, or somebody has closed, stops the start with one line, before a server stumbles over it.
 """
@@ -22,14 +22,14 @@ logger = structlog.get_logger(__name__)
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OWN = ("lock", "log.", "langlog.", "postgres", "redis", "wakeup")
-"""Beginnings of the names that langlog gives to what is in its data folder."""
+"""Prefixes of the names that langlog gives to files in its data folder."""
 
 
 ELSEWHERE = "or choose another folder (--data-dir, LANGLOG_DATA_DIR)"
 
 
 def why_unusable(data_dir: Path, error: OSError) -> StartError:
-    """What to do about a data folder that could not be made or entered."""
+    """Return an error that explains how to make a data folder usable that could not be created or entered."""
     if error.errno in (errno.EACCES, errno.EPERM):
         for path in (*reversed(data_dir.parents), data_dir, data_dir / "lock"):
             wanted = os.X_OK if path in data_dir.parents else os.W_OK if path.name == "lock" else os.W_OK | os.X_OK
@@ -47,7 +47,7 @@ def refuse_what_is_closed(data_dir: Path) -> None:
     if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
         raise _closed(data_dir, data_dir)
     for entry in sorted(os.scandir(data_dir), key=lambda each: each.name):
-        # root without the right to enter every folder looks after Postgres' own by itself (`postgres_user`)
+        # root without the right to enter every folder handles Postgres' own folder separately (`postgres_user`)
         if entry.name.startswith(OWN) and not (os.geteuid() == 0 and entry.name.startswith("postgres")):
             _refuse_closed(data_dir, entry)
             if entry.is_dir(follow_symlinks=False):
@@ -63,7 +63,7 @@ def _refuse_closed(data_dir: Path, entry: os.DirEntry[str]) -> None:
 
 
 def hand_over(data_dir: Path) -> None:
-    """Give what root has made in another user's data folder to that user, who could not go on with it otherwise."""
+    """Give files that root has made in another user's data folder to that user, who could not go on with it otherwise."""
     if os.geteuid() != 0:
         return
     owner = data_dir.stat()
@@ -73,7 +73,7 @@ def hand_over(data_dir: Path) -> None:
         if entry.stat(follow_symlinks=False).st_uid == 0 != owner.st_uid:
             with contextlib.suppress(
                 OSError
-            ):  # root of a container without that right: the user's start says what to do
+            ):  # root of a container without that right: the start as the user reports what to do
                 os.chown(entry.path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
@@ -97,8 +97,8 @@ def _name(uid: int) -> str:
 def close_to_others(data_dir: Path) -> None:
     """Take the rights of group and others away from the folder and from langlog's files and folders in it.
 
-    A folder that holds something else as well keeps its own mode, which is then warned of. What belongs to another user and cannot
-    be changed is warned of too.
+    A folder that holds something else as well keeps its own mode, with a warning. Entries of another user that cannot be changed
+    cause a warning too.
     """
     foreign = False
     for entry in sorted(os.scandir(data_dir), key=lambda each: each.name):

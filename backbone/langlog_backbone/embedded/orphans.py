@@ -1,4 +1,4 @@
-"""Servers that an earlier langlog left running in our data folder: found by where they work, and stopped.
+"""Servers that an earlier langlog left running in our data folder: found by their working directory, and stopped.
 
 Not by pid files: after a crash a pid may be that of another process, even of another langlog's server. Every process of Postgres works
 in its data directory, and Redis in the folder that it was given; so what runs a program of that name there is ours. That includes
@@ -22,14 +22,14 @@ import structlog
 logger = structlog.get_logger(__name__)
 
 QUIT_S = 10.0
-"""How long Postgres may take to end before it is killed."""
+"""Seconds that Postgres may take to end before it is killed."""
 RECHECK_S = 0.05
 
 _PROC = Path("/proc")
 
 
 def end_orphans(folder: Path, program: str) -> None:
-    """Returns when no process of the program works in the folder."""
+    """Stop processes of the program that work in the folder; return when none is left."""
     number = signal.SIGQUIT if program == "postgres" else signal.SIGKILL
     deadline = time.monotonic() + QUIT_S
     signalled: set[int] = set()
@@ -46,17 +46,17 @@ def end_orphans(folder: Path, program: str) -> None:
 
 
 def working_in(folder: Path, program: str) -> set[int]:
-    """Pids of processes that run the program and have the folder as their working directory."""
+    """Return the pids of processes that run the program and have the folder as their working directory."""
     wanted = str(folder.resolve())
     processes = _from_proc() if (_PROC / "self" / "cwd").exists() else _from_lsof(program)
     return {pid for pid, name, working_folder in processes if name == program and working_folder == wanted}
 
 
 def _from_proc() -> Iterator[tuple[int, str, str]]:
-    """(pid, program, working directory) of every process that we may look at."""
+    """Yield (pid, program, working directory) of every process that this user may inspect."""
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
-            # gone meanwhile, a zombie, or somebody else's
+            # gone meanwhile, a zombie, or another user's
             with contextlib.suppress(OSError):
                 working_folder = str((entry / "cwd").readlink())
                 words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")

@@ -1,11 +1,11 @@
-"""Which user the embedded Postgres runs as: it refuses root, and its ``initdb`` refuses a user without an entry in ``/etc/passwd``.
+"""The user that the embedded Postgres runs as: it refuses root, and its ``initdb`` refuses a user without an entry in ``/etc/passwd``.
 
 * An ordinary user: Postgres runs as that user.
 * Root with the rights to change the user: as the owner of the data or of the folder around them, else ``postgres`` or
   ``nobody``. That user may not be able to enter
   root's folders (a home of mode 0700), so one capability goes along, CAP_DAC_OVERRIDE, which opens them without changing their modes.
 * Root without those rights (a container, a user namespace of its own), and a user without an entry (OpenShift gives a random one): as
-  the same user inside a user namespace in which no user is mapped. Inside, everybody is the overflow user, ``nobody``, which is neither
+  the same user inside a user namespace in which no user is mapped. Inside, every user is the overflow user, ``nobody``, which is neither
   root nor unknown; outside, the kernel goes on with the real user, so all files keep their owner and no file changes its mode.
 
 Sources: user_namespaces(7) "Unmapped user and group IDs", capabilities(7) "The securebits flags". Linux alone has the last two.
@@ -48,7 +48,7 @@ class PostgresUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def postgres_user(program: Path, data: Path) -> PostgresUser:
-    """For a Postgres that runs ``program`` on the folder ``data``, which need not exist.
+    """Return the user for a Postgres that runs ``program`` on the folder ``data``, which need not exist.
 
     Raises StartError when no user can run it there: one line with what to do. Blocks for some milliseconds.
     """
@@ -81,7 +81,7 @@ def postgres_user(program: Path, data: Path) -> PostgresUser:
 
 
 def _candidates_of_root(data: Path) -> Iterator[PostgresUser]:
-    """The owner of the data alone where there are data: Postgres takes no other."""
+    """Yield candidates for root. If there are data, only their owner: Postgres accepts no other."""
     if (owner := _owner(data)) is not None:
         if owner.st_uid != 0:
             yield PostgresUser(uid=owner.st_uid, gid=owner.st_gid, become=_become(owner.st_uid, owner.st_gid))
@@ -102,7 +102,7 @@ def _candidates_of_root(data: Path) -> Iterator[PostgresUser]:
 
 
 def _in_namespace(uid: int, gid: int, first: Callable[[], None] | None = None) -> Iterator[PostgresUser]:
-    """None where there are no namespaces. ``first`` changes the user before."""
+    """Yield a user inside a user namespace; nothing where namespaces do not exist. ``first`` changes the user before."""
     libc = _libc
     if libc is None or not _in_passwd(_overflow_user()):
         return
@@ -117,14 +117,14 @@ def _in_namespace(uid: int, gid: int, first: Callable[[], None] | None = None) -
 
 
 def _become(uid: int, gid: int) -> Callable[[], None]:
-    """Root becomes another user, and keeps CAP_DAC_OVERRIDE where it has it."""
+    """Return a function by which root becomes another user and keeps CAP_DAC_OVERRIDE if it has it."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     bits = 1 << _CAP_DAC_OVERRIDE
     capabilities = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
 
     def become() -> None:
         if _libc is not None:
-            # the capability then counts in access(2) too, by which Postgres looks whether it can run its own programs
+            # the capability then counts in access(2) too, by which Postgres checks whether it can run its own programs
             _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
         os.setgroups([])
         os.setgid(gid)
@@ -137,7 +137,8 @@ def _become(uid: int, gid: int) -> Callable[[], None]:
 
 
 def _can_run(user: PostgresUser, program: Path, data: Path) -> bool:
-    """Tried by running it: what a kernel, a container or a security module forbids is written in too many places."""
+    """Return whether the program runs as that user. Tried by running it: what a kernel, a container or a security module
+    forbids is written in too many places."""
     become = user.become or (lambda: None)
     if user.uid != os.geteuid() and not data.exists() and not _may_give_away():
         return False
@@ -158,7 +159,7 @@ def _can_run(user: PostgresUser, program: Path, data: Path) -> bool:
 
 
 def _may_give_away() -> bool:
-    """Whether this root may give a folder to another user."""
+    """Return whether this root may give a folder to another user."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

@@ -4,7 +4,7 @@
     <data folder>/log.sqlite           the log: the only thing here that cannot be made again
     <data folder>/postgres-<major>/    the read model; rebuilt from the log when the wheel brings another major version
     <data folder>/{postgres,redis}.run Unix sockets (elsewhere when the path would be too long for one)
-    <data folder>/{postgres,redis}.log what they said since the last start
+    <data folder>/{postgres,redis}.log the servers' output since the last start
 
 Concurrency: `EmbeddedPostgres` and `EmbeddedRedis` are started from the main thread (see `child`).
 Death: children go with us; a server that dies alone is started again; what an earlier langlog left running is stopped first.
@@ -42,7 +42,7 @@ from .postgres_user import PostgresUser, postgres_user
 logger = structlog.get_logger(__name__)
 
 POSTGRES_BUILDS = ((18, "pginstall18"), (16, "pginstall"))
-"""Major version and folder inside the wheel, the wanted one first."""
+"""Major version and folder inside the wheel, the preferred one first."""
 POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -66,11 +66,11 @@ POSTGRES_SETTINGS = {
     "log_checkpoints": "off",
 }
 POSTGRES_SETTINGS_SINCE = {18: {"io_method": "sync"}}
-"""By major version: no pool of I/O processes for a small read model."""
+"""Major version -> settings. 18: no pool of I/O processes for a small read model."""
 REDIS_MIN_VERSION = (6, 2)
 REDIS_PROGRAMS = ("redis-server", "valkey-server")
 RESTART_PAUSE_S = 0.5
-"""Between two tries to start a server again, doubled each time."""
+"""Seconds between two attempts to start a server again, doubled each time."""
 MAX_RESTART_PAUSE_S = 10.0
 LOG_FILE = "log.sqlite"
 _SOCKET_NAME_BYTES = 20
@@ -94,7 +94,7 @@ class Server(Protocol):
 
     @property
     def doing(self) -> str:
-        """What `start` does, for who waits for it."""
+        """What `start` is doing, for a progress display."""
         ...
 
     async def start(self) -> None: ...
@@ -122,7 +122,7 @@ class EmbeddedPostgres:
         return "starting Postgres" if (self._folder / "PG_VERSION").exists() else "setting up Postgres (once)"
 
     async def start(self) -> None:
-        """Returns when it takes connections. Raises StartError."""
+        """Start the server; return when it accepts connections. Raises StartError."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             user = await asyncio.to_thread(postgres_user, self._bin / "postgres", self._folder)
@@ -151,9 +151,9 @@ class EmbeddedPostgres:
             _remove_if_temporary(self._sockets, self._folder.parent)
 
     def _clear(self) -> None:
-        """Stop what an earlier langlog left running, and remove what it left lying about. The data folder's lock is ours by now.
+        """Stop servers that an earlier langlog left running, and remove its leftover files. This process holds the data folder's lock.
 
-        Postgres takes the pid in these files for a running Postgres, whatever process has that pid today.
+        Postgres assumes that the pid in these files is a running Postgres, whatever process has that pid today.
         """
         end_orphans(self._folder, "postgres")
         for left in (self._folder / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
@@ -197,7 +197,7 @@ class EmbeddedRedis:
         self.uri = f"unix://{quote(str(self._sockets / 'redis.sock'))}"
 
     async def start(self) -> None:
-        """Returns when it takes connections. Raises StartError."""
+        """Start the server; return when it accepts connections. Raises StartError."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         try:
             _socket_folder(self._sockets)
@@ -238,7 +238,7 @@ class EmbeddedRedis:
 
 @contextlib.asynccontextmanager
 async def embedded_servers(settings: Settings, progress: Progress = SILENT) -> AsyncIterator[Settings]:
-    """Start what has no URI; the settings with all three URIs. Raises StartError, also when the folder is in use."""
+    """Start the servers that have no URI; yield the settings with all three URIs. Raises StartError, also when the folder is in use."""
     if settings.log_uri and settings.database_uri and settings.redis_uri:
         yield settings
         return
@@ -274,7 +274,7 @@ async def _start(server: Server, progress: Progress) -> None:
 
 
 async def _keep(server: Server) -> None:
-    """Start it again when it ends unasked; again and again where that fails, as it does on a disk that is full."""
+    """Restart a server when it ends unexpectedly; again and again where that fails, as it does on a disk that is full."""
     while server.child is not None:
         code = await server.child.wait_exit()
         logger.error("embedded.died", server=server.name, exit_code=code)
@@ -293,7 +293,8 @@ async def _keep(server: Server) -> None:
 
 @contextlib.contextmanager
 def data_folder_lock(data_dir: Path) -> Iterator[None]:
-    """Keep other langlogs out of the folder. Raises StartError that names the one in it, or says what to do about the folder."""
+    """Keep other langlog processes out of the folder. Raises StartError, which names the process that uses it or the fix
+    for the folder."""
     path = data_dir / "lock"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -320,7 +321,7 @@ def data_folder_lock(data_dir: Path) -> Iterator[None]:
 
 
 def is_in_use(data_dir: Path) -> bool:
-    """Whether a langlog holds the folder's lock. Makes nothing; True where the lock may not be looked at."""
+    """Return whether a langlog holds the folder's lock. Creates nothing; True where the lock may not be looked at."""
     try:
         fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -347,7 +348,7 @@ def _postgres_build() -> tuple[int, Path]:
 
 @functools.cache
 def _redis_program() -> Path:
-    """The program on the PATH, if it is new enough; otherwise the one in the wheel. Raises StartError."""
+    """Return the program on the PATH, if it is new enough; otherwise the one in the wheel. Raises StartError."""
     for name in REDIS_PROGRAMS:
         installed = shutil.which(name)
         if installed is None:

@@ -1,8 +1,8 @@
-"""A thread as it was: its lifecycle folded up to a time or a position, and the checkpoint that was its head then.
+"""A thread's past state: its lifecycle folded up to a time or a position, and the checkpoint that was its head then.
 
-Reads what the index of positions names (`Audit`): the thread's decided events, and the last checkpoints before the moment. Costs
-one look-up a decided event of the thread up to then. Where its first events were cut it begins with the thread's snapshot
-(`thread_snapshot`), and what is not later than that cannot be shown. Holds nothing between calls.
+Reads the records that the index of positions names (`Audit`): the thread's decided events, and the last checkpoints before
+the moment. Costs one look-up a decided event of the thread up to then. Where its first events were cut it begins with the
+thread's snapshot (`thread_snapshot`); earlier states cannot be shown. Holds nothing between calls.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WRITTEN, _STEPS, _PART, _UPDATED = (
     for e in (ev.CheckpointWritten, ev.CheckpointSteps, ev.CheckpointPart, ev.StateUpdated)
 )
 _TABLES = ("threads", "runs", "checkpoints", "checkpoint_parts", "thread_events")
-"""What is needed of a snapshot."""
+"""Tables of a snapshot that are read."""
 LOOK_BACK = 8
-"""Checkpoints looked at in one go, from the last one backwards."""
+"""Number of checkpoints that one step reads, from the last one backwards."""
 BlobParts = Mapping[str, Mapping[int, bytes]]
 """Blob id -> index -> bytes."""
 
@@ -58,11 +58,11 @@ class AsOf(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata
     runs: list[RunAtPosition]
     checkpoint_id: str | None
-    """Of the root namespace; None: there was no checkpoint."""
+    """Id of the root namespace's checkpoint, or None if there was none."""
 
 
 async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf:
-    """The thread at a position of its partition, or at a time. Raises NotInLog, LogUnavailable."""
+    """Return the thread at a position of its partition, or at a time. Raises NotInLog, LogUnavailable."""
     entries = [entry async for batch in audit.entries(EventQuery(thread_id)) for entry in batch]
     start = await audit.cut_below(thread_id)
     state, time = ThreadState(thread_id=thread_id), None
@@ -112,7 +112,7 @@ async def thread_as_of(audit: Audit, thread_id: str, at: int | datetime) -> AsOf
 
 
 async def _base(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], start: int) -> ThreadRows | None:
-    """The snapshot that replaces the first events, if they were cut. Raises NotInLog when there is none that can be read."""
+    """Return the snapshot that replaces the first events, or None if they were not cut. Raises NotInLog if it cannot be read."""
     if not entries or entries[0].offset >= start:
         return None
     snapshot = await audit.snapshot(thread_id, _TABLES)
@@ -122,7 +122,7 @@ async def _base(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], sta
 
 
 def too_early(thread_id: str, position: int, time: datetime) -> str:
-    """Why a thread cannot be shown as it was before its snapshot, and as of when it can."""
+    """Return the error text for a time before the thread's snapshot, with the first time that can be shown."""
     return (
         f"earlier events of thread {thread_id} were cut from the log: "
         f"it can be shown as of position {position} ({time.isoformat()}) and later"
@@ -130,7 +130,7 @@ def too_early(thread_id: str, position: int, time: datetime) -> str:
 
 
 async def _position(audit: Audit, thread_id: str, entries: Sequence[IndexEntry], moment: datetime) -> int:
-    """Offset of the last event at or before the moment; -1 without one."""
+    """Return the offset of the last event at or before the moment; -1 without one."""
     for end in range(len(entries), 0, -LOOK_BACK * 4):
         chunk = entries[max(0, end - LOOK_BACK * 4) : end]
         offsets = [
@@ -146,7 +146,7 @@ async def _position(audit: Audit, thread_id: str, entries: Sequence[IndexEntry],
 async def _head(
     audit: Audit, thread_id: str, entries: Sequence[IndexEntry], begun: BlobParts, moment: datetime | None
 ) -> str | None:
-    """The last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
+    """Return the last checkpoint of the root namespace among these; ``begun``: parts from before them. Raises NotInLog."""
     written = [entry for entry in entries if entry.code in (_WRITTEN, _STEPS, _PART, _UPDATED)]
     for end in range(len(written), 0, -LOOK_BACK):
         chunk = written[max(0, end - LOOK_BACK) : end]
@@ -171,7 +171,7 @@ async def _checkpoint_of(
     begun: BlobParts,
     within: timedelta | None,
 ) -> str | None:
-    """Id of the last root checkpoint that an event brought, if it did. ``within``: what was made so long after its time counts."""
+    """Return the id of the last root checkpoint in an event, or None. ``within``: what was made so long after its time counts."""
     match event:
         case ev.CheckpointWritten():
             return _root(cp.decode_checkpoint(event.body))
@@ -204,7 +204,7 @@ def _root(body: cp.CheckpointBody) -> str | None:
 
 
 def _event(record: Record) -> ev.AnyEvent | None:
-    """None for what cannot be read: sealed, or of a type of a newer release."""
+    """Return the event of a record, or None if it is sealed or of a type of a newer release."""
     if envelope.SEALED in record.headers:
         return None
     try:

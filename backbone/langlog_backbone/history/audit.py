@@ -1,9 +1,9 @@
-"""What happened on a thread, from the log: its events are found by the read model's index of positions, never by scanning a topic.
+"""A thread's events, read from the log: located by the read model's index of positions, never by scanning a topic.
 
-    thread_events (Postgres): which offsets  ──►  Log.fetch: those records  ──►  their commands, by the cause  ──►  `EventView`
+    thread_events (Postgres): offsets  ──►  Log.fetch: those records  ──►  their commands, by the cause  ──►  `EventView`
 
-Concurrency: holds nothing between calls; many may ask at once. What happens when Postgres or the log is away: the call raises
-what they raise. Events that were dropped when folded (duplicates, records of attempts that are past) are not in the index.
+Concurrency: holds nothing between calls, so calls may overlap. While Postgres or the log is unavailable, a call raises
+their error. Events that were dropped when folded (duplicates, records of attempts that are past) are not in the index.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ SQL = load_sql("langlog_backbone", "audit.sql")
 INDEX_ROWS = 1_000
 """Rows of the index read in one query; more than `SPAN`, so that a bucket is always whole."""
 CHUNK_RECORDS = 64
-"""Records looked up at once."""
+"""Number of records fetched at once."""
 
 Rows = Callable[..., Awaitable[Sequence[Any]]]
-"""``pool.fetch``, or something like it."""
+"""A function like ``pool.fetch``."""
 
 
 class EventQuery(NamedTuple):
-    """What somebody wants to see of a thread; None and empty: everything."""
+    """A selection of a thread's events; None and empty: no restriction."""
 
     thread_id: str
     run_id: str | None = None
     types: tuple[str, ...] = ()
-    """As `event_index.matches` takes them."""
+    """Type filters, as in `event_index.matches`."""
     since: datetime | None = None
     until: datetime | None = None
     frames: bool = False
-    """Show the data of frames, not only how many there are."""
+    """Show the data of frames, not only their number."""
 
 
 class Page(NamedTuple):
     events: list[EventView]
     last: int
-    """Where to go on: everything up to this offset has been looked at."""
+    """Offset after which the next page begins: every offset up to this one was examined."""
     more: bool
     """There may be more beyond ``last``."""
 
@@ -62,7 +62,7 @@ class Audit:
         self._page_bytes = page_bytes
 
     async def page(self, query: EventQuery, after: int, limit: int) -> Page:
-        """The next events past an offset (-1: from the first), at most ``limit``, fewer when their records are big."""
+        """Return the next events past an offset (-1: from the first), at most ``limit``, fewer when their records are big."""
         views: list[EventView] = []
         size = 0
         last = after
@@ -84,7 +84,7 @@ class Audit:
         return Page(views, last, more=False)
 
     async def entries(self, query: EventQuery, after: int = -1) -> AsyncIterator[list[IndexEntry]]:
-        """Where the events stand that may be wanted, in order. Times are looked at roughly: see `wanted`."""
+        """Yield the positions of events that may match, in order. Times are compared coarsely: filter the records by `wanted`."""
         of_type = ix.wanted(query.types)
         bucket = (after + 1) // ix.SPAN
         while True:
@@ -108,15 +108,15 @@ class Audit:
             bucket = rows[-1]["bucket"] + 1
 
     async def cut_below(self, thread_id: str) -> int:
-        """The offset at which the log begins for this thread: what the index knows below is gone. Raises LogUnavailable."""
+        """Return the offset at which the log begins for this thread: events below it were cut. Raises LogUnavailable."""
         return (await self._log.start_offsets(ev.RUN_EVENTS))[self._log.partition_of(thread_id)]
 
     async def snapshot(self, thread_id: str, tables: Collection[str]) -> ThreadRows | None:
-        """Rows of the thread that replace what was cut (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
+        """Return the rows of the thread that replace the cut events (`thread_snapshot.thread_rows`). Raises LogUnavailable."""
         return await thread_rows(self._log, thread_id, tables)
 
     async def records(self, thread_id: str, entries: Sequence[IndexEntry]) -> AsyncIterator[tuple[IndexEntry, Record]]:
-        """The records of these places that are still in the log, in the order given."""
+        """Return the records at these positions that are still in the log, in the given order."""
         partition = self._log.partition_of(thread_id)
         for n in range(0, len(entries), CHUNK_RECORDS):
             chunk = entries[n : n + CHUNK_RECORDS]
@@ -126,7 +126,7 @@ class Audit:
                     yield entry, records[entry.offset]
 
     async def _chunks(self, query: EventQuery, after: int) -> AsyncIterator[tuple[list[IndexEntry], int]]:
-        """Places a few at a time, and up to which offset they lead."""
+        """Yield a few positions at a time, and the offset up to which they are complete."""
         async for batch in self.entries(query, after):
             for n in range(0, len(batch), CHUNK_RECORDS):
                 chunk = batch[n : n + CHUNK_RECORDS]
@@ -152,7 +152,7 @@ class Audit:
 
 
 def wanted(query: EventQuery, record: Record | None) -> bool:
-    """Whether a record is what was asked for. One that is no longer in the log is, unless times were asked for."""
+    """Return whether a record matches the query. A record that is no longer in the log (None) matches unless times were requested."""
     if record is None:
         return query.since is None and query.until is None
     if not ix.matches(envelope.type_of(record.headers), query.types):

@@ -1,4 +1,4 @@
-"""Events as people and programs read them: one JSON object a record, for the audit API and the command line. Pure.
+"""Events as JSON for people and programs: one object per record, for the audit API and the command line. Pure.
 
 Bodies that are bytes (checkpoints, writes, parts, frames) are shown as summaries: what they are about and how big they are. Turning
 values back into objects is for workers alone; frames are JSON and may be shown.
@@ -75,14 +75,14 @@ class EventView(msgspec.Struct, frozen=True):
 
 
 def causes(records: list[Record]) -> dict[int, Cause]:
-    """Offset of an event -> its cause, of those that were decided."""
+    """Return offset of an event -> its cause, for decided events."""
     return {r.offset: Cause.parse(r.headers["ce_cause"]) for r in records if "ce_cause" in r.headers}
 
 
 def event_view(
     record: Record, run_id: str | None, cause: Cause | None, command: Record | None, *, with_frames: bool = False
 ) -> EventView:
-    """``command``: the record of the command that caused it, if it is at hand."""
+    """Return the view of an event's record. ``command``: the record of the command that caused it, if available."""
     headers = record.headers
     request = None
     if cause is not None:
@@ -106,12 +106,12 @@ def event_view(
 
 
 def gone_view(type_name: str, thread_id: str, run_id: str | None, position: PositionView) -> EventView:
-    """An event that the index knows and the log no longer has."""
+    """Return the view of an event that the index names and the log no longer holds."""
     return EventView(None, envelope.PREFIX + type_name, None, thread_id, run_id, None, None, None, position, NULL)
 
 
 def data_of(record: Record, *, with_frames: bool = False) -> Raw:
-    """The body as JSON. A body that cannot be read is null."""
+    """Return the body as JSON; null if it cannot be read."""
     if envelope.SEALED in record.headers:
         return NULL
     type_name = envelope.type_of(record.headers)
@@ -127,7 +127,7 @@ def data_of(record: Record, *, with_frames: bool = False) -> Raw:
 
 
 def summary(event: ev.AnyEvent, *, with_frames: bool = False) -> dict[str, Any]:
-    """What an event with bytes inside says."""
+    """Return a summary, as JSON, of an event that contains bytes."""
     match event:
         case ev.CheckpointWritten():
             return {**_of(event), **checkpoint_summary(cp.decode_checkpoint(event.body)), "bytes": len(event.body)}
@@ -164,7 +164,7 @@ SUMMARIZED = ev.MSGPACK_EVENTS | {ev.StateUpdated.TYPE}
 
 
 def step_summary(step: ev.Step) -> dict[str, Any]:
-    """``type``: of the record that it would be by itself."""
+    """Return a summary of a step. ``type``: that of the step as a record of its own."""
     of = ev.CheckpointWrites if step.writes else ev.CheckpointWritten
     content = (
         writes_summary(cp.decode_writes(step.body))
@@ -175,7 +175,7 @@ def step_summary(step: ev.Step) -> dict[str, Any]:
 
 
 def checkpoint_summary(body: cp.CheckpointBody) -> dict[str, Any]:
-    """``changed``: the channels that got a new value with it, and how many bytes that is."""
+    """Return a summary of a checkpoint. ``changed``: channels with a new value, and the size of each, in bytes."""
     return {
         "namespace": body.namespace,
         "checkpoint_id": body.checkpoint_id,
@@ -210,7 +210,7 @@ def frames_summary(event: ev.RunFrames, *, with_frames: bool) -> dict[str, Any]:
 
 
 def node_of(task_path: str) -> str | None:
-    """The node's name in a task's path (``~__pregel_pull, agent``); None when it names none: written from outside the graph."""
+    """Return the node's name in a task's path (``~__pregel_pull, agent``), or None if there is none: written from outside the graph."""
     if not task_path.startswith("~__pregel_"):
         return None
     name = task_path.rpartition(", ")[2]

@@ -4,9 +4,9 @@ include it.
     lease lost for the last time │ time over │ cancelled, and no worker has it ──► query "state" ──► any worker ──► run.finish with values
                                                                                       └── no answer in time ──► the end without them
 
-A thread's values come of its graph, which only workers have. Without an answer they stay those from before the run, until the next
-one. Concurrency: one per scheduler and decider, on its event loop. When it dies over a question, the run is found in flight without
-a worker, and its end is looked for again.
+A thread's values are computed by its graph, which only workers have. Without an answer the values from before the run stay until the next
+one. Concurrency: one per scheduler and decider, on its event loop. When it dies during a query, the run is found in flight without
+a worker, and its end is looked up again.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ logger = structlog.get_logger(__name__)
 
 
 ENVELOPE_BYTES = 8_192
-"""Room in a record for what an end says besides values and interrupts."""
+"""Bytes of a record that a run's end needs besides values and interrupts."""
 
 
 class OrphanedRun(NamedTuple):
-    """An attempt of a run whose end no worker will report."""
+    """An attempt whose end no worker will report."""
 
     thread_id: str
     run_id: str
     attempt: int
     graph_id: str
     config: bytes
-    """The thread's, JSON."""
+    """Config of the thread, as JSON."""
     temporary: bool
-    """The thread is deleted with the run: nobody will query its state."""
+    """The thread is deleted with the run, so its state is not queried."""
 
 
 class Task(msgspec.Struct):
@@ -52,7 +52,7 @@ class Task(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """What is read of a state (wire contract §4)."""
+    """Members of a state (wire contract §4) that are used here."""
 
     values: Raw
     checkpoint: Any = None
@@ -68,7 +68,7 @@ _state = msgspec.json.Decoder(State)
 
 
 class LastStates:
-    """``limit_s``: how long an answer is waited for, seconds."""
+    """Queries workers for the states of threads. ``limit_s``: timeout of a query, in seconds."""
 
     def __init__(self, backbone: Backbone, limit_s: float) -> None:
         self._replies = ReplyRouter(backbone.bus)
@@ -83,7 +83,7 @@ class LastStates:
         await self._replies.stop()
 
     async def of(self, runs: Sequence[OrphanedRun]) -> list[State | None]:
-        """Where the threads of these runs stand now; None when no worker has said it. Without a checkpoint there are no values."""
+        """Return the current state of each run's thread, or None where no worker answered. Without a checkpoint it has no values."""
         states = await asyncio.gather(*(self._query(run) for run in runs))
         unknown = sum(state is None and not run.temporary for run, state in zip(runs, states, strict=True))
         if unknown:
@@ -110,7 +110,7 @@ class LastStates:
             return None
 
     def _fitting(self, run: OrphanedRun, state: State) -> State | None:
-        """What fits into the record of the end: of a state that is too large, the thread's values stay as they are."""
+        """Return the state reduced to fit into the final event's record: values that are too large are left out, so the thread's stay."""
         limit = self._record_bytes - ENVELOPE_BYTES
         if len(bytes(state.interrupts)) > limit // 2:
             return None
@@ -123,7 +123,7 @@ class LastStates:
 def ended(
     run: OrphanedRun, state: State | None, outcome: cmd.Outcome, error: cmd.RunError | None = None
 ) -> cmd.FinishRun:
-    """The end of an attempt as its worker would have reported it; ``state`` None: it leaves the thread's known state
+    """Return the end of an attempt as its worker would have reported it; ``state`` None: it leaves the thread's known state
     unchanged."""
     left = State(values=cmd.ABSENT) if state is None else state
     return cmd.FinishRun(

@@ -1,4 +1,4 @@
-"""How a run's kwargs are shown to clients (wire contract §5 and §12), by the API and by webhooks. Pure; what is only handed on stays ``Raw``."""
+"""A run's kwargs as the API and webhooks show them (wire contract §5 and §12). Pure; members that are passed on unread stay ``Raw``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 
 
 def shown_kwargs(kwargs: str | bytes, metadata: str, attempt: int, *, finished: bool = False) -> str:
-    """The kwargs with ``config.metadata``, which shows more once the run has been taken up (``attempt`` over 0).
+    """Return the kwargs with ``config.metadata``, which shows more once the run has been taken up (``attempt`` over 0).
 
     ``finished``: as a webhook shows them.
     """

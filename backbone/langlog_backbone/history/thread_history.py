@@ -43,11 +43,11 @@ class History(NamedTuple):
     thread_id: str
     entries: list[RecordedEvent]
     cut: int = 0
-    """Earlier events that the log no longer holds, as far as is known; a reader that needs all of them cannot go on."""
+    """Number of earlier events that the log no longer holds, as far as known; a reader that needs all of them cannot go on."""
     last_cut: int = -1
-    """Offset of the last of them."""
+    """Offset of the last cut event."""
     base: ThreadRows | None = None
-    """The thread as of the snapshot, which replaces what was cut; ``entries`` are what follows."""
+    """The thread as of the snapshot, which replaces the cut events; ``entries`` follow it."""
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ def _not_shown(label: str) -> Iterator[Progress]:
 
 
 class HistoryReader:
-    """``pool`` None: histories are found by scanning alone. ``note`` gets what a person should know: a cut, or that the log is
+    """Reads histories. ``pool`` None: by scanning alone. ``note`` is called with what a person should know: a cut, or that the log is
     scanned."""
 
     def __init__(
@@ -70,7 +70,7 @@ class HistoryReader:
         self._log, self._pool, self._note, self._progress = log, pool, note, progress
 
     async def of_run(self, run_id: str, thread_id: str | None = None) -> History | None:
-        """All that happened in a run; None when there is nothing of it. Raises LogUnavailable."""
+        """Return the history of a run, or None if the log holds none of its events. Raises LogUnavailable."""
         if self._pool is not None:
             indexed = await self._indexed(thread_id or await self.thread_of(run_id), run_id)
             if indexed is not None and (indexed.entries or indexed.cut):
@@ -88,13 +88,13 @@ class HistoryReader:
         return History(entries[0].record.key, entries) if entries else None
 
     async def of_thread_indexed(self, thread_id: str) -> list[Record]:
-        """The thread's events by the index; empty when the read model does not know it."""
+        """Return the thread's events by the index; empty if the read model does not know the thread."""
         indexed = await self._indexed(thread_id, None)
         self._note_cut(indexed)
         return [] if indexed is None else [entry.record for entry in indexed.entries]
 
     async def whole_thread(self, thread_id: str, *, scanned: bool = False) -> History | None:
-        """All that happened on a thread, where its first events were cut from its snapshot on; None when there is nothing of it.
+        """Return the history of a thread, from its snapshot on if its first events were cut; None when there is nothing of it.
 
         ``scanned``: without the index. ``cut`` is over 0 only if there is no snapshot that can be read, which is noted.
         """
@@ -117,7 +117,7 @@ class HistoryReader:
         return History(thread_id, entries, 0, base.offset - 1 if last < 0 else last, base)
 
     async def of_runs_thread(self, run_id: str, thread_id: str | None = None) -> History | None:
-        """The whole thread of a run, as `whole_thread`; None when the log has nothing of the run."""
+        """Return the history of a run's thread, as `whole_thread`; None if the log holds no event of the run."""
         thread_id = thread_id or (None if self._pool is None else await self.thread_of(run_id))
         if thread_id is not None:
             return await self.whole_thread(thread_id)
@@ -125,7 +125,7 @@ class HistoryReader:
         return None if run is None else await self.whole_thread(run.thread_id, scanned=True)
 
     async def thread_of(self, run_id: str) -> str | None:
-        """The thread of a run that is, or was, in the read model."""
+        """Return the thread id of a run that is, or was, in the read model."""
         assert self._pool is not None, "only the read model knows the threads of runs"
         thread = await self._pool.fetchval(SQL["thread_of_run"], run_id)
         thread = thread or await self._pool.fetchval(SQL["thread_of_events"], run_id)
@@ -145,7 +145,7 @@ class HistoryReader:
         return History(thread_id, recorded, len(cut), max(cut, default=-1))
 
     async def _scanned(self, thread_id: str, base: ThreadRows | None) -> History:
-        """What the log holds of a thread, on top of its snapshot if there is one."""
+        """Return the history of a thread by scanning the log, on top of its snapshot if there is one."""
         follower = _Follower(base)
         entries = [
             entry
@@ -162,7 +162,7 @@ class HistoryReader:
 
 
 async def _cut_off(log: Log, thread_id: str, entries: Sequence[RecordedEvent]) -> int:
-    """1 if what a scan found does not begin with what made the thread, because the log was cut; else 0."""
+    """Return 1 if the scanned events do not begin with the thread's creation, because the log was cut; else 0."""
     first = entries[0].event
     made = isinstance(first, ev.ThreadCreated) or (isinstance(first, ev.RunCreated) and first.creates_thread)
     return 0 if made or not (await log.start_offsets(ev.RUN_EVENTS))[log.partition_of(thread_id)] else 1
@@ -185,7 +185,7 @@ def each_step(entries: Sequence[RecordedEvent]) -> list[RecordedEvent]:
 
 
 def decoded(record: Record) -> AnyEvent | None:
-    """The record's event; None for one that is sealed, of a newer release, or broken."""
+    """Return the record's event, or None if it is sealed, of a newer release, or broken."""
     try:
         return event_of(record.headers, record.value)
     except (Sealed, UnknownType, msgspec.MsgspecError):
@@ -193,7 +193,7 @@ def decoded(record: Record) -> AnyEvent | None:
 
 
 class _Follower:
-    """What counts of the records of one thread; of runs that were in flight then, what comes after the snapshot."""
+    """Filters the records of one thread: drops duplicates and stale ones. Runs in flight at the snapshot continue after it."""
 
     def __init__(self, base: ThreadRows | None = None) -> None:
         in_flight = {} if base is None else base.state().runs
@@ -215,7 +215,7 @@ async def scan(
     *,
     progress: ShowProgress = _not_shown,
 ) -> AsyncIterator[list[Record]]:
-    """All records that the topics hold now, past ``start``. ``key``: only those of its partition."""
+    """Yield all records that the topics hold now, past ``start``. ``key``: only those of its partition."""
     start = dict(start or {})
     wanted = None if key is None else log.partition_of(key)
     ends = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}

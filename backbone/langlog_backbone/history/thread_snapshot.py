@@ -1,7 +1,7 @@
-"""A thread as the last snapshot of the log holds it: where its first events were cut, its past begins here (docs/how-to/retention.md).
+"""A thread in the last snapshot of the log: where its first events were cut, its past begins here (docs/how-to/retention.md).
 
-A partition's snapshot has the records of threads first, in the order of their ids (`langlog_projector.rebuild.snapshot_write`), so those of
-one thread are found by halving and not by reading all of them.
+A partition's snapshot has the records of threads first, in the order of their ids
+(`langlog_projector.rebuild.snapshot_write`), so those of one thread are found by halving and not by reading all of them.
 
 Concurrency: holds nothing between calls; a cut that replaces the snapshot meanwhile is found out. Death: nothing to lose.
 """
@@ -23,9 +23,9 @@ from ..log import Log, LogUnavailable, Record
 from ..read_model.thread_rows import run_in_flight, thread_state
 
 LOOK_BACK = 16
-"""Records looked at in one go for the end of a snapshot, from the last one backwards."""
+"""Number of records that one step reads to find the end of a snapshot, from the last one backwards."""
 READ_RECORDS = 16
-"""Of one thread, read in one go."""
+"""Number of records of one thread that one call reads."""
 _json = msgspec.json.decode
 
 
@@ -34,11 +34,11 @@ class ThreadRows(NamedTuple):
 
     thread_id: str
     offset: int
-    """They replace what is below it in ``run-events``."""
+    """Offset in ``run-events`` below which the rows replace the events."""
     rows: list[TableRows]
 
     def state(self) -> ThreadState:
-        """The aggregate; one that does not exist when there is no such row."""
+        """Return the aggregate; a non-existent one if there is no such row."""
         row = next(rows_of(self.rows, "threads"), None)
         if row is None:
             return ThreadState(thread_id=self.thread_id)
@@ -47,12 +47,12 @@ class ThreadRows(NamedTuple):
         return thread_state(row, interrupt_ids(Raw((row["interrupts"] or "").encode())), runs)
 
     def last_at(self) -> datetime:
-        """When the last thing happened that is part of it; in UTC."""
+        """Return the time of the last event that the rows include, in UTC."""
         times = [datetime.fromisoformat(row["last_at"]) for row in rows_of(self.rows, "thread_events")]
         return max(times, default=datetime.min.replace(tzinfo=UTC)).astimezone(UTC)
 
     def head(self, gone: Collection[str]) -> str | None:
-        """Id of the last root checkpoint that belongs to no run in flight."""
+        """Return the id of the last root checkpoint that belongs to no run in flight."""
         _, checkpoint_id = max(
             (
                 log_order(row)
@@ -64,7 +64,7 @@ class ThreadRows(NamedTuple):
         return checkpoint_id
 
     def pieces(self) -> dict[str, dict[int, bytes]]:
-        """Parts of bodies over the record limit that were not complete: blob id -> index -> bytes."""
+        """Return the parts of incomplete bodies over the record limit: blob id -> index -> bytes."""
         by_blob: dict[str, dict[int, bytes]] = {}
         for row in rows_of(self.rows, "checkpoint_parts"):
             by_blob.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
@@ -72,7 +72,7 @@ class ThreadRows(NamedTuple):
 
 
 async def latest(log: Log, partition: int) -> SnapshotTaken | None:
-    """The last complete snapshot of a partition. Raises LogUnavailable."""
+    """Return the last complete snapshot of a partition. Raises LogUnavailable."""
     first = (await log.start_offsets(snapshots.TOPIC))[partition]
     end = (await log.end_offsets(snapshots.TOPIC))[partition]
     while end > first:
@@ -87,7 +87,7 @@ async def latest(log: Log, partition: int) -> SnapshotTaken | None:
 
 
 async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None = None) -> ThreadRows | None:
-    """The thread's rows, of these tables alone if named; None when the snapshot has none that can be read (an erased thread).
+    """Return the thread's rows, of these tables only if named; None when the snapshot has none that can be read (an erased thread).
 
     Raises LogUnavailable, also when the log is being cut at this moment.
     """
@@ -116,7 +116,7 @@ async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None =
 
 
 async def _first(log: Log, thread_id: str, part: int, taken: SnapshotTaken, end: int) -> int:
-    """The position of the first record of a thread that is not before this one in order."""
+    """Return the position of the first record whose thread id is not below this one."""
     low, high = taken.first, end
     while low < high:
         middle = (low + high) // 2
@@ -129,11 +129,12 @@ async def _first(log: Log, thread_id: str, part: int, taken: SnapshotTaken, end:
 
 
 def _is_of(record: Record, taken: SnapshotTaken) -> bool:
-    """Whether it has rows of a thread, in this snapshot."""
+    """Return whether the record holds rows of a thread, in this snapshot."""
     own = record.headers.get("ce_id", "").startswith(f"{taken.snapshot_id}-")
     return own and envelope.type_of(record.headers) == ThreadSnapshot.TYPE
 
 
 def log_order(row: Mapping[str, Any]) -> tuple[int, str]:
-    """Sorts a snapshot's rows of ``checkpoints`` by their order in the log; snapshots of older releases know ids alone."""
+    """Return a sort key for a snapshot's rows of ``checkpoints`` by their order in the log; snapshots of older releases
+    know ids alone."""
     return int(row.get("log_position") or -1), row["checkpoint_id"]

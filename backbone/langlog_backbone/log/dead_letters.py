@@ -11,7 +11,7 @@ from .port import NewRecord, Record
 
 
 def dead_letter(record: Record, error: str | None) -> NewRecord:
-    """The record as it is, with its origin in the headers. ``error`` None: it only waits behind another record of its key."""
+    """Return the record with its origin in the headers. ``error`` None: it only waits behind another record of its key."""
     headers = {
         **record.headers,
         "dead_origin": f"{record.topic}-{record.partition}-{record.offset}",
@@ -23,7 +23,7 @@ def dead_letter(record: Record, error: str | None) -> NewRecord:
 
 
 def error_text(error: Exception) -> str:
-    """What failed, without what the record holds: messages of Postgres and of conversions may quote it."""
+    """Return the error as text without the record's content, which messages of Postgres and of conversions may quote."""
     name = type(error).__name__
     if isinstance(error, msgspec.MsgspecError | KeyError):
         return f"{name}: {error}"[:1000]

@@ -1,4 +1,4 @@
-"""Which adapter a URI means: ``sqlite:///path/to/log.sqlite`` or ``kafka://host:9092[,host:9092…]``."""
+"""Opens the log of a URI: ``sqlite:///path/to/log.sqlite`` or ``kafka://host:9092[,host:9092…]``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .port import Log, LogFault
 
 
 def open_log(settings: Settings) -> Log:
-    """The log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind.
+    """Return the log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind.
 
-    With LANGLOG_ENCRYPTION it can read what is sealed, if DATABASE_URI says where the keys are.
+    With LANGLOG_ENCRYPTION it can read sealed records, if DATABASE_URI is set: the keys are there.
     """
     log = _open(settings)
     if settings.encryption == "off" or not settings.database_uri:
@@ -26,7 +26,7 @@ def open_log(settings: Settings) -> Log:
 
 @contextlib.asynccontextmanager
 async def started_log(settings: Settings) -> AsyncIterator[Log]:
-    """The same, started, for the length of a block. Raises LogFault, LogUnavailable."""
+    """Open and start the log for the duration of a block. Raises LogFault, LogUnavailable."""
     log = open_log(settings)
     await log.start()
     try:

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: Kafka's default partitioner, in Python, used for both logs.
+"""The partition of a key: Kafka's default partitioner, in Python, used for both logs.
 
 Pure functions; safe everywhere. Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey``
 (KIP-480 left keyed records as they were), so that other clients of the same topics agree.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 CACHED_KEYS = 65_536
-"""Keys come in bursts (all records of a run): a cached one costs a tenth of a hashed one."""
+"""Number of cached keys. Keys come in bursts (all records of a run): a cached one costs a tenth of a hashed one."""
 
 _SEED = 0x9747B28C
 _M = 0x5BD1E995
@@ -17,7 +17,7 @@ _MASK = 0xFFFFFFFF
 
 
 def murmur2(data: bytes) -> int:
-    """The 32-bit hash as an unsigned integer."""
+    """Return the 32-bit hash as an unsigned integer."""
     length = len(data)
     h = (_SEED ^ length) & _MASK
     whole = length & ~3
@@ -37,5 +37,5 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(maxsize=CACHED_KEYS)
 def partition_of(key: str, partitions: int) -> int:
-    """The partition of a record with this key."""
+    """Return the partition of a record with this key."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions

@@ -1,15 +1,15 @@
-"""The log: what a service may ask of it, whichever adapter is behind.
+"""The log: the interface that services use, whichever adapter implements it.
 
 Two adapters, one conformance suite (``tests/log``): `sqlite` (embedded) and `kafka`. Both have the same topics,
 partitions (Kafka's murmur2 over the key), offsets and guarantees:
 
-* records of one key keep the order in which one appender awaited them, or gave them in one call;
+* records of one key keep the order in which one appender awaited them, or passed them in one call;
 * an append that returned is durable; one that raised `AppendUnknown` may still land, once or (after the appender has
   tried again) twice: readers drop duplicates by id;
 * a reader sees each partition in offset order without gaps, and wakes up when something arrives: nothing polls;
 * what was cut off the front of a partition (`Log.cut`) is gone for every reader, and offsets stay as they were.
 
-Concurrency: `append` may be called by many tasks of the event loop that started the log; what has gathered shares a commit.
+Concurrency: `append` may be called by many tasks of the event loop that started the log; concurrent appends share a commit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..process.server_errors import AppendUnknown as AppendUnknown
 from ..process.server_errors import LogUnavailable as LogUnavailable
 
 FAILURE_KEPT_S = 10.0
-"""`Log.check` fails for this long after an append that failed, unless another one succeeds."""
+"""Seconds for which `Log.check` fails after a failed append, unless another append succeeds."""
 
 TopicPartition = tuple[str, int]
 """(topic, partition)"""
@@ -38,7 +38,7 @@ class LogFault(Exception):
 
 
 class RecordTooLarge(Exception):
-    """One record is over `Log.max_record_bytes`; nothing was appended."""
+    """A record is larger than `Log.max_record_bytes`; nothing was appended."""
 
 
 class NewRecord(NamedTuple):
@@ -65,15 +65,15 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Assignment(Protocol):
-    """What the owner of partitions does when they come and go; called inside `LogReader.read`, never concurrently."""
+    """Callbacks of an owner of partitions; called inside `LogReader.read`, never concurrently."""
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """These are now owned, beside those that were before. Gives the offset of the first record wanted of each (absent or 0:
+        """These partitions are now owned, beside the former ones. Returns the offset of the first record wanted of each (absent or 0:
         from the beginning)."""
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """These are no longer owned: forget what was kept for them."""
+        """These partitions are no longer owned: discard their state."""
         ...
 
 
@@ -83,14 +83,14 @@ DECIDERS = "deciders"
 
 class LogReader(Protocol):
     async def read(self, max_records: int = 1000) -> list[Record]:
-        """Everything that has gathered, up to ``max_records``; waits until there is something.
+        """Return the available records, at most ``max_records``; wait until there is one.
 
         Raises asyncio.CancelledError as usual; connection trouble is waited out (and logged once per change of state).
         """
         ...
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Go on from these offsets, earlier or later ones. They name every partition that is followed; others are ignored.
+        """Continue from these offsets, earlier or later ones. Give every partition that is followed; others are ignored.
 
         May be called while a `read` waits, which then goes on from there. A read that has taken its records may still return
         them. A later `read` raises LogFault where the log was cut beyond the offsets.
@@ -98,7 +98,7 @@ class LogReader(Protocol):
         ...
 
     def alone(self) -> bool:
-        """Whether no other member shared the group when partitions were last given out. A reader without a group is alone."""
+        """Return whether no other member shared the group at the last assignment. A reader without a group is alone."""
         ...
 
     async def stop(self) -> None:
@@ -107,22 +107,22 @@ class LogReader(Protocol):
 
 
 PART_BYTES = 16_000_000
-"""What is split over several records makes records of at most this, whatever the log takes: readers hold one at a time."""
+"""Maximum size of the records of a split body, in bytes, whatever the log allows: readers hold one at a time."""
 
 
 class Log(Protocol):
     partitions: int
     max_record_bytes: int
-    """Known for certain once the log has started: topics of Kafka may take less than the settings say."""
+    """Maximum size of a record, in bytes. Final once the log has started: topics of Kafka may allow less than the settings."""
     name: str
     """"sqlite" or "kafka"."""
     appends_atomically: bool
-    """`append` appends all records or none, over all partitions."""
+    """Whether `append` appends all records or none, over all partitions."""
     encrypts: bool
-    """Bodies of threads are encrypted: `key_ids` names their keys."""
+    """Whether bodies of threads are encrypted: `key_ids` names their keys."""
 
     async def start(self) -> None:
-        """Connect, make missing topics. Raises LogUnavailable (not there), LogFault (there, but not fit)."""
+        """Connect, create missing topics. Raises LogUnavailable (not reachable), LogFault (reachable, but not fit)."""
         ...
 
     async def stop(self) -> None: ...
@@ -130,7 +130,7 @@ class Log(Protocol):
     def partition_of(self, key: str) -> int: ...
 
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
-        """Append all, durably, in order per partition; positions in the order given.
+        """Append the records durably, in order per partition; return their positions in the given order.
 
         All or nothing with `appends_atomically`; else a crash may leave any prefix per partition.
         Raises LogUnavailable, AppendUnknown, RecordTooLarge.
@@ -138,26 +138,26 @@ class Log(Protocol):
         ...
 
     async def key_ids(self, thread_id: str) -> set[str]:
-        """Ids of the keys that the thread's records are encrypted with now (`envelope.KEY_ID`); empty without encryption.
+        """Return the ids of the keys that the thread's records are encrypted with now (`envelope.KEY_ID`); empty without encryption.
 
         Raises LogUnavailable.
         """
         ...
 
     async def check(self) -> None:
-        """Whether an append may succeed now, as far as that shows without one. Raises LogUnavailable."""
+        """Check whether an append may succeed now, as far as that shows without one. Raises LogUnavailable."""
         ...
 
     async def end_offsets(self, topic: str) -> list[int]:
-        """Per partition, the offset that the next record gets."""
+        """Return, per partition, the offset that the next record gets."""
         ...
 
     async def start_offsets(self, topic: str) -> list[int]:
-        """Per partition, the offset below which the log was cut; 0 where it never was. Raises LogUnavailable."""
+        """Return, per partition, the offset below which the log was cut; 0 where it never was. Raises LogUnavailable."""
         ...
 
     async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
-        """Per partition, the offset of the first record that was appended at this moment or later; the end without one.
+        """Return, per partition, the offset of the first record that was appended at this moment or later; the end without one.
 
         By the clock of who appended it. Raises LogUnavailable.
         """
@@ -171,7 +171,8 @@ class Log(Protocol):
         ...
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
-        """The records at these offsets of one partition, in offset order; those that are not there (yet, or any more) are left out.
+        """Return the records at these offsets of one partition, in offset order; those that are not there (yet, or any
+        more) are left out.
 
         For looking things up, a page at a time: all of them are held in memory. Joins no group. Raises LogUnavailable.
         """
@@ -185,25 +186,25 @@ class Log(Protocol):
         ...
 
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> LogReader:
-        """Follow the partitions that the group gives to this member.
+        """Return a reader of the partitions that the group assigns to this member.
 
-        Each partition has one owner at a time. One that was silent for too long has lost its partitions, and may go on with them
+        Each partition has one owner at a time. A member that was silent for too long has lost its partitions, and may go on with them
         until it notices. Partitions that stay with a member are neither revoked nor assigned, and flow on while others move.
         Partition n of every topic of the group goes to the same member.
         """
         ...
 
     async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
-        """Remember for the group that everything below these offsets is done. Best effort, never backwards."""
+        """Store for the group that everything below these offsets is done. Best effort, never backwards."""
         ...
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
-        """What `commit` remembered; absent if never."""
+        """Return the group's committed positions; without the partitions that have none."""
         ...
 
     async def group_positions(self) -> dict[str, Positions]:
-        """What every group has committed on our topics: our own by their names, on Kafka those of strangers too.
+        """Return the positions that each group has committed on langlog's topics, on Kafka those of other consumers too.
 
-        For operators; asks each group in turn. Raises LogUnavailable.
+        For operators; queries each group in turn. Raises LogUnavailable.
         """
         ...

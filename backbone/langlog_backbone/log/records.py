@@ -24,7 +24,7 @@ def command_record(
     retry: bool = False,
     traceparent: str | None = None,
 ) -> NewRecord:
-    """The record of a command. ``time``: when it is appended, ISO 8601 in UTC; None: now. Raises what the encoder raises."""
+    """Return the record of a command. ``time``: when it is appended, ISO 8601 in UTC; None: now. Raises what the encoder raises."""
     return encoded_command_record(
         command.TYPE,
         command.key,
@@ -52,7 +52,7 @@ def encoded_command_record(
     retry: bool = False,
     traceparent: str | None = None,
 ) -> NewRecord:
-    """The same, of a body that is encoded already."""
+    """Return the record of a command whose body is already encoded."""
     headers = envelope.headers(
         id=id,
         type=type,
@@ -80,7 +80,7 @@ def event_record(
     retry: bool = False,
     traceparent: str | None = None,
 ) -> NewRecord:
-    """The record of an event. ``body``: the event, where it is encoded already. ``time``: None: now."""
+    """Return the record of an event. ``body``: the encoded event, if available. ``time``: None: now."""
     headers = envelope.headers(
         id=id,
         type=event.TYPE,
@@ -98,7 +98,7 @@ def event_record(
 
 
 def snapshot_record(body: snapshots.AnySnapshot, *, id: str, source: str) -> NewRecord:
-    """The record of a part of a snapshot. Raises what the encoder raises."""
+    """Return the record of a part of a snapshot. Raises the encoder's errors."""
     headers = envelope.headers(
         id=id,
         type=body.TYPE,

@@ -1,1 +1,1 @@
-"""What operators ask of a running system: why a run does not move, how far readers are, parked keys, the log's records."""
+"""Functions for operators of a running system: why a run does not move, lag of readers, parked keys, the log's records."""

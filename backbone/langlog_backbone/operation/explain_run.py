@@ -1,6 +1,6 @@
-"""Why a run is not moving: what Postgres, Redis and the log's ends say of it (`gather`), and what that means (`explain`, pure).
+"""Why a run is not moving: facts from Postgres, Redis and the ends of the log (`gather`), and their explanation (`explain`, pure).
 
-Reads only. One answer serves `langlog why` and the API.
+Reads only. Used by `langlog why` and the API.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .workers import scores
 
 SQL = load_sql("langlog_backbone", "why.sql")
 INTERRUPTS_SHOWN = 5
-"""Open interrupts that are shown."""
+"""Maximum number of open interrupts in the explanation."""
 VALUE_WIDTH = 120
-"""Characters of an interrupt's value that are shown."""
+"""Maximum number of characters of an interrupt's value in the explanation."""
 
 
 class RunFacts(NamedTuple):
@@ -45,23 +45,23 @@ class RunFacts(NamedTuple):
     ended_at: datetime | None = None
     error: str | None = None
     ahead: str | None = None
-    """The run of the same thread that it waits for."""
+    """Id of the run of the same thread that this one waits for."""
     assistant_id: str = ""
 
 
 class QueueFacts(NamedTuple):
-    """What Redis says. ``ahead``: tasks in front of the run's own, None when it is not queued."""
+    """Facts from Redis. ``ahead``: number of tasks in front of the run's own, None if it is not queued."""
 
     ahead: int | None = None
     queued: int = 0
     worker: str | None = None
     lease_s: float | None = None
-    """Seconds for which the holder's lease is still good; negative: it has been silent too long."""
+    """Seconds until the holder's lease expires; negative: it has expired."""
     workers: int = 0
 
 
 class Interrupt(NamedTuple):
-    """What a node asked a human. ``value``: JSON."""
+    """A question of a node to a human. ``value``: JSON."""
 
     id: str
     value: str
@@ -70,23 +70,23 @@ class Interrupt(NamedTuple):
 class Facts(NamedTuple):
     run: RunFacts | None
     queue: QueueFacts | None
-    """None: Redis cannot be reached."""
+    """Facts from Redis, or None if it cannot be reached."""
     undecided: int = 0
-    """Commands that no decider has taken yet."""
+    """Number of commands that no decider has handled yet."""
     unfolded: int = 0
-    """Events that the read model does not have yet."""
+    """Number of events that the read model does not hold yet."""
     parked: str | None = None
-    """What is wrong with the record that the run's thread is parked behind."""
+    """Error of the record that the run's thread is parked behind."""
     parked_keys: int = 0
-    """How many keys are parked in all."""
+    """Number of parked keys in all."""
     waits: bool = False
-    """The run is the last one of its thread and left it interrupted."""
+    """Whether the run is the last one of its thread and left it interrupted."""
     open_interrupts: tuple[Interrupt, ...] = ()
-    """What it asks; empty: it stopped at a breakpoint, or was cancelled."""
+    """Open interrupts of the thread; empty: the run stopped at a breakpoint, or was cancelled."""
 
 
 def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
-    """What the facts mean, the most important sentence first."""
+    """Return the explanation of the facts, the most important sentence first."""
     lines = [_first(run_id, facts, settings)]
     run = facts.run
     if facts.parked is not None and run is not None:
@@ -164,7 +164,7 @@ def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> 
 
 
 def _open(run: RunFacts, interrupts: tuple[Interrupt, ...]) -> list[str]:
-    """The open interrupts, and how to answer them."""
+    """Return lines with the open interrupts, and how to answer them."""
     lines = [
         f"  {id}: {value if len(value) <= VALUE_WIDTH else value[: VALUE_WIDTH - 1] + '…'}" for id, value in interrupts
     ]
@@ -186,13 +186,13 @@ def _span(start: datetime, end: datetime) -> str:
 
 
 async def run_of(pool: asyncpg.Pool, thread_id: str) -> str | None:
-    """The newest run of a thread, given its id; None for any other id, or a thread without runs."""
+    """Return the newest run of a thread, or None for an id of another kind or a thread without runs."""
     run_id = await pool.fetchval(SQL["last_run"], thread_id)
     return None if run_id is None else str(run_id)
 
 
 async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPipe, run_id: str) -> Facts:
-    """Ask everybody who may know. Redis may be away."""
+    """Collect the facts from Postgres, Redis and the log. Redis may be unavailable."""
     row = await pool.fetchrow(SQL["run"], run_id)
     run = None
     if row is not None:
@@ -222,7 +222,7 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
 
 
 def _interrupts(text: str | None) -> tuple[Interrupt, ...]:
-    """What a thread's row has: task id -> what it asks."""
+    """Return the interrupts in the column of a thread's row: JSON, task id -> list of interrupts."""
     tasks: dict[str, list[dict[str, Any]]] = msgspec.json.decode(text or "{}")
     return tuple(
         Interrupt(str(one.get("id")), msgspec.json.encode(one.get("value")).decode())

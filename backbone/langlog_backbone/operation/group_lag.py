@@ -1,6 +1,6 @@
-"""How far each group of readers is behind the end of the log. Joins no group, changes nothing.
+"""Lag of each group of readers behind the end of the log. Joins no group, changes nothing.
 
-Deciders and strangers keep their positions on the log; projections keep theirs in Postgres, beside the rows.
+Deciders and outside consumers commit positions on the log; projections store theirs in Postgres, beside the rows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..postgres.database import load_sql
 
 SQL = load_sql("langlog_backbone", "groups.sql")
 PROJECTORS = "projectors"
-"""The projectors' group on the log: it only shares partitions out, its positions are in Postgres."""
+"""The projectors' group on the log: it only distributes partitions, its positions are in Postgres."""
 
 
 class GroupPosition(NamedTuple):
-    """One partition as a group sees it."""
+    """Position of a group in one partition."""
 
     group: str
     topic: str
@@ -33,7 +33,7 @@ class GroupPosition(NamedTuple):
 
 
 async def gather(log: Log, pool: asyncpg.Pool) -> list[GroupPosition]:
-    """The positions of all groups. Empty partitions without a position are left out."""
+    """Return the positions of all groups. Empty partitions without a position are left out."""
     known = await log.group_positions()
     known.pop(PROJECTORS, None)
     for (schema,) in await pool.fetch(SQL["projections"]):

@@ -1,6 +1,6 @@
-"""How the whole system is: queue, workers, readers of the log, parked keys, webhooks, and in words what is wrong.
+"""Health of the whole system: queue, workers, readers of the log, parked keys, webhooks, and findings in words.
 
-`gather` asks Postgres, Redis and the log; what cannot be reached is left out and named in ``findings``. `findings` is pure.
+`gather` queries Postgres, Redis and the log; unreachable ones are left out and named in ``findings``. `findings` is pure.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .workers import QueueView, WorkerView, queue_and_workers
 SQL = load_sql("langlog_backbone", "health.sql")
 WEBHOOKS_SHOWN = 50
 SLOW_WAIT_S = 10.0
-"""A dispatched run that has waited this long for a worker is worth a finding."""
+"""Seconds that a dispatched run may wait for a worker before it is a finding."""
 NOTABLE_LAG = 1_000
-"""Records behind the end of the log that are worth a finding."""
+"""Records of lag from which a group is a finding."""
 Severity = Literal["error", "warning", "info"]
 GRAVITY: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What is wrong, and what to do."""
+    """A problem, and what to do about it."""
 
     severity: Severity
-    """How grave it is."""
+    """Severity of the problem."""
     text: str
-    """What is wrong, and what to do."""
+    """Description of the problem, and what to do."""
     about: str
-    """Which part it concerns: postgres, redis, log, workers, queue, deciders, projectors, dead-letters or webhooks."""
+    """Affected part: postgres, redis, log, workers, queue, deciders, projectors, dead-letters or webhooks."""
 
 
 class RunsView(msgspec.Struct, frozen=True):
@@ -50,15 +50,15 @@ class RunsView(msgspec.Struct, frozen=True):
     running: int
     """Runs that a worker executes."""
     delayed: int
-    """Pending runs whose time has not come."""
+    """Pending runs whose start is delayed."""
     longest_wait_s: float | None
     """Age of the oldest pending run."""
     unblocked_wait_s: float | None
-    """Of runs that nothing but a free worker is missing."""
+    """Age of the oldest run that waits for nothing but a free worker."""
     oldest_run_id: str | None = None
     """The run that has waited longest for a worker."""
     oldest_thread_id: str | None = None
-    """Its thread."""
+    """The thread of that run."""
 
 
 class GroupView(msgspec.Struct, frozen=True):
@@ -92,22 +92,22 @@ class WebhookView(msgspec.Struct, frozen=True):
     attempts: int
     """Attempts so far."""
     ended_at: datetime
-    """When the run ended."""
+    """Time of the run's end."""
     next_attempt_at: datetime
-    """When the next attempt is due."""
+    """Time of the next attempt."""
     last_attempt: Any
     """Outcome of the last attempt."""
 
 
 class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """``None``: the server that knows cannot be reached."""
+    """Health of the system. None: the server with this information cannot be reached."""
 
     at: str
-    """When it was gathered, ISO 8601."""
+    """Time of the report, ISO 8601."""
     ready: bool
-    """Postgres, Redis and the log would do their work now."""
+    """Whether Postgres, Redis and the log are available."""
     findings: list[Finding]
-    """What is wrong, the gravest first."""
+    """Problems, the gravest first."""
     runs: RunsView | None
     """Runs in flight."""
     queued: int | None
@@ -115,7 +115,7 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerView] | None
     """Worker processes with a lease."""
     groups: list[GroupView] | None
-    """How far each group of readers is."""
+    """Position of each group of readers."""
     parked_keys: int | None
     """Keys that wait behind a record that cannot be handled."""
     parked_records: int | None
@@ -127,7 +127,7 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mapping[Dependency, str]) -> SystemHealth:
-    """``failures``: what `Probe.failures` says; servers named there are not asked."""
+    """Collect the report. ``failures``: result of `Probe.failures`; those servers are not queried."""
     away = dict(failures)
     runs: RunsView | None = None
     parked: asyncpg.Record | None = None
@@ -194,7 +194,7 @@ def _webhook(row: asyncpg.Record) -> WebhookView:
 
 
 def summed(positions: Iterable[group_lag.GroupPosition]) -> list[GroupView]:
-    """One row for each group and topic."""
+    """Return the sums of positions, one row for each group and topic."""
     rows: dict[tuple[str, str], list[group_lag.GroupPosition]] = {}
     for position in positions:
         rows.setdefault((position.group, position.topic), []).append(position)
@@ -220,7 +220,7 @@ def findings(
     parked_keys: int | None,
     webhooks: Iterable[WebhookView] | None,
 ) -> Iterable[Finding]:
-    """What is wrong. Pure."""
+    """Yield the problems that the facts show. Pure."""
     for name, reason in away.items():
         yield Finding("error", reason, name)
     if queue is not None:

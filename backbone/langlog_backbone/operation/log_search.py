@@ -1,10 +1,10 @@
-"""Finds records of the log for people: a page at a time from the newest back, or live. Reads only, joins no group.
+"""Searches the log's records for people: in pages from the newest back, or live. Reads only, joins no group.
 
-    ends of all partitions ──► a window of each ──► merged by time, the newest first ──► filter ──► a page, and where to go on
+    ends of all partitions ──► a window of each ──► merged by time, the newest first ──► filter ──► a page and a cursor
 
-Bounds: a page scans at most `SCAN_RECORDS` records or `SCAN_S` seconds, then it gives what it has and a cursor to go on from; a body
-over `record_view.SHOWN_BYTES` is left out of pages and read by itself (`read_record`). A record of a partition comes after all later ones of
-that partition; between partitions the clocks of the appenders decide.
+Bounds: a page scans at most `SCAN_RECORDS` records or `SCAN_S` seconds, then it returns the records so far and a cursor to
+continue from; a body over `record_view.SHOWN_BYTES` is left out of pages and read by itself (`read_record`). A record of a
+partition comes after all later ones of that partition; between partitions the clocks of the appenders decide.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ TOPICS = (cmd.TOPIC, *ev.EVENT_TOPICS, ev.DEAD_LETTERS)
 SCAN_RECORDS = 20_000
 SCAN_S = 2.0
 CLOCKS_APART = timedelta(minutes=1)
-"""Records are looked for this long before the time that is wanted: appenders' clocks differ, and may be set back."""
+"""The search begins this long before the requested time: appenders' clocks differ, and may be set back."""
 WINDOW_RECORDS = 2_000
-"""Records read at once over all partitions, about."""
+"""Approximate number of records read at once over all partitions."""
 
 
 class BadCursor(ValueError):
-    """A cursor that no page has given."""
+    """A cursor that no page has returned."""
 
 
 class RecordPage(msgspec.Struct, frozen=True):
-    """``cursor``: where to go on; None: nothing is older. ``scanned``: records that were looked at."""
+    """A page of records. ``cursor``: start of the next page; None: no older records. ``scanned``: records that were looked at."""
 
     records: list[RecordView]
     """The records, the newest first."""
     cursor: str | None
-    """Where the next page begins; null: nothing is older."""
+    """Start of the next page; null: no older records."""
     scanned: int
-    """Records that were looked at for this page."""
+    """Number of records examined for this page."""
 
 
 async def read_record(log: Log, topic: str, partition: int, offset: int) -> RecordView | None:
-    """One record, whole; None where the log does not hold it. Raises LogUnavailable."""
+    """Return one complete record, or None if the log does not hold it. Raises LogUnavailable."""
     records = await log.fetch(topic, partition, [offset])
     return view_of(records[0], None) if records else None
 
 
 async def newest(log: Log, wanted: RecordFilter, cursor: str | None, limit: int) -> RecordPage:
-    """A page, the newest record first, before ``cursor``. Raises BadCursor, LogUnavailable."""
+    """Return a page before ``cursor``, the newest record first. Raises BadCursor, LogUnavailable."""
     begins, ends = await _span(log, wanted)
     if cursor is not None:
         ends = _moved_back(ends, begins, cursor)
@@ -71,7 +71,7 @@ async def newest(log: Log, wanted: RecordFilter, cursor: str | None, limit: int)
 
 
 async def following(log: Log, wanted: RecordFilter) -> AsyncGenerator[list[RecordView], None]:
-    """Records as they are appended, from those of ``wanted.since`` on, or from now. Ends with its consumer."""
+    """Yield records as they are appended, from those of ``wanted.since`` on, or from now. Ends with its consumer."""
     topics = list(wanted.topics or TOPICS)
     start = {(topic, n): end for topic in topics for n, end in enumerate(await log.end_offsets(topic))}
     if wanted.since is not None:
@@ -89,7 +89,7 @@ async def following(log: Log, wanted: RecordFilter) -> AsyncGenerator[list[Recor
 
 
 async def _span(log: Log, wanted: RecordFilter) -> tuple[Positions, Positions]:
-    """The offsets within which records may be wanted: first, and end, of each partition."""
+    """Return the range of offsets that can match: first and end, of each partition."""
     begins: Positions = {}
     ends: Positions = {}
     partitions = {log.partition_of(key) for key in wanted.keys} or None
@@ -104,12 +104,12 @@ async def _span(log: Log, wanted: RecordFilter) -> tuple[Positions, Positions]:
 
 
 class _Seen(NamedTuple):
-    """A record that was read. ``order``: what it is sorted by, never below that of an earlier record of its partition."""
+    """A record that was read. ``order``: its sort key, never below that of an earlier record of its partition."""
 
     order: str
     offset: int
     view: RecordView | None
-    """None: it is not wanted."""
+    """View of the record, or None if it does not match."""
 
 
 class _NewestFirst:
@@ -118,18 +118,18 @@ class _NewestFirst:
     def __init__(self, log: Log, wanted: RecordFilter, begins: Positions, ends: Positions) -> None:
         self._log, self._wanted, self._begins = log, wanted, begins
         self._unread = dict(ends)
-        """Up to where each partition is still to be read."""
+        """Partition -> offset up to which it is still to be read."""
         self._windows: dict[TopicPartition, deque[_Seen]] = {partition: deque() for partition in ends}
         self._taken = dict(ends)
-        """The lowest offset of each partition that was looked at."""
+        """Partition -> the lowest offset that was examined."""
         self.scanned = 0
 
     def rest(self) -> Positions:
-        """Up to where each partition has not been looked at."""
+        """Return, per partition, the offset below which records were not examined."""
         return self._taken
 
     async def refill(self) -> bool:
-        """Read a window of each partition that has none left. False: there is nothing more at all."""
+        """Read a window of each partition whose window is used up. False: no partition has more."""
         empty = [p for p, window in self._windows.items() if not window and self._unread[p] > self._begins[p]]
         if empty:
             size = max(16, WINDOW_RECORDS // len(empty))
@@ -141,7 +141,7 @@ class _NewestFirst:
         return any(self._windows.values()) or any(self._unread[p] > self._begins[p] for p in self._unread)
 
     async def _read(self, spans: Mapping[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, deque[_Seen]]:
-        """What these spans of offsets hold, in offset order. Keeps views: records may be as large as the log takes them."""
+        """Return the records in these ranges of offsets, in offset order. Holds views: records may be as large as the log allows."""
         topics = sorted({topic for topic, _ in spans})
         starts = {(topic, n): end for topic in topics for n, end in enumerate(await self._log.end_offsets(topic))}
         starts |= {partition: begin for partition, (begin, _) in spans.items()}
@@ -164,12 +164,12 @@ class _NewestFirst:
         return windows
 
     def _seen(self, record: Record, latest: str) -> _Seen:
-        """``latest``: the order of the record before it in its partition."""
+        """Return the entry of a record. ``latest``: sort key of the record before it in its partition."""
         view = view_of(record) if self._wanted.has(record) else None
         return _Seen(max(latest, record.headers.get("ce_time", "")), record.offset, view)
 
     def take(self, limit: int, scan: int) -> list[RecordView]:
-        """The next wanted records, until a partition's window runs out that has more before it."""
+        """Return the next matching records, until a partition's window is used up and earlier records remain."""
         heap = [(_Backwards(window[-1].order), p) for p, window in self._windows.items() if window]
         heapq.heapify(heap)
         views: list[RecordView] = []
@@ -189,12 +189,12 @@ class _NewestFirst:
             # records were cut, or the window's first ones are not there: nothing is before the window then
             self._taken[partition] = self._unread[partition]
             if self._unread[partition] > self._begins[partition]:
-                break  # what comes before may be newer than what the others have
+                break  # earlier records may be newer than those of the other partitions
         return views
 
 
 class _Backwards(str):
-    """Text that sorts the other way round."""
+    """Text that sorts in reverse order."""
 
     __slots__ = ()
 
@@ -203,7 +203,7 @@ class _Backwards(str):
 
 
 def encoded_cursor(ends: Positions) -> str:
-    """Where a page ended: opaque text for an address."""
+    """Return the position where a page ended as opaque text for a URL."""
     topics: dict[str, dict[str, int]] = {}
     for (topic, partition), end in ends.items():
         topics.setdefault(topic, {})[str(partition)] = end
@@ -214,7 +214,7 @@ _CURSOR = msgspec.msgpack.Decoder(dict[str, dict[str, int]])
 
 
 def _moved_back(ends: Positions, begins: Positions, cursor: str) -> Positions:
-    """The ends of a page before the cursor. Raises BadCursor."""
+    """Return the ends of a page before the cursor. Raises BadCursor."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         topics = _CURSOR.decode(base64.b64decode(padded, altchars=b"-_", validate=True))

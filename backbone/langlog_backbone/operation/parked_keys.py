@@ -1,7 +1,7 @@
 """Keys that are parked behind a record that cannot be handled: list them, show their records, and release them.
 
-Reading asks Postgres. Releasing appends to the log what an operator wants (`commands.ReleaseParked`,
-`events.ParkedEventsReleased`), and waits for decider and projector to have done it. See docs on dead letters.
+Reading queries Postgres. Releasing appends the operator's request to the log (`commands.ReleaseParked`,
+`events.ParkedEventsReleased`), and waits until decider and projector have carried it out. See docs on dead letters.
 """
 
 from __future__ import annotations
@@ -28,71 +28,71 @@ from ..time.clock import new_id
 SQL = load_sql("langlog_backbone", "parked.sql")
 SOURCE = "/langlog/operator"
 ANSWER_S = 30.0
-"""A decider and a projector that have not answered by then are taken to be away."""
+"""Seconds without an answer after which decider and projector count as unavailable."""
 
 
 class NotReleased(Exception):
-    """What is still in the way."""
+    """The key is still parked. The message gives the reason."""
 
 
 class ParkedKey(msgspec.Struct, frozen=True):
-    """A key whose records wait. ``first``: where the first of them was appended, ``topic-partition-offset``."""
+    """A key whose records wait. ``first``: origin of the first of them, ``topic-partition-offset``."""
 
     key: str
     """Key of the records."""
     records: int
-    """Records that wait."""
+    """Number of records that wait."""
     since: datetime
-    """When the first of them was parked."""
+    """Time at which the first of them was parked."""
     first: str
     """Origin of the record that is handled next, `<topic>-<partition>-<offset>`."""
     type: str | None
     """Type of that record."""
     error: str | None
-    """Why the first one cannot be handled."""
+    """Reason why the first one cannot be handled."""
 
 
 class ParkedRecord(msgspec.Struct, frozen=True):
     """A record that waits. ``state``: ``bad`` by itself, or ``behind`` a bad one; ``origin``: ``topic-partition-offset``."""
 
     origin: str
-    """Where it was appended, `<topic>-<partition>-<offset>`."""
+    """Origin of the record, `<topic>-<partition>-<offset>`."""
     topic: str
     """Topic of the log."""
     type: str | None
     """Type of the record."""
     state: str
-    """`bad` by itself, or `behind` a bad one."""
+    """`bad`: it cannot be handled; `behind`: it waits behind a bad one."""
     error: str | None
-    """Why it cannot be handled."""
+    """Reason why it cannot be handled."""
     at: datetime
-    """When it was parked."""
+    """Time at which it was parked."""
     headers: dict[str, str]
     """Headers of the record."""
     data: Any
-    """The decoded body; base64 of one that cannot be decoded."""
+    """The decoded body; base64 if it cannot be decoded."""
 
 
 class ParkedKeys:
-    """Lists and releases parked keys. ``actor``: the operator's name, for the records."""
+    """Lists and releases parked keys. ``actor``: the operator's name, stored in the records."""
 
     def __init__(self, pool: asyncpg.Pool, log: Log, bus: Bus) -> None:
         self._pool, self._log, self._bus = pool, log, bus
 
     async def first(self, key: str) -> ParkedRecord | None:
-        """The record that is handled next."""
+        """Return the record that is handled next."""
         records = await records_of(self._pool, key)
         return records[0] if records else None
 
     async def release(self, key: str, drop: str | None, actor: str | None = None) -> int:
-        """Have everything of the key handled, but ``drop`` (the origin of its first record); how many records that were.
+        """Release all records of the key, except ``drop`` (the origin of its first record); return how many records that were.
 
         Raises NotReleased, LogUnavailable, AppendUnknown."""
         records = await records_of(self._pool, key)
         handled: int = sum(record.topic != cmd.TOPIC for record in records)
         first = records[0] if records else None
         if first is not None and first.topic != cmd.TOPIC:
-            # both are requested at once: nobody has to come back for the commands behind the events
+            # both are requested at once, so that one release also handles the commands behind the events
             event = ev.ParkedEventsReleased(aggregate_id=key, drop=drop)
             await self._log.append([event_record(event, id=new_id(), source=SOURCE, actor=actor)])
             drop = None
@@ -100,7 +100,7 @@ class ParkedKeys:
             outcome = await self._release_commands(key, drop, actor)
             handled += len(outcome.decided) + len(outcome.dropped)
             if not outcome.left:
-                # the decider goes on by itself where more waits than fits into one release
+                # the decider continues by itself if more records wait than fit into one release
                 return max(handled, len(records))
             first = await self.first(key)
             if first is None:
@@ -136,12 +136,12 @@ class ParkedKeys:
 
 
 async def keys(pool: asyncpg.Pool) -> list[ParkedKey]:
-    """Every parked key, the longest parked first."""
+    """Return every parked key, the longest parked first."""
     return [ParkedKey(**row) for row in await pool.fetch(SQL["keys"])]
 
 
 async def records_of(pool: asyncpg.Pool, key: str) -> list[ParkedRecord]:
-    """Every record of a key that waits, in the order in which they will be handled."""
+    """Return the parked records of a key, in the order in which they will be handled."""
     return [_record(row) for row in await pool.fetch(SQL["records"], key)]
 
 

@@ -1,4 +1,4 @@
-"""A record of the log as people and the API see it, and which records somebody wants. Pure."""
+"""Views of the log's records for people and the API, and filters of records. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..history.audit import EventQuery, wanted
 from ..log.port import Record
 
 SHOWN_BYTES = 64 * 1024
-"""A larger body is left out of pages; the record is read by itself."""
+"""Maximum size of a body in a page, in bytes. A larger one is left out; read the record by itself."""
 
 
 class RecordFilter(NamedTuple):
-    """Which records are wanted; empty and None: all are. ``types`` as `type_matches` takes them."""
+    """A selection of records; empty and None: no restriction. ``types`` as in `type_matches`."""
 
     topics: tuple[str, ...] = ()
     keys: frozenset[str] = frozenset()
@@ -42,11 +42,11 @@ class RecordView(msgspec.Struct, frozen=True):
     offset: int
     """Position within the partition."""
     key: str
-    """What the record is about: the id of a thread, an assistant or a cron, or a namespace."""
+    """Key of the record: id of a thread, an assistant or a cron, or a namespace."""
     type: str
     """Type with its version, such as `run.created.v1`."""
     time: str | None
-    """When it was appended, by the clock of who appended it; ISO 8601."""
+    """Time at which the record was appended, by the appender's clock; ISO 8601."""
     bytes: int
     """Size of the body."""
     headers: dict[str, str]
@@ -54,11 +54,11 @@ class RecordView(msgspec.Struct, frozen=True):
     data: Any = None
     """Decoded body; bytes inside it as base64."""
     omitted: str | None = None
-    """Why there is no ``data``: ``large`` (read the record by itself), ``erased`` or ``unreadable``."""
+    """Reason why there is no ``data``: ``large`` (read the record by itself), ``erased`` or ``unreadable``."""
 
 
 def type_matches(type_name: str, wanted: Sequence[str]) -> bool:
-    """Whether a record's type is wanted: by its name (with version or without), a prefix that ends in a dot, or a pattern with
+    """Return whether a record's type matches: by its name (with version or without), a prefix that ends in a dot, or a pattern with
     ``*``, ``?`` or ``[…]``. None wanted: all are."""
     patterns = [text for text in wanted if any(sign in text for sign in "*?[")]
     plain = tuple(text for text in wanted if text not in patterns)
@@ -71,7 +71,7 @@ def type_matches(type_name: str, wanted: Sequence[str]) -> bool:
 def record_matches(
     record: Record, keys: Collection[str], types: Sequence[str], since: datetime | None, until: datetime | None
 ) -> bool:
-    """Whether a record has one of the keys and types (none given: any), and a time within the limits."""
+    """Return whether a record has one of the keys and types (none given: any), and a time within the limits."""
     if keys and record.key not in keys:
         return False
     in_time = wanted(EventQuery("", since=since, until=until), record)
@@ -79,7 +79,7 @@ def record_matches(
 
 
 def body_of(record: Record) -> Any:
-    """The decoded body; base64 of bytes that are neither JSON nor msgpack, None of an erased one."""
+    """Return the decoded body; base64 of bytes that are neither JSON nor msgpack, None of an erased one."""
     try:
         packed = record.headers.get("content-type") == envelope.MSGPACK_CONTENT
         return (msgspec.msgpack if packed else msgspec.json).decode(record.value)
@@ -88,7 +88,7 @@ def body_of(record: Record) -> Any:
 
 
 def view_of(record: Record, limit: int | None = SHOWN_BYTES) -> RecordView:
-    """``limit``: bytes of a body that is shown; None: any."""
+    """Return the view of a record. ``limit``: maximum size of a body that is shown, in bytes; None: no limit."""
     data, omitted = None, None
     if limit is not None and len(record.value) > limit:
         omitted = "large"

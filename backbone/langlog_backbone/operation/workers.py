@@ -1,4 +1,4 @@
-"""Which workers there are, by their leases in Redis, and what each holds. Reads only."""
+"""Workers by their leases in Redis, and the runs that each holds. Reads only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from langlog_schemas.messages import WorkerInfo
 from ..redis.client import RedisPipe
 
 HELD_SHOWN = 200
-"""Runs of one worker that are named; the others are counted."""
+"""Maximum number of a worker's runs that are named; the others are counted."""
 
 
 class HeldRun(msgspec.Struct, frozen=True):
@@ -24,18 +24,18 @@ class HeldRun(msgspec.Struct, frozen=True):
 
 
 class WorkerView(msgspec.Struct, frozen=True):
-    """A worker process. ``about`` None: it has not said anything of itself (an older release, or Redis was emptied)."""
+    """A worker process. ``about`` None: it has published no report (an older release, or Redis was emptied)."""
 
     worker_id: str
     """Id under which the worker holds its lease."""
     lease_s: float
-    """Seconds for which its lease is still good; negative: it has been silent for so long beyond its lease."""
+    """Seconds until its lease expires; negative: it has been silent for so long beyond its lease."""
     held: int
-    """Runs that it holds."""
+    """Number of runs that it holds."""
     runs: list[HeldRun]
-    """These runs, at most 200."""
+    """Runs that it holds, at most 200."""
     about: WorkerInfo | None
-    """What the worker says of itself."""
+    """Report of the worker."""
 
 
 class QueueView(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def _held(task_id: str) -> HeldRun:
 
 
 def scores(reply: Any) -> dict[str, float]:
-    """What ZRANGE … WITHSCORES gives, flat or in pairs (RESP 2 and 3)."""
+    """Return member -> score of a reply to ZRANGE … WITHSCORES, which is flat or in pairs (RESP 2 and 3)."""
     if reply and isinstance(reply[0], list | tuple):
         return {member.decode(): float(score) for member, score in reply}
     return {reply[n].decode(): float(reply[n + 1]) for n in range(0, len(reply), 2)}

@@ -1,7 +1,7 @@
 """Postgres: the pool, the read model's schema, and SQL kept in ``.sql`` files.
 
 Every connection has the projection's schema as its search path, so that statements name bare tables and a
-new projection version can be built beside the old one. JSON travels as text: nobody here parses what he only hands on.
+new projection version can be built beside the old one. JSON travels as text: it is passed on without being parsed.
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:
-    """The statements of ``sql/<file>`` in a package: each opens with ``-- name: <name>``."""
+    """Return the statements of ``sql/<file>`` in a package: each opens with ``-- name: <name>``."""
     text = files(package).joinpath("sql", file).read_text()
     parts = _NAME.split(text)
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 class Parameters:
-    """Values of a statement that is put together, in the order in which they are first named."""
+    """Parameters of a composed statement, in the order of their first use."""
 
     def __init__(self, *values: Any) -> None:
         self.values: list[Any] = list(values)
 
     def add(self, value: Any, cast: str = "") -> str:
-        """The value's place in the statement. A time to compare with is brought into range: asyncpg refuses what is beyond."""
+        """Return the placeholder of the value in the statement. A time to compare with is brought into range: asyncpg
+        refuses what is beyond."""
         self.values.append(in_range(value) if isinstance(value, datetime) else value)
         return f"${len(self.values)}{cast}"
 
 
 async def _nothing_to_reset(connection: object) -> None:
-    """Nobody here leaves session state behind: asyncpg's own reset would be a round trip for every query."""
+    """Skip the reset of a released connection: langlog leaves no session state behind, and asyncpg's own reset would be a
+    round trip for every query."""
 
 
 Opened = Callable[[asyncpg.Connection], Awaitable[None]]
@@ -55,7 +57,7 @@ Opened = Callable[[asyncpg.Connection], Awaitable[None]]
 async def connect_pool(
     settings: Settings, *, size: int | None = None, opened: Opened | None = None, **session: str
 ) -> asyncpg.Pool:
-    """A pool on the read model; ``session`` are settings of its connections.
+    """Return a pool on the read model; ``session`` are settings of its connections.
 
     Raises StartError when Postgres cannot be reached or is too old.
     """
@@ -87,14 +89,16 @@ async def connect_pool(
 
 
 def check_version(number: str) -> None:
-    """``number``: as ``server_version_num`` has it (140011 is 14.11). Raises StartError for a server that is too old."""
+    """Check the server's version. ``number``: its ``server_version_num`` (140011 is 14.11). Raises StartError for a server
+    that is too old."""
     major = int(number) // 10_000
     if major < MIN_VERSION:
         raise StartError(f"Postgres {major} is too old: {MIN_VERSION} or newer is needed")
 
 
 async def ensure_read_model(pool: asyncpg.Pool, settings: Settings) -> None:
-    """Make the schema, its tables and indexes where they are missing. Several may try at once. ``pool``: on that schema."""
+    """Create the schema, its tables and indexes where they are missing. Several processes may call it at once. ``pool``: on
+    that schema."""
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", settings.projection):
         raise StartError(f"LANGLOG_PROJECTION must be a plain identifier, not {settings.projection!r}")
     await ensure_objects(

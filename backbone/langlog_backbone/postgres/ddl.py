@@ -27,7 +27,8 @@ _OBJECTS = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace($1
 
 
 def statements(ddl: str) -> Iterator[tuple[str | None, str]]:
-    """Each statement of a script, with the name of the table or index that it makes; None: it looks for itself whether it is needed."""
+    """Yield each statement of a script with the name of the table or index that it creates, or None if it checks by itself
+    whether it is needed."""
     for statement in _STATEMENT.findall(_COMMENT.sub("", ddl)):
         text = statement.strip()
         if text:
@@ -36,10 +37,10 @@ def statements(ddl: str) -> Iterator[tuple[str | None, str]]:
 
 
 async def ensure_objects(pool: asyncpg.Pool, schema: str, ddl: str) -> None:
-    """Make the schema, and of the script's tables and indexes those that are missing.
+    """Create the schema, and the script's missing tables and indexes.
 
     ``schema``: a plain identifier. ``ddl``: statements that end in semicolons: ``CREATE TABLE`` and ``CREATE INDEX`` with ``IF NOT
-    EXISTS``, and ``DO`` blocks, which look for themselves and are carried out each time. Raises asyncpg.PostgresError.
+    EXISTS``, and ``DO`` blocks, which check by themselves and are executed each time. Raises asyncpg.PostgresError.
     """
     async with pool.acquire() as connection:
         await connection.execute(_LOCK)

@@ -1,11 +1,11 @@
 """Connections to Postgres for single statements, which stay taken from asyncpg's pool between two of them.
 
-asyncpg's pool makes a task, a future and a proxy each time a connection is taken and given back, which costs more CPU than the
-statement itself (40 of 60 µs). Here connections rest on a stack instead, the one used last on top; statements that find none wait
-in line. Some of asyncpg's are always left to those who hold one for several statements (`Pool.acquire`).
+asyncpg's pool makes a task, a future and a proxy each time a connection is acquired and released, which costs more CPU than the
+statement itself (40 of 60 µs). Here idle connections stay on a stack instead, the one used last on top; statements that find none wait
+in line. Some of asyncpg's are always left to callers that hold one for several statements (`Pool.acquire`).
 
 Concurrency: belongs to the event loop that made it. A connection whose statement failed or was cancelled goes back to asyncpg's
-pool, which cleans it or puts another one in its place; so does one that has rested for `REST_S`. When Postgres goes away, the
+pool, which cleans it or puts another one in its place; so does one that was idle for `REST_S`. When Postgres becomes unavailable, the
 statements under way fail, those that follow open new connections.
 """
 
@@ -23,35 +23,35 @@ from ..metrics.families import Family, family
 from ..process.unavailable import is_unavailable
 
 REST_S = 60.0
-"""Connections that nobody needed for this long go back to asyncpg's pool, which closes them in time; one stays."""
+"""Seconds after which an idle connection goes back to asyncpg's pool, which closes it in time; one stays."""
 
 ACQUIRE_S = 30.0
-"""For a connection to be free, and again for its last statement to be cancelled when it is given back; then it is closed."""
+"""Seconds to wait for a free connection, and again for its last statement to be cancelled when it is given back; then it is closed."""
 RELEASE_S = 2.0
-"""As the latter, for single statements. A Postgres that hangs does not cancel, and nobody waits for that."""
+"""Seconds for that cancellation after single statements: a Postgres that hangs does not cancel, and callers do not wait for it."""
 
 
 class Pool:
-    """As `asyncpg.Pool`, of which it needs one that is open, in what is used of it here. Raises what that raises."""
+    """The part of `asyncpg.Pool` that langlog uses, on top of an open one. Raises its errors."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         size = pool.get_max_size()
         self._most = size - max(1, size // 4)
-        """Connections available to single statements. 0: there is but one, and it has to go round."""
+        """Connections available to single statements. 0: there is only one, which all callers share."""
         self._room = self._most
-        """How many more of them."""
+        """Number of connections that may still be taken from asyncpg's pool."""
         self._resting: list[Any] = []
         self._line: deque[asyncio.Future[Any]] = deque()
-        """Statements that wait; each is handed a connection, or None: to look again."""
+        """Waiting statements; each receives a connection, or None: try again."""
         self._least = 0
-        """So many have rested since the last look."""
+        """Minimum number of idle connections since the last check."""
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
 
     @property
     def resting(self) -> int:
-        """Connections that are kept, and not in use."""
+        """Number of idle connections."""
         return len(self._resting)
 
     async def collect(self) -> list[Family]:
@@ -62,7 +62,7 @@ class Pool:
         ]
 
     async def fetch(self, query: str, *args: Any) -> list[Any]:
-        """All rows."""
+        """Return all rows."""
         connection = await self._taken()
         if connection is None:
             rows: list[Any] = await self._pool.fetch(query, *args)
@@ -76,7 +76,7 @@ class Pool:
         return rows
 
     async def fetchrow(self, query: str, *args: Any) -> Any:
-        """The first row; None without one."""
+        """Return the first row, or None."""
         connection = await self._taken()
         if connection is None:
             return await self._pool.fetchrow(query, *args)
@@ -89,12 +89,12 @@ class Pool:
         return row
 
     async def fetchval(self, query: str, *args: Any) -> Any:
-        """The first column of the first row; None without one."""
+        """Return the first column of the first row, or None."""
         row = await self.fetchrow(query, *args)
         return None if row is None else row[0]
 
     async def execute(self, query: str, *args: Any) -> str:
-        """The command's status."""
+        """Execute a statement and return its status."""
         connection = await self._taken()
         if connection is None:
             status: str = await self._pool.execute(query, *args)
@@ -108,14 +108,14 @@ class Pool:
         return status
 
     def acquire(self) -> Any:
-        """A connection for the length of an ``async with`` block. Not within another such block: there may be but one.
+        """Return a connection for the duration of an ``async with`` block. Not within another such block: there may be but one.
 
         Raises TimeoutError when none is free within `ACQUIRE_S`.
         """
         return self._pool.acquire(timeout=ACQUIRE_S)
 
     async def close(self) -> None:
-        """Wait for what is under way, then close all connections; at once, when the wait is given up."""
+        """Wait for statements under way, then close all connections; at once, if the wait is cancelled."""
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -131,7 +131,7 @@ class Pool:
             raise
 
     async def _taken(self) -> Any:
-        """A connection of ours; None: asyncpg's pool is to see to it."""
+        """Return an idle connection, or None if the statement shall use asyncpg's pool."""
         resting = self._resting
         while True:
             while resting:
@@ -169,7 +169,7 @@ class Pool:
             raise
 
     def _call_next(self, connection: Any) -> bool:
-        """Whether somebody waited."""
+        """Hand the connection to the next waiting statement. Return whether one was waiting."""
         while self._line:
             waiting = self._line.popleft()
             if not waiting.done():
@@ -215,7 +215,7 @@ class Pool:
         self._timer = asyncio.get_running_loop().call_later(REST_S, self._return_resting)
 
     def _return_resting(self) -> None:
-        """Give back those at the bottom that nobody came to."""
+        """Return idle connections at the bottom of the stack to asyncpg's pool, if they were not used since the last check."""
         self._timer = None
         spare = max(0, min(self._least, self._most - self._room - 1))
         idle, self._resting[:spare] = self._resting[:spare], []

@@ -1,4 +1,4 @@
-"""Measures how far Postgres' clock is from this process's, at the start and then every `MEASURE_S`: see `clock`.
+"""Measures the difference between Postgres' clock and this process's, at the start and then every `MEASURE_S`: see `clock`.
 
 Concurrency: a task of the loop that opened the block. While Postgres is unavailable, the last measurement counts.
 """
@@ -15,12 +15,12 @@ from ..time.sources import machine_time_ns, monotonic_ns
 from .pool import Pool
 
 MEASURE_S = 10.0
-"""Between two measurements: nothing signals that a clock was moved."""
+"""Seconds between two measurements: nothing signals that a clock was moved."""
 CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 async def measure(pool: Pool, clock: SharedClock = shared) -> None:
-    """Compare once. Raises what asyncpg does."""
+    """Compare the clocks once. Raises asyncpg's errors."""
     began = monotonic_ns()
     microseconds: int = await pool.fetchval(CLOCK)
     clock.learn(microseconds * 1000, began, monotonic_ns(), machine_time_ns())
@@ -28,7 +28,7 @@ async def measure(pool: Pool, clock: SharedClock = shared) -> None:
 
 @contextlib.asynccontextmanager
 async def following_postgres(pool: Pool) -> AsyncIterator[None]:
-    """Go by Postgres' clock in this block, and count on from there after it. Raises what asyncpg does."""
+    """Use Postgres' clock in this block, and count on from there after it. Raises what asyncpg does."""
     await measure(pool)
     task = asyncio.create_task(_follow(pool))
     try:

@@ -1,8 +1,8 @@
-"""One line for each request and each run: what clients do and how it went, without what they send; `langlog dev` also says why a
+"""One log line for each request and each run: its kind and outcome, without the content; `langlog dev` also logs why a
 request was refused.
 
 Gateways log requests (``http.request``), workers log the ends of runs (``run.ended``). ``langlog dev`` shows them, services at debug
-alone (LANGLOG_LOG_ACTIVITY). Nothing here blocks or raises; a line is as long as its bounds allow, and shows no control characters.
+alone (LANGLOG_LOG_ACTIVITY). Nothing here blocks or raises; lines are bounded in length, and show no control characters.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ logger = structlog.get_logger(__name__)
 
 REQUEST, RUN = "http.request", "run.ended"
 PROBES = frozenset({"/ok", "/metrics"})
-"""Paths that machines ask for all the time: shown at debug alone."""
+"""Paths that monitors request permanently: logged at debug level only."""
 PATH_CHARACTERS_MAX = 200
 _AUTHORITY = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
-"""What a request to a proxy has in front of its path (RFC 9112, 3.2.2)."""
+"""Scheme and host in the target of a request to a proxy (RFC 9112, 3.2.2)."""
 MESSAGE_CHARACTERS_MAX = 300
-"""Of an error's text in the line; the traceback beside it has all of it."""
+"""Maximum length of an error's text in the line, in characters; the traceback beside it has all of it."""
 
 
 class Activity:
@@ -41,12 +41,12 @@ class Activity:
 
     @property
     def shows_reasons(self) -> bool:
-        """Whether the line of a request that was refused says why: not where logs are kept, as a reason may quote what was sent."""
+        """Whether the line of a refused request gives the reason. Not where logs are stored: a reason may quote the request."""
         return self._mode == "on"
 
     def request(self, method: str, raw_path: str, status: int, seconds: float, reason: str = "") -> None:
-        """``raw_path``: the target as it was sent; its query, its fragment and an absolute one's host and user are left out.
-        ``reason``: why it was refused."""
+        """Log a request. ``raw_path``: the target as it was sent; its query, its fragment and an absolute one's host and
+        user are left out. ``reason``: why it was refused."""
         path = _AUTHORITY.sub("", raw_path, count=1).partition("?")[0].partition("#")[0]
         log = self._log(probe=path in PROBES)
         if log is not None:
@@ -66,7 +66,7 @@ class Activity:
         error: str | None = None,
         message: str | None = None,
     ) -> None:
-        """The end of an attempt. ``error``, ``message``: class and text of what it failed with."""
+        """Log the end of an attempt. ``error``, ``message``: class and text of its exception."""
         log = self._log()
         if log is None:
             return
@@ -85,13 +85,13 @@ class Activity:
 
 
 def shown_in_line(text: str, limit: int = MESSAGE_CHARACTERS_MAX) -> str:
-    """A text as part of one line of a terminal: white space is a space, other control characters are escaped."""
+    """Return a text as part of one line of a terminal: white space is a space, other control characters are escaped."""
     text = " ".join(_cut(text, limit).split())
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def as_text(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The event's line for people, where it is one of these; else the event as it is."""
+    """Return the event as a line for people, if it is one of this module's; else the event unchanged."""
     match event.get("event"):
         case "http.request":
             method, path, status, ms = (event.pop(name, "") for name in ("method", "path", "status", "ms"))

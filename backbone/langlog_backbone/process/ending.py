@@ -1,8 +1,8 @@
 """Ends a process in time after a stop signal, whatever hangs; a second signal ends it at once.
 
     first SIGTERM or SIGINT ─► `Ending.requested`, services drain and stop ─► the process ends
-    second signal           ─► `Ending.hurried`, what still drains is cut off
-    out of time             ─► a thread of its own ends the process, whatever its event loop does
+    second signal           ─► `Ending.hurried`, draining stops at once
+    out of time             ─► a separate thread ends the process, whatever its event loop does
 
 Concurrency: signals come on the event loop. The limit is kept by a daemon thread, so neither an event loop that is busy nor a
 thread that waits for a server can outlast it.
@@ -22,17 +22,17 @@ from ..time.sources import monotonic
 from .settings import Settings
 
 AT_ONCE_S = 2.0
-"""From the second signal to the end of the process: to kill workers and stop embedded servers."""
+"""Seconds from the second signal to the end of the process, to kill workers and stop embedded servers."""
 LET_GO_S = 5.0
-"""Of the limit, the last seconds: draining is over, and services release what they hold."""
+"""Last seconds of the limit: draining has ended, and services release their resources."""
 
 
 BEYOND_DRAINING_S = 10.0
-"""The default limit: twice the time for draining (steps get it, and then code that does not stop), and this."""
+"""Seconds beyond twice the time for draining in the default limit (steps get the time, and then code that does not stop), and this."""
 
 
 def stop_limit_s(settings: Settings) -> float:
-    """Seconds from the signal to the end of a process, at the longest."""
+    """Return the maximum seconds from the signal to the end of a process."""
     return settings.stop_s or 2 * settings.drain_s + BEYOND_DRAINING_S
 
 
@@ -52,12 +52,12 @@ class Ending:
         self._force = force
         self._until: float | None = None
         self.requested = asyncio.Event()
-        """A first signal came."""
+        """Set by the first signal."""
         self.hurried = asyncio.Event()
-        """A second signal came."""
+        """Set by the second signal."""
 
     def listen(self) -> None:
-        """From now on signals to this process come here. On its event loop."""
+        """Handle SIGINT and SIGTERM of this process here. Call it on the process's event loop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.on_signal)
@@ -72,7 +72,7 @@ class Ending:
             self._force_after(AT_ONCE_S, "ended at once by a second signal")
 
     def begin(self) -> None:
-        """Count from now, unless that has begun."""
+        """Start the limit now, unless it has started."""
         if self._until is None:
             self._until = monotonic() + self._limit_s
             self._force_after(
@@ -82,11 +82,11 @@ class Ending:
             )
 
     def drain_left_s(self) -> float:
-        """Seconds for what still drains."""
+        """Return the seconds that are left for draining."""
         return self._left(LET_GO_S)
 
     def left_s(self) -> float:
-        """Seconds until all must have been released, some time before the end is forced."""
+        """Return the seconds until all must have been released, some time before the end is forced."""
         return self._left(AT_ONCE_S / 2)
 
     def _left(self, spared_s: float) -> float:

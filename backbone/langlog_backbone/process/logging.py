@@ -1,4 +1,4 @@
-"""Logging: structlog to stderr, one event a line, and everybody else's `logging` records led into it.
+"""Logging: structlog to stderr, one event per line, with libraries' `logging` records routed into it.
 
 `configure_logging` is called once per process, before anything logs. Text for people by default, colours only on a
 terminal and without ``NO_COLOR``; one JSON object a line with ``LOG_JSON=true``. Payloads are not logged at info and above.
@@ -28,7 +28,7 @@ STDERR = 2
 REPEAT_S = 30.0
 """A library's repeated message (of a Kafka client while its broker is unavailable) is logged once per this period."""
 REPEATS_KEPT = 1000
-"""Different things remembered for that; then all are forgotten."""
+"""Maximum number of remembered messages; beyond it all are forgotten."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _QUIET = {
@@ -69,7 +69,8 @@ class _Once(logging.Filter):
 
 
 def _without_request(record: logging.LogRecord) -> bool:
-    """aiohttp's record of a request that is no HTTP shows a part of it, which may hold a credential: its class and status are left."""
+    """Filter: aiohttp's record of a request that is not HTTP quotes a part of it, which may hold a credential: its class
+    and status are left."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and type(error).__module__ == "aiohttp.http_exceptions":
         what = f"{type(error).__name__} ({getattr(error, 'code', 400)})"
@@ -80,7 +81,7 @@ def _without_request(record: logging.LogRecord) -> bool:
 
 
 def _repeats(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """How often a foreign record was held back since it was last logged."""
+    """Add how many repetitions of a library's record were held back since it was last logged."""
     held_back = getattr(event.get("_record"), "held_back", 0)
     if held_back:
         event["held_back"] = held_back
@@ -106,7 +107,7 @@ def _written(value: Any) -> str:
 
 
 def _traceback_as_lines(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A graph's traceback below its event, where people read it line by line."""
+    """Put a graph's traceback below its event, on lines of its own."""
     if isinstance(event.get("traceback"), str) and "exception" not in event:
         event["exception"] = event.pop("traceback").rstrip("\n")
     return event
@@ -117,14 +118,15 @@ def _activity_as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def _shown(text: str) -> str:
-    """Without what a terminal obeys or what turns text around: any of it may come from a client. Lines and tabs stay."""
+    """Return the text with characters escaped that control a terminal or change text direction: clients may send them.
+    Lines and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
 
 
 def _controls_as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The renderer shows texts without spaces as they are, and everything else as its ``repr``."""
+    """Escape control characters: the renderer prints texts without spaces unchanged, and others as their ``repr``."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = _shown(value)
@@ -138,7 +140,7 @@ def _plain_exception(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
 
 
 class _Writing:
-    """Renders an event and makes it text that the stream takes. What cannot be rendered is replaced: logging never raises."""
+    """Renders an event as text that the stream can encode. Values that cannot be rendered are replaced: logging never raises."""
 
     def __init__(self, render: structlog.typing.Processor, encoding: str) -> None:
         self._render = render
@@ -157,8 +159,8 @@ class _Writing:
 
 
 class _Output:
-    """The stream that takes the lines. Writing never raises: a full disk, a closed pipe, or a graph that closed ``sys.stderr`` must not
-    end what merely wanted to log. What the stream refuses goes to the process's standard error instead, and else is lost.
+    """The stream for the lines. Writing never raises: a full disk, a closed pipe, or a graph that closed ``sys.stderr`` must not
+    end the code that logs. Lines that the stream refuses go to the process's standard error, or are lost.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -180,7 +182,7 @@ class _Output:
 
 
 def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
-    """Everything this process logs goes to ``stream`` (default: stderr). Raises StartError for an unknown LOG_LEVEL."""
+    """Send this process's log to ``stream`` (default: stderr). Raises StartError for an unknown LOG_LEVEL."""
     level = _LEVELS.get(settings.log_level.lower())
     if level is None:
         raise StartError(f"LOG_LEVEL must be one of {', '.join(_LEVELS)}, not {settings.log_level!r}")

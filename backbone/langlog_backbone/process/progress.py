@@ -8,13 +8,13 @@ from typing import Protocol
 
 class Progress(Protocol):
     def step(self, doing: str, done: str) -> contextlib.AbstractContextManager[None]:
-        """For the length of a step, which may run beside others: ``doing`` says what it is ("starting Redis"), ``done`` what has
-        happened once it has ended without an exception ("Redis started"). An empty ``done`` says nothing."""
+        """Show a step while the block runs; steps may overlap. ``doing``: the step ("starting Redis"). ``done``: its result,
+        shown if the block ends without an exception ("Redis started"); empty: not shown."""
         ...
 
 
 class Silent:
-    """Nobody waits."""
+    """Shows nothing."""
 
     def step(self, doing: str, done: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

@@ -1,8 +1,8 @@
-"""Calls of servers that may be unavailable for a while: repeated until they succeed, and what a loop says of it meanwhile.
+"""Calls of servers that may be unavailable for a while: repeated until they succeed, with the loop's state reported meanwhile.
 
 An `Availability` belongs to one loop of a service. The loop makes its calls within `Availability.attempt`, or by `until_available`
-if it cannot go on without the answer. The first failure and the first success after it are logged, nothing in between; the
-service reports `Availability.reason` as why it is not ready, and `/metrics` shows every one of them.
+if it cannot continue without the result. The first failure and the first success after it are logged, nothing in between; the
+service reports `Availability.reason` as not ready, and `/metrics` shows every `Availability`.
 
 Concurrency: several calls may be under way on one `Availability`, from any thread. It holds nothing that must survive a crash.
 """
@@ -26,12 +26,12 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PAUSE_S = 0.2
-"""Before the second attempt; doubled after each one, up to `MAX_PAUSE_S`."""
+"""Seconds before the second attempt; doubled after each one, up to `MAX_PAUSE_S`."""
 MAX_PAUSE_S = 2.0
 READ_LIMIT_S = 30.0
-"""For one attempt to read from Postgres, by loops that repeat it."""
+"""Seconds for one attempt to read from Postgres, in loops that repeat it."""
 HANGING_S = 10.0
-"""A call that has taken this long counts as unavailable while it goes on."""
+"""Seconds after which a call in progress counts as unavailable."""
 
 NAMES: dict[Dependency, str] = {"postgres": "Postgres", "redis": "Redis", "log": "The log"}
 
@@ -41,16 +41,13 @@ _all: weakref.WeakSet[Availability] = weakref.WeakSet()
 
 
 class Availability:
-    """Whether one loop gets through to the servers that it needs.
-
-    ``loop``: its name in logs and metrics. ``uses``: the server that errors of sockets and time limits are ascribed to.
-    """
+    """Availability of the servers that one loop needs."""
 
     def __init__(self, loop: str, uses: Dependency = "postgres", *, hanging_s: float = HANGING_S) -> None:
         self.loop = loop
         self.uses: Dependency = uses
         self.failures = 0
-        """Attempts that failed since the start of the process."""
+        """Number of failed attempts since the start of the process."""
         self._hanging_s = hanging_s
         self._error: BaseException | None = None
         self._since = 0.0
@@ -60,7 +57,7 @@ class Availability:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """One call, or several that belong together. Notes whether it went through; what it raises goes on."""
+        """Context of one call, or several that belong together. Records success or failure; exceptions propagate."""
         number = next(self._numbers)
         self._under_way[number] = monotonic()
         try:
@@ -75,7 +72,7 @@ class Availability:
             del self._under_way[number]
 
     def failed(self, error: BaseException) -> None:
-        """A call failed because its server is unavailable."""
+        """Record that a call failed because its server is unavailable."""
         self.failures += 1
         first, self._error = self._error is None, error
         if first:
@@ -88,7 +85,7 @@ class Availability:
             )
 
     def succeeded(self) -> None:
-        """A call went through."""
+        """Record that a call succeeded."""
         if self._error is not None:
             error, self._error = self._error, None
             logger.info(
@@ -100,7 +97,7 @@ class Availability:
 
     @property
     def failing_s(self) -> float:
-        """Seconds since calls began to fail, or since the oldest one that hangs began; 0 while all is well."""
+        """Return the seconds since calls began to fail, or since the oldest one that hangs began; 0 while all is well."""
         now = monotonic()
         if self._error is not None:
             return now - self._since
@@ -109,12 +106,12 @@ class Availability:
 
     @property
     def dependency(self) -> Dependency:
-        """The server that is unavailable, or that the loop mostly uses."""
+        """Return the server that is unavailable, or that the loop mostly uses."""
         return self.uses if self._error is None else dependency_of(self._error, self.uses)
 
     @property
     def reason(self) -> str | None:
-        """Why the loop makes no progress, without what the server's message may quote; None while it does."""
+        """Return why the loop makes no progress, without text that the server's message may quote; None while it does."""
         seconds = self.failing_s
         if not seconds:
             return None
@@ -128,9 +125,9 @@ class Availability:
 
 
 async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability, limit_s: float | None = None) -> T:
-    """What ``call`` gives, however long a server is unavailable. It must be harmless to repeat. Raises whatever else it raises.
+    """Call ``call`` until its server is available, and return its result. It must be idempotent. Other errors propagate.
 
-    ``limit_s``: seconds after which an attempt is given up for the next one, which may find another connection.
+    ``limit_s``: timeout of one attempt, in seconds. The next one may use another connection.
     """
     pause = PAUSE_S
     while True:
@@ -147,7 +144,7 @@ async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability,
 
 
 def reason_of(availabilities: Iterable[Availability]) -> str | None:
-    """Why a service is not ready: the reason of the loop that fails for longest; None when none fails."""
+    """Return why a service is not ready: the reason of the loop that fails for longest; None when none fails."""
     failing = max(availabilities, key=lambda availability: availability.failing_s, default=None)
     return None if failing is None else failing.reason
 

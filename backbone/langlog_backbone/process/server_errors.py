@@ -1,4 +1,5 @@
-"""Errors of the log and of Redis, apart from their adapters: what retries calls knows the errors, and the adapters use what retries."""
+"""Errors of the log and of Redis, apart from their adapters: code that retries calls needs the errors, and the adapters use
+what retries."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ class AppendUnknown(LogUnavailable):
 
 
 class RedisUnavailable(Exception):
-    """The call did not get through, its answer was lost, or Redis refuses its work (`RedisRefused`)."""
+    """The call did not arrive, its reply was lost, or Redis refuses to work (`RedisRefused`)."""
 
 
 class RedisRefused(RedisUnavailable):
-    """Redis answers, but does not do its work at the moment: it is full, read-only, loading, cannot save.
+    """Redis responds, but refuses commands at the moment: it is full, read-only, loading, cannot save.
 
     Nothing is wrong with the command, which changed nothing.
     """

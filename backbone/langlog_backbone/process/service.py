@@ -1,8 +1,9 @@
-"""A service's whole life on one screen: start, serve, drain, stop, in that order, whatever happens.
+"""The life cycle of a service: start, serve, drain, stop, in that order, whatever happens.
 
 `run_services` starts several on one event loop in the order given and stops them in reverse, on SIGINT, SIGTERM
-or when one of them fails. What hangs is cut off when the process must end (`ending`). A service that cannot start says why in one line (`StartError`); one that fails in an unforeseen way
-is named in such a line, its traceback is logged, and whatever hangs in the others cannot keep the process up.
+or when one of them fails. A service that hangs is cut off when the process must end (`ending`).
+A service that cannot start reports the reason in one line (`StartError`); one that fails in an unexpected way
+is named in such a line, its traceback is logged, and other services that hang cannot keep the process up.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from .ending import Ending
 logger = structlog.get_logger(__name__)
 
 SLOW_START_S = 15.0
-"""A service that is not up after this is named, again and again: what it waits for may never come."""
+"""Seconds after which a service that has not started is reported, repeatedly: what it waits for may never happen."""
 FAILED_START_S = 10.0
-"""After a failed start: nothing is under way that could be lost, so all services together get this long to stop."""
+"""Seconds to stop after a failed start: nothing is under way that could be lost, so all services together get this long to stop."""
 
 
 READY_LIMIT_S = 30.0
-"""Services that started and are not ready after this are said to be ready all the same: they may wait for other processes."""
+"""Seconds after which started services are reported as ready although they are not: they may wait for other processes."""
 CHECK_PAUSE_S = 0.05
 JOIN_S = 10.0
-"""A member of a group without partitions after this is a standby, and ready: others have them all."""
+"""Seconds after which a member of a group without partitions is a standby, and ready: others have them all."""
 
 
 class StartError(Exception):
-    """Why a service cannot start: one clear line for the terminal; the process exits with 1."""
+    """A service cannot start. The message is one line for the terminal; the process exits with 1."""
 
 
 class Service(Protocol):
@@ -48,7 +49,7 @@ class Service(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Take on nothing new and bring what is under way to a point where it can be left."""
+        """Accept no new work, and bring the current work to a point where it can be left."""
         ...
 
     async def stop(self) -> None:
@@ -56,14 +57,14 @@ class Service(Protocol):
         ...
 
     async def not_ready(self) -> str | None:
-        """Why it makes no progress, in words for operators; None while it does. Answers within seconds, whatever hangs."""
+        """Return why it makes no progress, in words for operators; None while it does. Answers within seconds, whatever hangs."""
         ...
 
 
 STOP_S = 30.0
-"""From the signal until all services have stopped, unless `Ending` says otherwise."""
+"""Seconds from the signal until all services have stopped, without an `Ending`."""
 STEP_S = 0.1
-"""At least this long for each step of a stop that is late: a step that waits for nothing is done whole."""
+"""Minimum seconds for each step of a stop that is late: a step that waits for nothing is done whole."""
 
 
 async def run_services(
@@ -139,13 +140,13 @@ async def run_services(
 
 
 async def _start(service: Service, step: Callable[[str], AbstractContextManager[None]] | None) -> None:
-    """Start it inside of ``step``, which so learns whether the start failed or was given up."""
+    """Start a service inside ``step``, which thereby sees a failure or cancellation."""
     with nullcontext() if step is None else step(service.name):
         await service.start()
 
 
 async def _until_ready(services: Sequence[Service], ends: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait until all make progress, one of ``ends`` is done, or `READY_LIMIT_S` are over."""
+    """Wait until all services make progress, one of ``ends`` is done, or `READY_LIMIT_S` have passed."""
     loop = asyncio.get_running_loop()
     until = loop.time() + READY_LIMIT_S
     for service in services:
@@ -158,7 +159,7 @@ async def _until_ready(services: Sequence[Service], ends: Sequence[asyncio.Task[
 
 
 def _raise_failed(name: str, starting: asyncio.Task[None]) -> None:
-    """Raises StartError when the start failed; what nobody foresaw is logged whole and said in a line."""
+    """Raise StartError if the start failed; log an unexpected exception with its traceback."""
     try:
         starting.result()
     except StartError:
@@ -171,7 +172,7 @@ def _raise_failed(name: str, starting: asyncio.Task[None]) -> None:
 async def _quietly(
     name: str, step: str, work: Coroutine[Any, Any, None], limit_s: float, hurried: asyncio.Task[Any] | None = None
 ) -> None:
-    """Carry it out, for that long at most, or until ``hurried`` is done; a failure is logged."""
+    """Await a step, for that long at most, or until ``hurried`` is done; a failure is logged."""
     doing = asyncio.create_task(work, name=f"{name} {step}")
     await _all_or_hurried([doing], limit_s, hurried)
     if not doing.done():

@@ -1,4 +1,4 @@
-"""Files that settings name: read or checked at the start, at once and within bounds, whatever these names refer to."""
+"""Files that settings name: read or checked at the start, without blocking and within bounds, whatever these names refer to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 
 SECRET_BYTES_MAX = 65_536
-"""A longer file is something else than a secret."""
+"""Maximum size of a secret's file, in bytes."""
 FILE_BYTES_MAX = 16_000_000
-"""Of a file of certificates or keys: what authorities of all the world take up is a quarter of a megabyte."""
+"""Maximum size of a file of certificates or keys, in bytes. The certificates of all public authorities take a quarter of a megabyte."""
 KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISDIR, "a folder"),
@@ -20,13 +20,13 @@ KINDS = (
 
 
 class SettingError(ValueError):
-    """A variable holds what it must not; the message names it."""
+    """A variable has an invalid value; the message names it."""
 
 
 def read_secret(variable: str, path: Path) -> str:
-    """The file's text without the line break at its end. Raises SettingError, which never holds any of the text."""
+    """Return the file's text without the line break at its end. Raises SettingError, which never holds any of the text."""
     try:
-        # without waiting: a FIFO that nobody writes to would hold the start up
+        # non-blocking: a FIFO without a writer would block the start
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             _check(variable, path, os.fstat(descriptor), SECRET_BYTES_MAX)
@@ -47,7 +47,8 @@ def read_secret(variable: str, path: Path) -> str:
 
 
 def check_file(variable: str, path: Path) -> None:
-    """A file that a library will read whole. Raises SettingError for what is there and is no such file; the library says what is missing."""
+    """Check a file that a library will read whole. Raises SettingError if it is not such a file; a missing one is the
+    library's to report."""
     try:
         status = path.stat()
     except OSError:

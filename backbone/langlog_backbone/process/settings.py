@@ -1,6 +1,6 @@
 """Every setting of langlog: one environment variable each, with unit and default.
 
-Names that the contract gives (wire contract §17) are used as they are; langlog's own begin with ``LANGLOG_``.
+Names of the wire contract (§17) are used unchanged; langlog's own begin with ``LANGLOG_``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .setting_files import SettingError as SettingError
 from .setting_files import check_file, read_secret
 
 MAX_RECORD_BYTES = 80_000_000
-"""What one record holds by default. A Kafka broker takes requests of up to 100 MB (``socket.request.max.bytes``)."""
+"""Default maximum size of one record, in bytes. A Kafka broker accepts requests of up to 100 MB (``socket.request.max.bytes``)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_key_file: str = ""
     """LANGLOG_KAFKA_KEY_FILE: PEM file of the client certificate's private key."""
     kafka_compression: str = "none"
-    """LANGLOG_KAFKA_COMPRESSION: How batches of records are compressed on Kafka: none, gzip, lz4 or zstd. May be changed at any time;
-    readers take every kind."""
+    """LANGLOG_KAFKA_COMPRESSION: Compression of batches of records on Kafka: none, gzip, lz4 or zstd. May be changed at any time;
+    readers accept every kind."""
 
     topic_prefix: str = ""
     """LANGLOG_TOPIC_PREFIX: Prefix of every topic and consumer group name; dots and dashes are allowed."""
@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway that other machines reach and that has no authentication."""
     max_record_bytes: int = MAX_RECORD_BYTES
     """LANGLOG_MAX_RECORD_BYTES: Maximum size of one log record, in bytes: at least twice LANGLOG_MAX_BODY_BYTES and 5 MB, so
-    that whatever a request may hold fits. Larger checkpoints are split over several records. Kafka topics that were made
+    that every valid request fits. Larger checkpoints are split over several records. Kafka topics that were made
     with a lower ``max.message.bytes`` keep it, which is then the limit."""
     append_deadline_s: float = 30.0
     """LANGLOG_APPEND_DEADLINE_SECS: Timeout of one append, in seconds. After it the outcome of the append is unknown."""
@@ -410,7 +410,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "log_json": ("LOG_JSON",),
     "log_activity": ("LANGLOG_LOG_ACTIVITY",),
 }
-"""Field -> the variables it is read from, the first one set winning."""
+"""Field -> its environment variables; the first one that is set is used."""
 
 SECRETS = frozenset(
     {
@@ -428,9 +428,9 @@ SECRETS = frozenset(
 )
 """Fields that hold a secret: each of their variables may be given as ``<VARIABLE>_FILE``, the path of a file that holds the value."""
 FILE_SUFFIX = "_FILE"
-"""Ends the name of such a variable."""
+"""Suffix of the name of a variable that names a file."""
 FILES = frozenset({"kafka_ca_file", "kafka_cert_file", "kafka_key_file", "tls_cert_file", "tls_key_file"})
-"""Fields that are paths of files which libraries read."""
+"""Fields that are paths of files for libraries."""
 
 
 AES_KEY_BYTES = (16, 24, 32)
@@ -448,7 +448,7 @@ UNSERVED: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """The settings of this process. ``overrides`` that are not None win. Raises SettingError."""
+    """Return the settings of this process. ``overrides`` that are not None take precedence. Raises SettingError."""
     env = os.environ if environ is None else environ
     for name, (harmless, why) in UNSERVED.items():
         value = env.get(name, "").lower()
@@ -475,7 +475,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 
 
 def _secret(env: Mapping[str, str], names: tuple[str, ...]) -> str:
-    """The value of a secret, from a variable or from the file that one names; empty: neither is set. Raises SettingError."""
+    """Return the value of a secret, from a variable or from the file that one names; empty: neither is set. Raises SettingError."""
     given = [name for name in names if env.get(name)]
     files = [name + FILE_SUFFIX for name in names if env.get(name + FILE_SUFFIX)]
     if len(files) > 1 or (files and given):
@@ -498,7 +498,7 @@ def _apply_aes_key(values: dict[str, Any]) -> None:
 
 
 def own_url(settings: Settings) -> str:
-    """Where a process reaches the gateway that is in it."""
+    """Return the URL at which a process reaches its own gateway."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     scheme = "https" if settings.tls_cert_file else "http"
     return f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"

@@ -1,11 +1,11 @@
 """OpenTelemetry traces: one trace from a request through command, decision, run and projection (extra ``langlog[otel]``).
 
-Off unless one of `SWITCHES` is set, and then nothing of OpenTelemetry is imported: `span` gives the same idle object each time.
-Between processes the trace travels in records, as the CloudEvents extension "distributed tracing" says (``ce_traceparent``), and
-in a run's kwargs. What OpenTelemetry itself reads of the environment (exporter, sampler, resource) holds here as everywhere.
+Off unless one of `SWITCHES` is set, and then nothing of OpenTelemetry is imported: `span` returns the same idle object each time.
+Between processes the trace travels in records, as in the CloudEvents extension "distributed tracing" (``ce_traceparent``), and
+in a run's kwargs. OpenTelemetry's own variables (exporter, sampler, resource) apply.
 
 Concurrency: spans may be opened in any thread; one that is entered is the current one of its task. Spans are sent by a thread of
-the SDK's own; while the collector is away they are dropped, nothing waits for it. When the process dies, unsent spans are lost.
+the SDK's own; while the collector is unavailable they are dropped, nothing waits for it. When the process dies, unsent spans are lost.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2")
 """Any of them, ``true``, makes langchain-core trace runs to LangSmith, beside these traces."""
 SERVICE = "langlog"
-"""``service.name`` when OTEL_SERVICE_NAME says nothing else."""
+"""Default of ``service.name``, without OTEL_SERVICE_NAME."""
 FLUSH_S = 3.0
-"""How long the end of a process waits for its last spans to be taken."""
+"""Seconds for the last spans to be sent at the end of a process."""
 
 Kind = Literal["internal", "server", "consumer"]
 Attributes = Mapping[str, str | int | float | bool | None]
@@ -40,19 +40,19 @@ _users = 0
 
 
 class Span:
-    """Idle: what `span` gives while tracing is off, or for work that nobody traces."""
+    """An idle span: returned by `span` while tracing is off."""
 
     traceparent: str | None = None
-    """For those who go on with the trace elsewhere (W3C trace context)."""
+    """Traceparent for continuing the trace elsewhere (W3C trace context)."""
 
     def set(self, attributes: Attributes) -> None:
         """Add attributes to the span. Those that are None are left out."""
 
     def fail(self, what: str) -> None:
-        """The work failed, without an exception that would show it."""
+        """Mark the work as failed, without an exception."""
 
     def end(self) -> None:
-        """Of a span that was never entered."""
+        """End a span that was never entered."""
 
     def __enter__(self) -> Span:
         return self
@@ -67,17 +67,17 @@ IDLE = Span()
 
 
 def to_langsmith(environ: Mapping[str, str]) -> bool:
-    """Whether workers with these variables trace their runs to LangSmith."""
+    """Return whether workers with these variables trace their runs to LangSmith."""
     return any(environ.get(name, "").lower() == "true" for name in LANGSMITH_SWITCHES)
 
 
 def on() -> bool:
-    """Whether spans are made here."""
+    """Return whether this process records spans."""
     return _tracer is not None
 
 
 def span(name: str, attributes: Attributes = NONE, *, parent: str | None = None, kind: Kind = "internal") -> Span:
-    """A piece of work, as a context manager; the current span of its task while it is entered.
+    """Return a span for a piece of work: a context manager; the current span of its task while it is entered.
 
     ``parent``: a traceparent; without it, or with one that means nothing, the span that is current.
     """
@@ -87,7 +87,7 @@ def span(name: str, attributes: Attributes = NONE, *, parent: str | None = None,
 
 
 def current() -> str | None:
-    """The traceparent of the span that is current."""
+    """Return the traceparent of the current span."""
     if _tracer is None:
         return None
     from opentelemetry import trace
@@ -96,7 +96,7 @@ def current() -> str | None:
 
 
 def passed(name: str, attributes: Attributes, *, parent: str, began_ns: int) -> None:
-    """A record was worked on, from ``began_ns`` (nanoseconds since the epoch) until now."""
+    """Record a span for work on a record, from ``began_ns`` (nanoseconds since the epoch) until now."""
     if _tracer is not None:
         given = _attributes(attributes)
         _tracer.start_span(name, _context(parent), _kind("consumer"), given, start_time=began_ns).end()
@@ -164,7 +164,7 @@ def _attributes(given: Attributes) -> dict[str, Any]:
 
 
 def wanted(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment asks for traces."""
+    """Return whether the environment turns tracing on."""
     env = os.environ if environ is None else environ
     if env.get("OTEL_SDK_DISABLED", "").lower() == "true" or env.get("OTEL_TRACES_EXPORTER") == "none":
         return False
@@ -173,7 +173,7 @@ def wanted(environ: Mapping[str, str] | None = None) -> bool:
 
 @contextlib.asynccontextmanager
 async def tracing() -> AsyncIterator[None]:
-    """Spans are made while this is open, when the environment asks for it. Spans that wait are sent at the end."""
+    """Record spans while this is open, if the environment turns tracing on. Pending spans are sent at the end."""
     global _users
     _users += 1
     if _tracer is None and wanted():
@@ -207,7 +207,7 @@ def _begin() -> None:
 
 
 async def _end() -> None:
-    """Nobody makes spans any more; those that wait have `FLUSH_S` to be taken."""
+    """Shut down tracing; pending spans have `FLUSH_S` to be sent."""
     global _tracer, _provider
     provider, _tracer, _provider = _provider, None, None
     await asyncio.to_thread(provider.force_flush, int(FLUSH_S * 1000))

@@ -1,6 +1,6 @@
-"""Which errors say that a server is unavailable: Postgres, Redis or the log, and neither our own defect nor the data we sent.
+"""Errors that mean that a server is unavailable (Postgres, Redis or the log), as opposed to langlog's own defects and bad data.
 
-`UNAVAILABLE_ERRORS` is for ``except``. `is_unavailable` looks closer: it also knows errors whose class is ambiguous
+`UNAVAILABLE_ERRORS` is for ``except``. `is_unavailable` is more precise: it also knows errors whose class is ambiguous
 (a storage failure that Postgres reports as an internal error), and leaves out values that asyncpg could not encode.
 """
 
@@ -25,7 +25,7 @@ _POSTGRES_ERRORS = (
     asyncpg.InvalidCatalogNameError,  # 3D: the database is not there (yet)
     asyncpg.InvalidSchemaNameError,  # 3F
     asyncpg.TransactionRollbackError,  # 40: serialization failure, deadlock
-    asyncpg.InsufficientPrivilegeError,  # 42501: also what a file system that became read-only looks like
+    asyncpg.InsufficientPrivilegeError,  # 42501: also reported when a file system became read-only
     asyncpg.UndefinedTableError,  # 42P01: the read model is being replaced or restored
     asyncpg.InsufficientResourcesError,  # 53: disk full, out of memory, too many connections
     asyncpg.ObjectNotInPrerequisiteStateError,  # 55: a lock that is not available
@@ -67,7 +67,7 @@ _STORAGE_SOURCES = frozenset(
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the same call may succeed once a server is well again."""
+    """Return whether the same call may succeed once a server has recovered."""
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
         return False  # asyncpg could not encode an argument
     if isinstance(error, UNAVAILABLE_ERRORS):
@@ -79,7 +79,7 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def dependency_of(error: BaseException, default: Dependency = "postgres") -> Dependency:
-    """The server that an error comes from. ``default``: for errors of sockets and time limits, which do not say."""
+    """Return the server that an error comes from. ``default``: for errors of sockets and time limits, which do not name one."""
     if isinstance(error, LogUnavailable):
         return "log"
     if isinstance(error, RedisUnavailable | redis.exceptions.RedisError):

@@ -1,1 +1,1 @@
-"""The user's project: langgraph.json, imports, and what it says of webhooks, time to live and the store's index."""
+"""The user's project: langgraph.json, imports, and its sections on webhooks, time to live and the store's index."""

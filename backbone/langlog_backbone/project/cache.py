@@ -1,16 +1,16 @@
-"""`langgraph_sdk.cache` in a project's code: nodes, authentication handlers and routes of its own share what they keep, for a while.
+"""`langgraph_sdk.cache` in a project's code: entries that nodes, authentication handlers and custom routes share, for a limited time.
 
     cache:<SHA-256 of the key>    string: `_HEADER`, and the value as JSON; expires
     cache-index:order             sorted set: SHA-256 -> when the entry expires (ms)
     cache-index:sizes             hash: SHA-256 -> bytes; ``bytes`` of all entries
 
-The SDK's functions call into the server that runs them; `open_cache` puts ours in their place. An entry belongs to the deployment
-(``REDIS_KEY_PREFIX``), not to a user: code that keeps something of one user puts the user into the key. Over
+The SDK's functions call into the server that runs them; `open_cache` replaces them by langlog's. An entry belongs to the deployment
+(``REDIS_KEY_PREFIX``), not to a user: code that stores data of one user puts the user into the key. Over
 LANGLOG_CACHE_MAX_BYTES the entries that expire first are removed. Ages are measured by Redis' clock alone.
 
 Concurrency: a `ProjectCache` belongs to the event loop that made it; the functions may be called on any loop, and reach it by a
-thread-safe hop. A loader runs on the caller's loop. What happens when Redis is unavailable: every entry is missing and nothing is
-kept, so that loaders are called; one line is logged. Nothing of it outlives Redis.
+thread-safe hop. A loader runs on the caller's loop. While Redis is unavailable every entry is missing and nothing is
+stored, so that loaders are called; one line is logged. Nothing of it outlives Redis.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ T = TypeVar("T")
 
 Status = Literal["miss", "fresh", "stale", "expired"]
 MAX_TTL_MS = 86_400_000
-"""A day: what `langgraph_sdk.cache` documents as the longest time, and as the default."""
+"""Maximum time to live, in milliseconds: a day, which `langgraph_sdk.cache` documents as the maximum and as the default."""
 ENTRY_BYTES = 450
-"""What an entry takes in Redis besides its value, the index included."""
+"""Bytes that an entry takes in Redis besides its value, including the index."""
 DROPS = 64
-"""Entries that one write removes at most: it must not hold up Redis."""
+"""Maximum number of entries that one write removes: it must not block Redis for long."""
 UNSET: Any = object()
 
 _PUT = """
@@ -107,15 +107,15 @@ class ProjectCache:
         self._max_value_bytes = settings.cache_max_value_bytes
         self._availability = Availability("project-cache", "redis")
         self._refreshing: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[Any]] = {}
-        """Entries that are loaded anew behind a caller's back, one task each and loop."""
+        """Tasks that reload entries in the background, by key and event loop."""
 
     async def get(self, key: str) -> Any | None:
-        """The value; None when the key is missing or Redis is unavailable. Raises TypeError for a key that is not text."""
+        """Return the value; None when the key is missing or Redis is unavailable. Raises TypeError for a key that is not text."""
         entry = await self.entry(key)
         return None if entry is None else entry.value
 
     async def set(self, key: str, value: Any, ttl: timedelta | None = None) -> None:
-        """Keep a JSON value for ``ttl`` (none, zero or over a day: a day).
+        """Store a JSON value for ``ttl`` (none, zero or over a day: a day).
 
         Raises TypeError or ValueError for what is not JSON, is larger than LANGLOG_CACHE_MAX_VALUE_BYTES, or a negative ``ttl``.
         """
@@ -124,7 +124,7 @@ class ProjectCache:
         await self._on_own_loop(self._put(_id(key), entry, ttl_ms))
 
     async def entry(self, key: str) -> Entry | None:
-        """The value and its age (ms), None as in `get`."""
+        """Return the value and its age in milliseconds, or None as in `get`."""
         return await self._on_own_loop(self._get(_id(key)))
 
     async def revalidated(
@@ -136,10 +136,10 @@ class ProjectCache:
         max_age: timedelta,
         model: Any = None,
     ) -> tuple[Any, Status]:
-        """The cached value while it is young enough, otherwise what ``loader`` gives now.
+        """Return the cached value while it is young enough, otherwise the loader's.
 
-        A stale one is given at once, and loaded anew behind the caller's back. ``model``: a pydantic model that values are made
-        of. Raises what the loader raises, and as `set`.
+        A stale one is returned at once and reloaded in the background. ``model``: a pydantic model that values are converted
+        to. Raises the loader's errors, and those of `set`.
         """
         fresh_ms, age_ms = _milliseconds(fresh_for, "fresh_for"), _milliseconds(max_age, "max_age") or MAX_TTL_MS
         entry = await self.entry(key)
@@ -216,13 +216,13 @@ class ProjectCache:
 
 
 def plain(value: Any) -> Any:
-    """A pydantic model as JSON members, anything else as it is."""
+    """Return a pydantic model as JSON members, other values unchanged."""
     dump = getattr(value, "model_dump", None)
     return value if dump is None else dump(mode="json")
 
 
 def _restored(value: Any, model: Any) -> tuple[Any, bool]:
-    """The value, and whether it can be used: what an older version of the project has kept may not fit its model."""
+    """Return the value, and whether it can be used: an entry of an older version of the project may not fit its model."""
     if model is None:
         return value, True
     try:
@@ -238,7 +238,7 @@ def _id(key: str) -> str:
 
 
 def _milliseconds(time: timedelta | None, name: str) -> int:
-    """At most a day; 0 for None. Raises ValueError for less than 0."""
+    """Return the duration in milliseconds, at most a day; 0 for None. Raises ValueError for less than 0."""
     if time is None:
         return 0
     if time < timedelta(0):
@@ -247,7 +247,7 @@ def _milliseconds(time: timedelta | None, name: str) -> int:
 
 
 def open_cache(pipe: RedisPipe, settings: Settings) -> None:
-    """From now on `langgraph_sdk.cache` of this process keeps its entries in Redis. On the loop that owns ``pipe``."""
+    """Make `langgraph_sdk.cache` of this process store its entries in Redis. Call it on the loop that owns ``pipe``."""
     try:
         module: Any = importlib.import_module("langgraph_sdk.cache")
     except ImportError:  # an older SDK, which has no cache
@@ -258,7 +258,7 @@ def open_cache(pipe: RedisPipe, settings: Settings) -> None:
     cache = ProjectCache(pipe, settings)
 
     class Result(module.SWRResult):  # type: ignore[misc]  # the SDK's class, known at run time
-        """What `langgraph_sdk.cache.swr` gives."""
+        """Result of `langgraph_sdk.cache.swr`."""
 
         def __init__(self, value: Any, status: Status, key: str, loader: Any, max_age: timedelta) -> None:
             self.value = value
@@ -266,7 +266,7 @@ def open_cache(pipe: RedisPipe, settings: Settings) -> None:
             self._key, self._loader, self._max_age = key, loader, max_age
 
         async def mutate(self, value: Any = UNSET) -> Any:
-            """Keep ``value``; without one, what the loader gives now."""
+            """Store ``value``, or the loader's value if none is given, and return it."""
             if value is UNSET:
                 value = await cache.load(self._key, self._loader, self._max_age)
             else:

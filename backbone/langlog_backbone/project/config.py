@@ -1,7 +1,7 @@
-"""The user's project: what ``langgraph.json`` says (wire contract §16), without importing any of its code.
+"""The user's project: the content of ``langgraph.json`` (wire contract §16), read without importing the project's code.
 
-Everyone may read it: the worker to load graphs, the gateway for ``http`` and ``auth``, the scheduler for ``webhooks`` and
-TTLs. Read once at start; a change means a restart (``langlog dev`` takes up ``graphs``, ``dependencies`` and ``env``).
+Read by several services: the worker to load graphs, the gateway for ``http`` and ``auth``, the scheduler for ``webhooks`` and
+TTLs. Read once at start; a change means a restart (``langlog dev`` applies changes of ``graphs``, ``dependencies`` and ``env``).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class GraphSpec(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     config: dict[str, Any] = {}
     context: dict[str, Any] = {}
-    """Of the graph's default assistant, from ``LANGGRAPH_CONFIG``; ``config.configurable`` and ``context`` are the same."""
+    """Context of the graph's default assistant, from ``LANGGRAPH_CONFIG``; ``config.configurable`` and ``context`` are the same."""
 
     @property
     def is_file(self) -> bool:
@@ -60,11 +60,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def root(self) -> Path:
-        """The folder that relative paths start from."""
+        """Return the folder that relative paths start from."""
         return self.file.parent
 
     def section(self, name: str) -> dict[str, Any]:
-        """A member that is an object; empty when absent. Raises StartError when it is something else."""
+        """Return a member that is an object; empty when absent. Raises StartError when it is something else."""
         section = self.config.get(name)
         if section is None:
             return {}
@@ -73,7 +73,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return section
 
     def import_paths(self) -> list[Path]:
-        """Folders for the import path, in order: each dependency that is a folder (and its ``src``), then the project's own.
+        """Return the folders for the import path, in order: each dependency that is a folder (and its ``src``), then the project's own.
 
         Names of packages are left out: they are installed beforehand, not by a running server.
         """
@@ -83,10 +83,10 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return list(dict.fromkeys(paths))
 
     def environment(self) -> dict[str, str]:
-        """The variables of ``env``: a map, or a dotenv file's content; none of a list, which names variables of the shell.
+        """Return the variables of ``env``: a map, or a dotenv file's content; none for a list, which names variables of the shell.
 
-        A dotenv file that does not exist gives none: it is usually ignored by git, and the variables come from elsewhere
-        (`warnings` names it). Raises StartError for anything else, and for what no process can have as a variable.
+        Empty if the dotenv file does not exist: it is usually ignored by git, and the variables are set elsewhere
+        (`warnings` names it). Raises StartError for anything else, and for names or values that a process cannot have.
         """
         env = self.config.get("env")
         if not env or isinstance(env, list):
@@ -117,7 +117,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return values
 
     def warnings(self) -> list[str]:
-        """What the file asks for and this machine lacks, a line each: the server starts without it."""
+        """Return one line for each thing that the file names and this machine lacks; the server starts without it."""
         warnings = [
             f"dependency {name!r} is not a folder: nothing is added to the import path"
             for name in self._dependencies()
@@ -145,9 +145,9 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 FORMS = '"path.py:object", "module:object" or "path.ts:export"'
 """How an object of the project is named."""
 SECTIONS = ("store", "checkpointer", "auth", "encryption", "priority", "http", "webhooks", "ui", "ui_config")
-"""Members that may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16)."""
+"""Members that can be set as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16)."""
 GRAPHS = "LANGSERVE_GRAPHS"
-"""The same of ``graphs``."""
+"""Variable that sets ``graphs`` as JSON."""
 
 
 CONFIG = "LANGGRAPH_CONFIG"
@@ -157,8 +157,8 @@ CONFIG = "LANGGRAPH_CONFIG"
 def read_project(file: Path) -> Project:
     """Parse a ``langgraph.json``. Raises StartError with one line that names file and fault.
 
-    What the environment says of a section wins. With graphs in the environment the file need not be there: paths then start
-    where it would be.
+    Sections in the environment take precedence. With graphs in the environment the file may be missing: paths then start
+    at its folder.
     """
     graphs_given = given_in_environment(GRAPHS)
     try:
@@ -179,9 +179,10 @@ def read_project(file: Path) -> Project:
 
 
 def required_project(settings: Settings) -> Project | None:
-    """The project of a service that must not start without one. None: the file is missing, and `Settings.no_project` allows that.
+    """Return the project of a service that must not start without one. None: the file is missing, and `Settings.no_project` allows that.
 
-    Raises StartError for a file that is missing or unreadable; `Settings.no_project` excuses the one at the default place that is not there.
+    Raises StartError for a file that is missing or unreadable; `Settings.no_project` excuses the one at the default place
+    that is not there.
     """
     named = settings.project != Settings().project
     if settings.no_project and not named and not settings.project.exists() and given_in_environment(GRAPHS) is None:
@@ -214,7 +215,7 @@ def _project(file: Path, config: dict[str, Any]) -> Project:
 
 
 def path_faults(root: Path, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(dotted key, what is wrong) of each path that cannot be followed: a null byte, a name too long, links in a circle."""
+    """Yield (dotted key, fault) of each path that cannot be resolved: a null byte, a name too long, links in a circle."""
     for key, text in _paths(config):
         try:
             (root / text).resolve().is_dir()
@@ -259,7 +260,7 @@ _OBJECTS = (
 
 
 def _check_encryption(file: Path, section: object) -> None:
-    """Raises StartError for a section that nobody could follow: nothing must be stored in clear for a slip."""
+    """Raise StartError for an invalid section: a typing error must not lead to values stored in clear."""
     if not section:
         return
     path = section.get("path") if isinstance(section, dict) else None
@@ -269,7 +270,7 @@ def _check_encryption(file: Path, section: object) -> None:
 
 
 def _defaults(graph_id: str, given: object) -> dict[str, dict[str, Any]]:
-    """``config`` and ``context`` of a graph's entry in ``LANGGRAPH_CONFIG``. Raises StartError."""
+    """Return ``config`` and ``context`` of a graph's entry in ``LANGGRAPH_CONFIG``. Raises StartError."""
     unknown = sorted(set(given) - set(_Defaults.__struct_fields__)) if isinstance(given, dict) else []
     if unknown:
         raise StartError(
@@ -300,7 +301,7 @@ class _Defaults(msgspec.Struct):
 
 
 def given_in_environment(variable: str) -> dict[str, Any] | None:
-    """The JSON object in a variable; None when it is not set. Raises StartError for anything else."""
+    """Return the JSON object in a variable; None when it is not set. Raises StartError for anything else."""
     text = os.environ.get(variable)
     if not text:
         return None
@@ -316,27 +317,27 @@ def given_in_environment(variable: str) -> dict[str, Any] | None:
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """What services without graph code read of the project: sections, and the environment that it asks for.
+    """The parts of the project that services without graph code use: sections and environment variables.
 
-    A section may be given as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16); these services need not have the project.
+    A section may be set as JSON in ``LANGGRAPH_<SECTION>`` instead (wire contract §16); these services need not have the project.
     """
 
     project: Project | None
 
     def section(self, name: str) -> dict[str, Any]:
-        """Empty when nobody says anything. Raises StartError."""
+        """Return a section; empty if neither the environment nor the project sets it. Raises StartError."""
         given = given_in_environment(f"LANGGRAPH_{name.upper()}")
         if given is not None:
             return given
         return {} if self.project is None else self.project.section(name)
 
     def environment(self) -> dict[str, str]:
-        """This process's variables, and the project's where they are not set."""
+        """Return this process's variables, completed by the project's."""
         return {**({} if self.project is None else self.project.environment()), **os.environ}
 
 
 def read_configuration(file: Path) -> Configuration:
-    """The project's configuration; without the file, what the environment says alone. Raises StartError."""
+    """Return the project's configuration; without the file, the environment's. Raises StartError."""
     return Configuration(read_project(file) if file.is_file() else None)
 
 

@@ -35,17 +35,17 @@ INIT = "__init__.py"
 
 
 class NotPython(Exception):
-    """The file's name says that it is not Python; the message says what it is."""
+    """The file is not Python by its name. The message names its kind."""
 
 
 _given: dict[str, str] = {}
-"""Variables of this process that the project has set, so that it may change them."""
+"""Variables of this process that the project has set, and may therefore change."""
 NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", "node_modules"})
-"""Folders of the project that hold other people's code, besides all whose name begins with a dot."""
+"""Folders of the project that hold third-party code, besides all whose name begins with a dot."""
 
 
 def not_of_the_shell(names: Iterable[str]) -> list[str]:
-    """Those of the variables that nobody set when this process began: the project may have set them since."""
+    """Return those of the variables that were not set when this process began; the project may have set them since."""
     return [name for name in names if name in _given or name not in os.environ]
 
 
@@ -56,7 +56,7 @@ def leave_to_project(project: Project, names: Iterable[str]) -> None:
 
 
 def prepare_process(project: Project) -> bool:
-    """Sets the project's variables where this process has none of that name, and appends its folders to the import path.
+    """Set the project's variables where this process has none of that name, and append its folders to the import path.
 
     Called again, it also changes and removes what it has set before. Whether any variable changed.
     """
@@ -73,21 +73,21 @@ def prepare_process(project: Project) -> bool:
 
 
 class ImportAgain:
-    """What goes on in a block of `executed_again`."""
+    """State of a block of `executed_again`."""
 
     def __init__(self, *, affected: bool) -> None:
         self.affected = affected
-        """Whether a module that was there is of a changed file."""
+        """Whether an already imported module belongs to a changed file."""
         self.undone = False
 
     def undo(self) -> None:
-        """Have the modules as they were when the block ends."""
+        """Restore the modules when the block ends."""
         self.undone = True
 
 
 @contextlib.contextmanager
 def executed_again(project: Project, changed: Callable[[str], bool]) -> Iterator[ImportAgain]:
-    """A block in which an import of the project's modules executes their files anew, as they are now.
+    """Context in which an import of the project's modules executes their files anew, as they are now.
 
     ``changed``: whether the file of that name has changed. After an exception, or `ImportAgain.undo`, the modules are those of before.
     """
@@ -114,7 +114,7 @@ def executed_again(project: Project, changed: Callable[[str], bool]) -> Iterator
 
 
 def _is_of(project: Project, name: str, module: types.ModuleType) -> bool:
-    """Whether the module's source is in one of the project's folders, and its own."""
+    """Return whether the module's source is in one of the project's folders, and not third-party."""
     if name == "__main__" or (name.partition(".")[0].startswith("langlog") and not name.startswith(MODULE_PREFIX)):
         return False
     where = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
@@ -128,7 +128,7 @@ def _is_of(project: Project, name: str, module: types.ModuleType) -> bool:
 
 
 def import_file(path: Path) -> types.ModuleType:
-    """The module of an absolute path. A lone file is executed anew at each call; a package's module is imported once.
+    """Return the module of an absolute path. A lone file is executed anew at each call; a package's module is imported once.
 
     Raises NotPython, and whatever the file raises.
     """
@@ -147,10 +147,10 @@ def import_file(path: Path) -> types.ModuleType:
 
 
 def load_object(project: Project, key: str, reference: object, *, shared: bool = False) -> Any:
-    """The object that ``path.py:name`` or ``module:name`` means. ``key``: where it was said. Raises StartError.
+    """Return the object that ``path.py:name`` or ``module:name`` names. ``key``: its key in the file, for errors. Raises StartError.
 
-    ``shared``: of the very module that other code of the project gets by its name, not of one that is executed anew.
-    Changes the process as for graphs: import path and environment become what the project says; variables that are set win.
+    ``shared``: take it from the module that the project's other code imports by name, not from one that is executed anew.
+    Changes the process as for graphs: sets import path and environment of the project; variables that are already set stay.
     """
     if not isinstance(reference, str):
         raise StartError(f'{project.file}: {key} must be "path.py:object"')
@@ -186,7 +186,7 @@ def _import_object_file(path: Path, *, shared: bool) -> types.ModuleType:
 
 
 def _import_by_name(path: Path) -> types.ModuleType | None:
-    """The module of a lone file under its own name, where ``import name`` gives that file."""
+    """Return the module of a lone file under its own name, if ``import name`` resolves to that file; else None."""
     name = path.stem
     if path.suffix != ".py" or not name.isidentifier() or (path.parent / INIT).is_file():
         return None
@@ -201,13 +201,13 @@ def _import_by_name(path: Path) -> types.ModuleType | None:
 
 
 def imported_file(path: Path) -> types.ModuleType | None:
-    """The module that was imported from this file, if there is one."""
+    """Return the module that was imported from this file, or None."""
     wanted = str(path)
     return next((x for x in list(sys.modules.values()) if getattr(x, "__file__", None) == wanted), None)
 
 
 def imported_app(project: Project) -> types.ModuleType | None:
-    """The module of ``http.app``, where this process has imported it; None otherwise."""
+    """Return the module of ``http.app`` if this process has imported it, else None."""
     reference = project.section("http").get("app")
     source = reference.rpartition(":")[0] if isinstance(reference, str) else ""
     if source.endswith(".py") or "/" in source:
@@ -244,7 +244,7 @@ def _import_from_package(path: Path) -> types.ModuleType:
 
 
 def _resolves_to(package: str, folder: Path) -> bool:
-    """Whether ``import package`` gives this folder. Appends the folder above to the import path, which makes that possible."""
+    """Return whether ``import package`` resolves to this folder. Appends the folder above to the import path."""
     if not package.isidentifier():
         return False
     _append_path(folder.parent)
@@ -260,12 +260,12 @@ def _own_name(path: Path) -> str:
 
 
 def _execute(name: str, path: Path, folder: Path) -> types.ModuleType:
-    """Executes the file as a module in which ``from . import x`` means a sibling in the folder."""
+    """Execute the file as a module in which ``from . import x`` names a sibling in the folder."""
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(folder)])
     if spec is None or spec.loader is None:
         raise NotPython("it is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pickling by reference, dataclasses and pydantic look classes up there
+    sys.modules[name] = module  # pickling by reference, dataclasses and pydantic look up classes there
     try:
         spec.loader.exec_module(module)
     except BaseException:

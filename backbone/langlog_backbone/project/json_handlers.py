@@ -1,12 +1,14 @@
-"""What a project's JSON handlers (``@encryption.encrypt.json``, ``@encryption.decrypt.json``) seal, and how that stands where it is kept.
+"""A project's JSON handlers (``@encryption.encrypt.json``, ``@encryption.decrypt.json``) and the envelopes in which their
+results are stored.
 
-A handler transforms the values of an object and keeps its keys. Each value that it has changed stands in an envelope, under the same key:
+A handler transforms the values of an object and keeps its keys. Each changed value is stored in an envelope, under the same key:
 
-    {"email": "a@b"}  ──encrypt.json──►  {"email": {"__langlog_sealed__": [context, "email", <what the handler gave>]}}
+    {"email": "a@b"}  ──encrypt.json──►  {"email": {"__langlog_sealed__": [context, "email", <the handler's value>]}}
 
 with the encryption context (JSON text) that it was sealed under, so that merges of objects by key, which decider and Postgres do, keep
-apart what different callers have sealed. What a handler leaves as it is stands in clear, and is searched as ever; objects within are
-handed to the handler as well. An object of a client that looks like an envelope is wrapped into one that says so.
+apart values that different callers have sealed. Values that a handler does not change are stored in clear, and can be
+searched; objects within are passed to the handler as well. An object of a client that looks like an envelope is wrapped in
+an envelope.
 
 Concurrency: coroutines, on the loop that the handlers belong to. Nothing is kept between calls.
 """
@@ -32,9 +34,9 @@ MARK = "__langlog_sealed__"
 """The one member of an envelope: ``[context, key, value]``, or ``[value]`` for a client's object that has this member itself."""
 MARK_BYTES = MARK.encode()
 HANDLER_S = 60.0
-"""For one call of a handler: a key service that has not answered by then has failed."""
+"""Seconds for one call of a handler, including its key service."""
 CONTEXT_KEY = "langgraph_encryption_context"
-"""Member of a configurable, JSON text: what handlers get as ``ctx.metadata``."""
+"""Member of a configurable with the handlers' ``ctx.metadata``, as JSON text."""
 NO_CONTEXT = "{}"
 
 KEPT = frozenset(
@@ -68,22 +70,22 @@ KEPT = frozenset(
         CONTEXT_KEY,
     }
 )
-"""Members of metadata and configurables that no handler gets: the server goes by them."""
+"""Members of metadata and configurables that handlers never receive: the server uses them."""
 
 
 class HandlerFault(Exception):
-    """A JSON handler gave what cannot be stored or shown. The message says what."""
+    """A JSON handler returned a value that cannot be stored or shown. The message describes it."""
 
     for_clients = True
 
 
 class About(NamedTuple):
-    """The context that a handler gets with a value."""
+    """Context of a value that a handler receives."""
 
     context: str
-    """JSON text."""
+    """The encryption context, as JSON text."""
     model: str
-    """thread, run, assistant, cron, store or checkpoint."""
+    """Kind of the object: thread, run, assistant, cron, store or checkpoint."""
     field: str
 
 
@@ -97,7 +99,8 @@ class JsonHandlers:
     # --- sealing -----------------------------------------------------------------------------
 
     async def seal(self, value: Any, about: About, kept: frozenset[str] = frozenset()) -> Any:
-        """The value (of JSON, not touched) as it may be stored. What is no object is handed over as one with the field's name.
+        """Return the value (JSON, not modified) as it may be stored. A value that is not an object is passed on as one with
+        the field's name.
 
         Raises HandlerFault and what the handler raises.
         """
@@ -120,16 +123,16 @@ class JsonHandlers:
         return root[0] if isinstance(value, dict) else root[0][about.field]
 
     async def seal_json(self, data: bytes, about: About) -> bytes:
-        """As `seal`, of JSON text."""
+        """Seal JSON text, as `seal`."""
         return msgspec.json.encode(await self.seal(msgspec.json.decode(data), about)) if data else data
 
     async def seal_metadata(self, metadata: Mapping[str, Any], about: About) -> dict[str, Any]:
-        """As `seal`; what the server itself goes by stays as it is."""
+        """Seal metadata, as `seal`, except for the members that the server uses."""
         sealed: dict[str, Any] = await self.seal(dict(metadata), about, KEPT)
         return sealed
 
     async def seal_config(self, config: Mapping[str, Any], context: str, model: str) -> dict[str, Any]:
-        """A config. That of a run and of a thread says in its configurable what workers seal by."""
+        """Seal a config. The configurable of a run's or thread's config also gets the context that workers seal with."""
         sealed = dict(config)
         if isinstance(config.get("configurable"), dict):
             given = {k: v for k, v in config["configurable"].items() if k != CONTEXT_KEY}
@@ -141,7 +144,8 @@ class JsonHandlers:
         return sealed
 
     async def seal_request(self, request: Mapping[str, Any], context: str, model: str) -> dict[str, Any]:
-        """A run's kwargs, or a cron's payload: input, command, config, context and metadata. Ids of answered interrupts stay in clear."""
+        """Seal a run's kwargs, or a cron's payload: input, command, config, context and metadata. Ids of answered
+        interrupts stay in clear."""
         sealed = dict(request)
         for field in ("input", "context"):
             sealed[field] = await self.seal(sealed.get(field), About(context, model, field))
@@ -174,7 +178,7 @@ class JsonHandlers:
         return sealed
 
     async def seal_interrupts(self, data: bytes, context: str) -> bytes:
-        """Interrupts as a thread has them, JSON: task id -> list of ``{id, value, …}``. Their ids stay in clear: they are decided on."""
+        """Seal a thread's interrupts, JSON: task id -> list of ``{id, value, …}``. Their ids stay in clear: they are decided on."""
         if not data or data == b"{}":
             return data
         by_task: dict[str, list[Any]] = msgspec.json.decode(data)
@@ -187,7 +191,7 @@ class JsonHandlers:
         return msgspec.json.encode(by_task)
 
     async def _seal_members(self, node: dict[str, Any], about: About, kept: frozenset[str]) -> dict[str, Any]:
-        """The envelopes of what the handler changes of an object."""
+        """Return the envelopes of an object's members that the handler changes."""
         given = {name: value for name, value in node.items() if name not in kept}
         if not given:
             return {}
@@ -208,7 +212,7 @@ class JsonHandlers:
     # --- opening -----------------------------------------------------------------------------
 
     async def open(self, value: Any) -> Any:
-        """The value (of JSON) with what is sealed in it, at any depth, in clear. Raises HandlerFault and what the handler raises."""
+        """Return the value (JSON) with the envelopes in it, at any depth, decrypted. Raises HandlerFault and what the handler raises."""
         root = [value]
         waiting: list[Any] = [root]
         while waiting:
@@ -230,7 +234,7 @@ class JsonHandlers:
         return root[0]
 
     async def open_json(self, data: bytes) -> bytes:
-        """As `open`, of JSON text; the same bytes where nothing is sealed."""
+        """Decrypt the envelopes in JSON text, as `open`; returns the same bytes if there are none."""
         return msgspec.json.encode(await self.open(msgspec.json.decode(data))) if MARK_BYTES in data else data
 
     async def open_text(self, text: str) -> str:
@@ -268,7 +272,7 @@ class JsonHandlers:
 
 
 def load_json_handlers(project: Project | None) -> JsonHandlers | None:
-    """Those of ``encryption.path``, if the project has any and does not say that JSON stays in clear. Raises StartError."""
+    """Return the handlers of ``encryption.path``, or None if the project has none or stores JSON in clear. Raises StartError."""
     section = {} if project is None else project.section("encryption")
     if project is None or not section or section.get("json") == "clear":
         return None
@@ -286,7 +290,7 @@ def load_json_handlers(project: Project | None) -> JsonHandlers | None:
 
 
 def has_json_handlers(encryption: Encryption) -> bool:
-    """Raises HandlerFault for one handler without the other."""
+    """Return whether a project has both JSON handlers. Raises HandlerFault for one handler without the other."""
     both = encryption._json_encryptor is not None, encryption._json_decryptor is not None
     if any(both) and not all(both):
         raise HandlerFault("it needs handlers for both encrypt.json and decrypt.json, or for neither")
@@ -304,12 +308,12 @@ def _is_envelope(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _members(node: Any) -> Iterator[tuple[Any, Any]]:
-    """The members of an object or a list, with the name or index of each, as they are now."""
+    """Return the current members of an object or a list, with the name or index of each."""
     yield from list(node.items()) if isinstance(node, dict) else list(enumerate(node))
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether a handler left a value as it was; 1 is not True."""
+    """Return whether a handler left a value unchanged; 1 is not True."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict | list):

@@ -19,11 +19,12 @@ logger = structlog.get_logger(__name__)
 
 Message = MutableMapping[str, Any]
 LIFESPAN_S = 60.0
-"""How long an application may take to start, and to stop, unless the caller says otherwise."""
+"""Default timeout of an application's start, and of its stop, in seconds."""
 
 
 def prepares_nothing(app: object) -> bool:
-    """Whether an application of Starlette's kind has no lifespan and no handlers of start and end. False where it does not show that."""
+    """Return whether an application of Starlette's kind has no lifespan and no handlers of start and end. False where it
+    does not show that."""
     router = getattr(app, "router", app)
     context = getattr(router, "lifespan_context", None)
     handlers = [*(getattr(router, "on_startup", None) or []), *(getattr(router, "on_shutdown", None) or [])]
@@ -34,7 +35,7 @@ class Lifespan:
     """One run of an application's lifespan."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], name: str = "http.app") -> None:
-        """``name``: what messages call it."""
+        """``name``: name of the application in messages."""
         self._app = app
         self._name = name
         self._task: asyncio.Task[None] | None = None
@@ -42,10 +43,11 @@ class Lifespan:
         self._started: asyncio.Future[bool] | None = None
         self._stopped = asyncio.Event()
         self.state: dict[str, Any] = {}
-        """What the application has given to its requests (``scope["state"]``)."""
+        """State that the application passes to its requests (``scope["state"]``)."""
 
     async def start(self, limit_s: float = LIFESPAN_S) -> bool:
-        """Run the start-up. False: the application has no lifespan. Raises StartError when it fails or takes longer than that."""
+        """Run the start-up. Return False if the application has no lifespan. Raises StartError if it fails or takes longer
+        than ``limit_s``."""
         self._started = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._live(), name=f"lifespan of {self._name}")
         self._events.put_nowait({"type": "lifespan.startup"})

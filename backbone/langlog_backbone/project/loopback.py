@@ -1,13 +1,13 @@
-"""Clients without an address: in a project's code, they mean the server that runs it.
+"""Clients without an address: in a project's code, they address the server that runs it.
 
 `langgraph_sdk.get_client()` takes no URL in graphs and in a project's own application on other servers, and the SDK asks
-`get_asgi_transport` for the way into the server's own process. Here the way is HTTP to a gateway: from graphs to LANGLOG_BASE_URL,
-from a gateway to itself. Requests are then like any other client's: streams stream, and where the project authenticates, it asks
-for what the client has in its ``headers``.
+`get_asgi_transport` for a transport into the server's own process. Here the transport is HTTP to a gateway: from graphs to
+LANGLOG_BASE_URL, from a gateway to itself. Requests are then like any other client's: streams stream, and where the project
+authenticates, it checks the client's ``headers``.
 
 Concurrency: one transport for the process, on every event loop of it. A client is often made once, where its module is imported,
-but connections belong to the loop they were made on: each loop has its own. What happens when a gateway dies: requests fail or
-their streams break off, and the client does what it does elsewhere.
+but connections belong to the loop they were made on: each loop has its own. When a gateway dies, requests fail or
+their streams end, and the client handles it as elsewhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import structlog
 logger = structlog.get_logger(__name__)
 
 RETRIES = 5
-"""Of a connection that cannot be made; what clients with an address have."""
+"""Retries of a failed connection attempt, as in clients with an address."""
 CLOSED = (
     "A client without a URL cannot be used where the server asks who is calling: it would be asked again, without end"
 )
@@ -34,12 +34,12 @@ NO_ADDRESS = (
 
 
 CLIENT_MODULES = ("langgraph_sdk._async.client", "langgraph_sdk.client")
-"""Where the SDK opens clients without an address: since 0.3.6, and before."""
+"""Modules in which the SDK opens clients without an address: since 0.3.6, and before."""
 
 
 class Loopback(httpx.AsyncBaseTransport):
     def __init__(self, base_url: str, prefix: str = "", closed: ContextVar[bool] | None = None) -> None:
-        """``prefix``: what all paths of the server begin with. ``closed``: where it is true nothing is sent."""
+        """``prefix``: path prefix of the server's routes. ``closed``: where it is true nothing is sent."""
         self._server = httpx.URL(base_url) if base_url else None
         self._secure = self._server is not None and self._server.scheme == "https"
         self._prefix = prefix.encode()
@@ -48,7 +48,7 @@ class Loopback(httpx.AsyncBaseTransport):
         self._lock = threading.Lock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises httpx.ConnectError also where nobody said where the server is, and where it is closed."""
+        """Send a request to the server. Raises httpx.ConnectError also if no address is configured or the loopback is closed."""
         if self._closed is not None and self._closed.get():
             raise httpx.ConnectError(CLOSED, request=request)
         if self._server is None:
@@ -60,7 +60,7 @@ class Loopback(httpx.AsyncBaseTransport):
         return await self._transport().handle_async_request(sent)
 
     async def aclose(self) -> None:
-        """Nothing: other clients use the same connections."""
+        """Do nothing: other clients use the same connections."""
 
     def _transport(self) -> httpx.AsyncHTTPTransport:
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class Loopback(httpx.AsyncBaseTransport):
 
 
 def open_loopback(base_url: str, prefix: str, closed: ContextVar[bool] | None = None) -> None:
-    """From now on clients without an address reach that server. Before the project's code is loaded."""
+    """Make clients without an address connect to that server. Call it before the project's code is loaded."""
     way = Loopback(base_url, prefix, closed)
 
     def make(*_: Any, **__: Any) -> Loopback:

@@ -1,7 +1,8 @@
-"""``store.index`` of langgraph.json (wire contract §16): which texts of an item are embedded, by what, and how long the vectors are.
+"""``store.index`` of langgraph.json (wire contract §16): the texts of an item that are embedded, the embedding, and the
+length of the vectors.
 
-Distances are cosine distances. What an index says counts from then on: items keep the vectors they were written with, and those of
-another length are not compared with.
+Distances are cosine distances. A changed index applies to later writes: items keep the vectors they were written with, and those of
+another length are not compared.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..process.service import StartError
 from .config import Configuration
 
 DIMS_MAX = 16_000
-"""The longest vector that pgvector holds."""
+"""Maximum length of a vector in pgvector."""
 
 _TYPE = load_sql("langlog_backbone", "store.sql")["vector_type"]
 
@@ -31,12 +32,12 @@ class StoreIndex(msgspec.Struct, frozen=True):
 
     @property
     def paths(self) -> list[str]:
-        """Where in a value the texts are; ``$`` is all of it."""
+        """Return the paths of the texts in a value; ``$`` is the whole value."""
         return self.fields or ["$"]
 
 
 def store_index(configuration: Configuration) -> StoreIndex | None:
-    """None: searches are not by meaning. Raises StartError for what cannot be."""
+    """Return the store's index, or None if the project has none. Raises StartError for an invalid section."""
     section = configuration.section("store").get("index")
     if section is None:
         return None

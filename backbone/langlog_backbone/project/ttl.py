@@ -1,4 +1,4 @@
-"""How long threads and store items are kept: ``checkpointer.ttl`` and ``store.ttl`` of langgraph.json (wire contract §16)."""
+"""Time to live of threads and store items: ``checkpointer.ttl`` and ``store.ttl`` of langgraph.json (wire contract §16)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Interval = Annotated[float, Meta(gt=0, le=10_000_000)]
 
 
 class ThreadTtl(msgspec.Struct, frozen=True):
-    """``default_ttl`` is of threads that come without one; times are in minutes."""
+    """Time to live of threads, in minutes. ``default_ttl``: for threads without their own."""
 
     strategy: Literal["delete", "keep_latest"] = "delete"
     default_ttl: Minutes | None = None
@@ -36,12 +36,12 @@ class StoreTtl(msgspec.Struct, frozen=True):
 
 
 def thread_ttl(configuration: Configuration) -> ThreadTtl:
-    """Raises StartError for what cannot be."""
+    """Return the section ``checkpointer.ttl``. Raises StartError if it is invalid."""
     return _read(configuration, "checkpointer", ThreadTtl)
 
 
 def store_ttl(configuration: Configuration) -> StoreTtl:
-    """Raises StartError for what cannot be."""
+    """Return the section ``store.ttl``. Raises StartError if it is invalid."""
     return _read(configuration, "store", StoreTtl)
 
 

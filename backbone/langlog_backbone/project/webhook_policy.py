@@ -1,7 +1,7 @@
-"""Where webhooks may go (wire contract §12): the section ``webhooks`` of langgraph.json, and the guard against inner addresses.
+"""Allowed targets of webhooks (wire contract §12): the section ``webhooks`` of langgraph.json, and the guard against internal addresses.
 
-Asked twice: by the gateway when a run is made, of the address as it is written, and by the scheduler when it sends, of the
-address that the name resolves to then. Pure but for reading the configuration.
+Applied twice: by the gateway when a run is created, to the URL as it is written, and by the scheduler when it sends, to the
+addresses that the name resolves to then. Pure but for reading the configuration.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SPECIAL = tuple(
         ),
     )
 )
-"""Never allowed: link-local with metadata services, multicast, reserved, documentation."""
+"""Networks that are never allowed: link-local with metadata services, multicast, reserved, documentation."""
 PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
 )
@@ -83,11 +83,11 @@ _TEMPLATE = re.compile(r"\$\{\{\s*env\.([A-Za-z_]\w*)\s*\}\}")
 
 
 class WebhookRefused(ValueError):
-    """This address is not allowed; the message says why."""
+    """This target is not allowed; the message gives the reason."""
 
 
 class UrlRules(msgspec.Struct, frozen=True):
-    """``webhooks.url``. ``require_https`` holds as soon as the section is there at all."""
+    """``webhooks.url``. ``require_https`` applies as soon as the section exists."""
 
     require_https: bool = True
     allowed_domains: list[str] | None = None
@@ -110,7 +110,7 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = ""
 
     def target(self, text: str) -> URL:
-        """The absolute address to send to. Raises WebhookRefused."""
+        """Return the absolute URL to send to. Raises WebhookRefused."""
         rules = self.rules
         if rules.max_url_length is not None and len(text) > rules.max_url_length:
             raise WebhookRefused(f"Webhook URL exceeds {rules.max_url_length} characters")
@@ -141,7 +141,7 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return url
 
     def check_address(self, address: str) -> None:
-        """Whether a connection may go to this IP address. Raises WebhookRefused."""
+        """Check whether a connection may go to this IP address. Raises WebhookRefused."""
         for reached in _reached(ipaddress.ip_address(address.partition("%")[0])):
             self._check_range(reached)
 
@@ -164,7 +164,7 @@ class WebhookPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _as_address(host: str) -> str | None:
-    """The IP address that a host is, in any spelling that a resolver accepts (``127.1``, ``0x7f000001``)."""
+    """Return the IP address that a host is, in any spelling that a resolver accepts (``127.1``, ``0x7f000001``)."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -176,7 +176,8 @@ def _as_address(host: str) -> str | None:
 
 
 def _reached(address: Address) -> list[Address]:
-    """The addresses that a packet may end at: this one, or the IPv4 ones that it carries in a form known to translators and tunnels."""
+    """Return the addresses that a packet may reach: this one, or the IPv4 ones that it carries in a form known to
+    translators and tunnels."""
     if isinstance(address, ipaddress.IPv4Address) or int(address) <= 1:  # unspecified and loopback carry none
         return [address]
     bits = int(address)
@@ -198,7 +199,7 @@ def _matches(host: str, domain: str) -> bool:
 
 
 def webhook_section(config: Mapping[str, object]) -> WebhookSection:
-    """The section of the configuration. Raises StartError."""
+    """Return the section of the configuration. Raises StartError."""
     try:
         return msgspec.convert(config, WebhookSection)
     except msgspec.ValidationError as error:
@@ -211,7 +212,7 @@ def webhook_policy(section: WebhookSection, settings: Settings) -> WebhookPolicy
 
 
 def webhook_headers(section: WebhookSection, environ: Mapping[str, str]) -> dict[str, str]:
-    """The static headers with ``${{ env.X }}`` filled in. Raises StartError for a variable that is not set or not allowed."""
+    """Return the static headers with ``${{ env.X }}`` filled in. Raises StartError for a variable that is not set or not allowed."""
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)

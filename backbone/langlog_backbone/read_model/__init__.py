@@ -1,1 +1,1 @@
-"""How far the read model is, and waiting until it has passed an offset."""
+"""Positions of the read model, and waiting until it has passed an offset."""

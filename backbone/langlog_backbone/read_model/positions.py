@@ -1,12 +1,12 @@
-"""How far the read model is known to be: no connection to Postgres is used before it holds as much.
+"""Known positions of the read model: no connection to Postgres is used until the read model has reached them.
 
-A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. What this
+A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. Changes that this
 process
-knows of them (by a reply, an event, a position) would then be missing, until the projector has folded it again. Every such
+knows (by a reply, an event, a position) would then be missing, until the projector has folded them again. Every such
 loss ends
 all connections. So each new one compares positions before its first statement, and waits.
 
-Concurrency: belongs to the event loop of its bus. What happens when Redis is away: less is known, so that less is waited for.
+Concurrency: belongs to the event loop of its bus. While Redis is unavailable fewer positions are known, so less is waited for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 RECHECK_S = 0.5
-"""After this positions are read again, although no message said that they moved."""
+"""Seconds after which positions are read again, although no message reported a change."""
 
 _decode = msgspec.json.Decoder(dict[str, dict[int, int]]).decode
 
@@ -46,7 +46,7 @@ class ReadPositions:
         self._moved.set()
 
     async def advance(self, connection: asyncpg.Connection) -> None:
-        """Wait until Postgres holds what is known to have been folded. For new connections; raises what asyncpg does."""
+        """Wait until Postgres has reached the known positions. For new connections; raises what asyncpg does."""
         logged = False
         while self._known:
             self._moved.clear()

@@ -1,7 +1,7 @@
-"""Whether a read model was folded from this log: asked at each start, because what begins on another one serves wrong data or stops
-in its middle. An older copy of a log under a newer database is the usual case.
+"""Checks at each start that the read model was folded from this log, because a service on another one serves wrong data or stops
+later. An older copy of a log under a newer database is the usual case.
 
-Concurrency: two reads, positions first, so that a projector at work never looks ahead of the log. Death: changes nothing.
+Concurrency: two reads, positions first, so that a projector at work never appears ahead of the log. Death: changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..log import Log, LogFault, LogUnavailable, Positions
 logger = structlog.get_logger(__name__)
 
 QUERY_LIMIT_S = 5.0
-"""For the log to say where it ends; a start does not fail because a partition has no leader at the moment."""
+"""Seconds for the log to report its ends; a start does not fail because a partition has no leader at the moment."""
 REMEDY = (
     "check LOG_URI and DATABASE_URI (or --data-dir); if this is the log to go by, run `langlog rebuild --from-scratch`"
 )
@@ -29,11 +29,11 @@ Rows = Callable[[str], Awaitable[Sequence[Any]]]
 
 
 class OtherLog(LogFault):
-    """The read model and the log do not belong together; the message is one line and says what to do."""
+    """The read model and the log do not belong together; the message is one line with the remedy."""
 
 
 async def check_same_log(fetch: Rows, log: Log, schema: str, *, cut: bool = True) -> None:
-    """Raises OtherLog when the read model is ahead of the log or (with ``cut``) behind what was cut from it.
+    """Raise OtherLog if the read model is ahead of the log or (with ``cut``) behind what was cut from it.
 
     ``fetch``: of a connection on the schema of the read model; where that is not there, nothing is wrong. A log that does not
     answer in time is left to those that read it.
@@ -55,12 +55,12 @@ async def check_same_log(fetch: Rows, log: Log, schema: str, *, cut: bool = True
 
 
 async def bounds(query: Callable[[str], Awaitable[list[int]]]) -> Positions:
-    """Ends or starts of every partition of the topics that are folded. Raises LogUnavailable."""
+    """Return the ends or starts of every partition of the folded topics. Raises LogUnavailable."""
     return {(topic, part): offset for topic in ev.FOLDED_TOPICS for part, offset in enumerate(await query(topic))}
 
 
 def ahead(positions: Mapping[Any, int], ends: Mapping[Any, int], schema: str) -> str | None:
-    """What is wrong when a read model has folded what the log does not hold; None: nothing."""
+    """Return the error if a read model has folded records that the log does not hold, or None."""
     topics = {topic for topic, _ in ends}
     for (topic, part), offset in sorted(positions.items()):
         if topic not in topics or not offset:
@@ -77,7 +77,7 @@ def ahead(positions: Mapping[Any, int], ends: Mapping[Any, int], schema: str) ->
 
 
 def behind(positions: Mapping[Any, int], starts: Mapping[Any, int], schema: str) -> str | None:
-    """What is wrong when a read model that has been begun would have to go on below what was cut; None: nothing."""
+    """Return the error if a non-empty read model would have to continue below the cut, or None."""
     begun = {part for (_, part), offset in positions.items() if offset > 0}
     for (topic, part), start in sorted(starts.items()):
         offset = positions.get((topic, part), 0)

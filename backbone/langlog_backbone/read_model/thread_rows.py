@@ -1,4 +1,4 @@
-"""Thread aggregates from rows of the read model: as Postgres gives them, or as text, as snapshots hold them. Pure."""
+"""Thread aggregates from rows of the read model: typed, from Postgres, or text, from snapshots. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _json = msgspec.json.decode
 
 
 def thread_state(row: Row, open_interrupts: Iterable[str], runs: Iterable[RunInFlight]) -> ThreadState:
-    """The aggregate of a row of ``threads``. ``runs``: those in flight, in order of creation."""
+    """Return the aggregate of a row of ``threads``. ``runs``: those in flight, in order of creation."""
     return ThreadState(
         thread_id=row["thread_id"],
         exists=True,
@@ -39,7 +39,7 @@ def thread_state(row: Row, open_interrupts: Iterable[str], runs: Iterable[RunInF
 
 
 def run_in_flight(row: Row) -> RunInFlight:
-    """Of a row of ``runs`` that is pending or running."""
+    """Return the run in flight of a row of ``runs`` that is pending or running."""
     return RunInFlight(
         run_id=row["run_id"],
         ordinal=int(row["ordinal"]),

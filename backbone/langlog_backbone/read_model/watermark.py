@@ -1,7 +1,7 @@
-"""How far the read model is: waiting until the projection of ``run-events`` has passed an offset.
+"""The watermark of the read model: waiting until the projection of ``run-events`` has passed an offset.
 
-Concurrency: belongs to the event loop of its bus. The channel is subscribed to only while somebody waits. What happens when Redis dies: a
-message may be lost, so a waiter asks again after a reconnect, and in any case after `RECHECK_S`.
+Concurrency: belongs to the event loop of its bus. The channel is subscribed to only while there is a waiter. When Redis dies, a
+message may be lost, so a waiter checks again after a reconnect, and in any case after `RECHECK_S`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..redis.client import Bus
 
 RECHECK_S = 5.0
-"""The projector's message and our own reconnect may miss each other when Redis restarts."""
+"""Seconds after which a waiter checks again: when Redis restarts, the projector's message and our reconnect may miss each other."""
 
 _decode = msgspec.json.Decoder(dict[str, dict[str, int]]).decode
 
@@ -46,7 +46,7 @@ class Waiter:
 
 
 class Watermark:
-    """The projection's positions as far as they are known here; one for a process."""
+    """The known positions of the projection; one per process."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -57,17 +57,17 @@ class Watermark:
         bus.on_reconnect.append(self._wake_all)
 
     def passed(self, partition: int, offset: int) -> bool:
-        """Whether it is known that the read model holds the record at this offset."""
+        """Return whether the read model is known to hold the record at this offset."""
         return self._known.get(partition, 0) > offset
 
     def learn(self, partition: int, position: int) -> None:
-        """``position`` (the next offset to fold) was read from Postgres."""
+        """Record a position (the next offset to fold) that was read from Postgres."""
         if position > self._known.get(partition, 0):
             self._known[partition] = position
 
     @contextlib.asynccontextmanager
     async def waiter(self, partition: int) -> AsyncIterator[Waiter]:
-        """Nothing that is folded from here on is missed by the waiter."""
+        """Context of a waiter, which misses no change from its start on."""
         waiter = Waiter(str(partition))
         self._waiters.add(waiter)
         try:

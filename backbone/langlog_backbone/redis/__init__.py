@@ -1,1 +1,1 @@
-"""Redis: connections, the hot queue, channels, replies, kept frames."""
+"""Redis: connections, the hot queue, channels, replies, stored frames."""

@@ -5,12 +5,12 @@ gw:<id>              replies to commands (Reply) and answers to queries (Answer)
 lifecycle:<thread id>     lifecycle events that the read model now holds (LifecycleUpdate), from the projector
 frames:<thread id>   live stream frames (FrameBatch), from workers
 watermark            positions of the projection (JSON: topic -> {partition: offset}), from the projector
-lists                things that a batch has changed in lists (ListChanges), from the projector to the gateways
+lists                objects that a batch has changed (ListChanges), from the projector to the gateways
 control              stop a run (Control), from the decider to workers
 timers               a delayed run was made, a cron was changed or a webhook is due, from the projector to the scheduler
 resend-replies       replies to send once more (ResendReplies), from the gateways and workers that wait for them to the projectors
 succession           partitions (JSON list) that a projector has taken over, from it to the gateways
-replay:<id>          what has come of a replay so far (ReplayPart), from an executor to the gateway that follows it
+replay:<id>          progress of a replay (ReplayPart), from an executor to the gateway that follows it
 parked               the key of an event that cannot be folded, from the projector to the deciders
 """
 
@@ -22,11 +22,11 @@ SUCCESSION = "succession"
 PARKED = "parked"
 RESEND_REPLIES = "resend-replies"
 WORKER_ID = "worker-"
-"""What ids of workers that wait for replies begin with."""
+"""Prefix of the ids of workers that wait for replies."""
 
 
 def gateway(gateway_id: str) -> str:
-    """Channel for replies (first byte ``R``) and answers (first byte ``A``) to one gateway."""
+    """Return the channel for replies (first byte ``R``) and answers (first byte ``A``) to one gateway."""
     return f"gw:{gateway_id}"
 
 
@@ -35,7 +35,7 @@ def lifecycle(thread_id: str) -> str:
 
 
 def frames(thread_id: str) -> str:
-    """Channel of live frames; also the key of the Redis stream that keeps the recent ones (field ``f``)."""
+    """Return the channel of live frames; also the key of the Redis stream of the recent ones (field ``f``)."""
     return f"frames:{thread_id}"
 
 
@@ -44,5 +44,5 @@ def replay(id: str) -> str:
 
 
 def one_receiver(channel: str) -> bool:
-    """Whether one process alone subscribes to the channel."""
+    """Return whether only one process subscribes to the channel."""
     return channel.startswith(("gw:", "replay:"))

@@ -1,7 +1,7 @@
-"""Redis, which only ever holds what may be lost: a pipelined connection, and a subscription connection, per process.
+"""Redis, which holds only data that may be lost: a pipelined connection, and a subscription connection, per process.
 
-`RedisPipe` sends whatever has gathered in one write; `Bus` is publish and subscribe over it. Both belong to the event loop that
-started them. When Redis goes away, calls fail with `RedisUnavailable` and come back by themselves; subscribers are
+`RedisPipe` sends queued commands in one write; `Bus` is publish and subscribe over it. Both belong to the event loop that
+started them. While Redis is unavailable, calls fail with `RedisUnavailable` and connections reopen by themselves; subscribers are
 called back (`on_reconnect`) because messages may have been missed.
 """
 
@@ -31,21 +31,21 @@ __all__ = ["Bus", "RedisPipe", "RedisUnavailable", "check_redis", "connect"]
 logger = structlog.get_logger(__name__)
 
 MIN_VERSION = (6, 2)
-"""BLMOVE."""
+"""Minimum version of Redis: for BLMOVE."""
 RECONNECT_PAUSE_S = 0.2
 MAX_WAITING_BYTES = 256_000_000
-"""Large messages that one process may have on their way into Redis; one more is lost."""
+"""Maximum bytes of large messages that one process may be sending; further ones are dropped."""
 CLOSE_S = 2.0
-"""For large messages under way when the bus stops."""
+"""Seconds for large messages under way when the bus stops."""
 
 
 def connect(uri: str, **options: Any) -> aioredis.Redis:
-    """redis-py's client of ``redis://…`` or ``unix://…``, that keeps bytes as bytes: for what is not on a hot path."""
+    """Return redis-py's client of ``redis://…`` or ``unix://…``, with replies as bytes; for code off the hot path."""
     return aioredis.Redis.from_url(uri, decode_responses=False, socket_connect_timeout=CONNECT_TIMEOUT_S, **options)
 
 
 async def check_redis(uri: str) -> None:
-    """Raises StartError when Redis cannot be reached or is too old."""
+    """Check the server. Raises StartError when Redis cannot be reached or is too old."""
     try:
         client = connect(uri)
     except ValueError as error:
@@ -60,13 +60,14 @@ async def check_redis(uri: str) -> None:
 
 
 def check_version(version: str) -> None:
-    """``version``: as ``INFO`` has it. Raises StartError for a server that is too old."""
+    """Check a version as reported by ``INFO``. Raises StartError for a server that is too old."""
     if tuple(int(x) for x in version.split(".")[:2]) < MIN_VERSION:
         raise StartError(f"Redis {version} is too old: {'.'.join(map(str, MIN_VERSION))} or newer is needed")
 
 
 class RedisPipe:
-    """Calls of one moment go out together; answers come in order. ``patient``: for blocking commands (BLMOVE, BRPOP).
+    """A pipelined connection: calls of one moment are sent together; replies arrive in order. ``patient``: for blocking
+    commands (BLMOVE, BRPOP).
 
     A connection is opened by the first call, and by the first after a loss.
     """
@@ -84,11 +85,11 @@ class RedisPipe:
         return self.prefix + ":".join(parts)
 
     async def call(self, *command: Any) -> Any:
-        """One command's answer. Raises RedisUnavailable, or redis ResponseError for a command that is wrong."""
+        """Send one command and return its reply. Raises RedisUnavailable, or redis ResponseError for an invalid command."""
         return await self.submit(*command)
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:
-        """As `call`, but the command has its place in the order at once, and is awaited later."""
+        """Like `call`, but the command takes its place in the order at once; await the future for the reply."""
         connection = self._connection
         if connection is not None and not connection.closed.done():
             return connection.submit(*command)
@@ -97,7 +98,7 @@ class RedisPipe:
         return future
 
     def send(self, *command: Any) -> None:
-        """A command whose answer nobody needs; lost when Redis is away."""
+        """Send a command without waiting for its reply; lost while Redis is unavailable."""
         connection = self._connection
         if connection is not None and not connection.closed.done():
             connection.send(*command)
@@ -105,12 +106,12 @@ class RedisPipe:
             self._open(command, None)
 
     async def flush(self) -> None:
-        """Wait until everything sent so far has been carried out (or lost)."""
+        """Wait until all commands sent so far have been executed (or lost)."""
         with contextlib.suppress(RedisUnavailable):
             await self.call("PING")
 
     def drop(self) -> None:
-        """Break the connection: a blocking command under way is given up."""
+        """Close the connection, which cancels a blocking command under way."""
         if self._connection is not None:
             self._connection.close()
 
@@ -153,7 +154,7 @@ class RedisPipe:
 
 def _passing_on(future: asyncio.Future[Any]) -> Callable[[asyncio.Future[Any]], None]:
     def done(answer: asyncio.Future[Any]) -> None:
-        error = answer.exception()  # asked for in any case: a caller that gave up must not leave it unseen
+        error = answer.exception()  # retrieved even if the caller has gone
         if future.done():
             return
         if error is None:
@@ -180,28 +181,28 @@ class Bus:
         self._local = local
         self._handlers: dict[str, list[Handler]] = {}
         self._acks: dict[str, asyncio.Future[None]] = {}
-        """Channels that are subscribed to in Redis; done once Redis has said so on the present connection."""
+        """Channels that are subscribed to in Redis; done once Redis has confirmed it on the present connection."""
         self._connection: RedisConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._large = LargeMessages(RedisPipe(settings))
         self._outgoing: dict[str, deque[bytes]] = {}
-        """Per channel, while a large message is on its way: what is sent after it."""
+        """Channel -> messages to send after a large one that is under way."""
         self._outgoing_bytes = 0
         self._incoming: dict[str, deque[bytes]] = {}
-        """Per channel, while the body of a large message is fetched: what came after it."""
+        """Channel -> messages that arrived after a large one whose body is being fetched."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._caught_up: asyncio.Future[None] | None = None
-        """Done once Redis has carried out all that was sent on a new connection."""
+        """Done once Redis has executed all commands sent on a new connection."""
         self.availability = Availability("bus", "redis")
         self.on_reconnect: list[Callable[[], None]] = []
-        """Called once all channels are subscribed to again after a loss: what is published from then on arrives."""
+        """Callbacks, called once all channels are subscribed to again after a loss: what is published from then on arrives."""
 
     @property
     def local(self) -> bool:
         return self._local
 
     async def start(self) -> None:
-        """Raises RedisUnavailable."""
+        """Connect. Raises RedisUnavailable."""
         self._connection = await self._connect()
         self._task = asyncio.create_task(self._keep(), name="bus")
 
@@ -218,7 +219,7 @@ class Bus:
             self._connection.close()
 
     def publish(self, channel: str, data: bytes) -> None:
-        """To subscribers in all processes, of any size, in the order of the calls; lost when Redis is away."""
+        """Publish a message of any size to subscribers in all processes, in the order of the calls; lost while Redis is unavailable."""
         if len(data) <= INLINE_BYTES and channel not in self._outgoing:
             self._pipe.send("PUBLISH", self._pipe.key(channel), data)
             return
@@ -233,7 +234,7 @@ class Bus:
         waiting.append(data)
 
     async def publish_counted(self, channel: str, data: bytes) -> int:
-        """Publish a message of any size; how many subscribers it went to.
+        """Publish a message of any size; return the number of subscribers that received it.
 
         Raises RedisUnavailable, or redis ResponseError when Redis refuses the body of a large message (it is full).
         """
@@ -246,7 +247,7 @@ class Bus:
         return receivers
 
     async def _send_out(self, channel: str, waiting: deque[bytes]) -> None:
-        """Large messages of one channel, and those that came after them."""
+        """Send large messages of one channel, and those queued after them."""
         while waiting:
             data = waiting.popleft()
             self._outgoing_bytes -= len(data)
@@ -257,7 +258,7 @@ class Bus:
         del self._outgoing[channel]
 
     def _receive(self, channel: str, data: bytes) -> None:
-        """Deliver a message once its body is there; what comes after it on its channel waits for that."""
+        """Deliver a message once its body is available; later messages of its channel wait for it."""
         waiting = self._incoming.get(channel)
         if waiting is not None:
             waiting.append(data)
@@ -290,14 +291,14 @@ class Bus:
         task.add_done_callback(self._tasks.discard)
 
     def publish_local(self, channel: str, data: bytes) -> None:
-        """As `publish`; within the process when the bus is local."""
+        """Like `publish`, but within the process if the bus is local."""
         if self._local:
             self.deliver(channel, data)
         else:
             self.publish(channel, data)
 
     def deliver_local(self, channel: str, data: bytes) -> None:
-        """To subscribers with ``remote=False`` of a local bus; for what is published to other processes as well."""
+        """Deliver to subscribers with ``remote=False`` of a local bus: for messages that are also published to other processes."""
         if self._local:
             self.deliver(channel, data)
 
@@ -309,7 +310,7 @@ class Bus:
                 logger.exception("bus.handler_failed", channel=channel.partition(":")[0])
 
     async def subscribe(self, channel: str, handler: Handler, *, remote: bool = True) -> None:
-        """Returns once nothing published from now on can be missed. ``remote`` False: only `publish_local` of a local bus."""
+        """Subscribe a handler; returns once no later message can be missed. ``remote`` False: only `publish_local` of a local bus."""
         self._handlers.setdefault(channel, []).append(handler)
         if not remote and self._local:
             return
@@ -351,7 +352,7 @@ class Bus:
                 listener()
 
     async def _subscribe_again(self, connection: RedisConnection) -> bool:
-        """False: the connection was lost meanwhile."""
+        """Subscribe to all channels. Return False if the connection was lost meanwhile."""
         self._caught_up = asyncio.get_running_loop().create_future()
         connection.send("SUBSCRIBE", *(self._pipe.key(channel) for channel in self._acks))
         connection.send("PING")

@@ -1,7 +1,7 @@
-"""One Redis connection as an asyncio protocol over hiredis: calls go out as they gather, answers resolve futures in order.
+"""One Redis connection as an asyncio protocol over hiredis: calls go out as they gather, replies resolve futures in order.
 
 redis-py's asyncio client costs about 150 µs of CPU a command (pool, retry, timeout and task of each call), this 10-15 µs; with
-eight commands a run that was a third of a worker's CPU. What is ours here is the order of futures; hiredis packs and parses, and
+eight commands a run that was a third of a worker's CPU. This module adds the order of futures; hiredis packs and parses, and
 redis-py reads the URI.
 
 Concurrency: belongs to the event loop that opened it. When it dies every call that has no answer yet fails with
@@ -25,10 +25,10 @@ from ..process.server_errors import RedisRefused, RedisUnavailable
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_S = 5.0
-"""A Redis that is silent for this long with calls waiting is given up."""
+"""Seconds of silence with calls waiting after which a connection is closed."""
 
 STALE_S = 1.0
-"""A connection this old is closed when Redis says that it became a replica."""
+"""Minimum age, in seconds, of a connection that is closed when Redis became a replica."""
 
 Listener = Callable[[list[Any]], None]
 
@@ -48,9 +48,9 @@ _REFUSALS = (
 )
 _REFUSED = re.compile(rf"(?:ERR max number of clients|(?:{'|'.join(_REFUSALS)})\b)")
 _REFUSED_IN_SCRIPT = re.compile(rf"ERR Error running script .*-(?:{'|'.join(_REFUSALS)}) ")
-"""As Redis 6 words it."""
+"""Wording of Redis 6."""
 _STALE = ("READONLY", "UNBLOCKED", "NOAUTH")
-"""Refusals that another connection may not meet."""
+"""Refusals that another connection may not get."""
 
 
 def _reply_error(text: str) -> Exception:
@@ -78,17 +78,17 @@ class RedisConnection(asyncio.Protocol):
     # calls
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:
-        """Send; the future gets the answer, RedisUnavailable, or ResponseError for a command that is wrong."""
+        """Send a command; the future gets the reply, RedisUnavailable, or ResponseError for a command that is wrong."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._send(command, future)
         return future
 
     def send(self, *command: Any) -> None:
-        """Send; nobody waits for the answer."""
+        """Send a command and ignore its reply."""
         self._send(command, None)
 
     def listen(self, listener: Listener) -> None:
-        """From now on this connection subscribes: every reply goes to the listener."""
+        """Turn the connection into a subscription: each reply goes to the listener."""
         self._listener = listener
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class RedisConnection(asyncio.Protocol):
             self._transport.write(b"".join(out))
 
     def _close_stale(self) -> None:
-        """After a failover the address may lead to another server: the owner is to open another connection, but not all the time."""
+        """Close after a failover: the address may lead to another server, so the owner opens another connection, but not all the time."""
         if self._loop.time() - self._opened >= STALE_S:
             self._loop.call_soon(self.close)
 
@@ -149,7 +149,9 @@ class RedisConnection(asyncio.Protocol):
             if self._listener is not None:
                 self._listener(answer)
                 continue
-            if not waiting:  # Redis says on its own why it hangs up, as it does when it has too many clients
+            if (
+                not waiting
+            ):  # Redis sends the reason unasked when it closes a connection, for example with too many clients
                 self.close()
                 return
             future = waiting.popleft()

@@ -1,13 +1,13 @@
-"""The hot queue: dispatched runs waiting for a worker, and who holds which under what lease.
+"""The hot queue: dispatched runs that wait for a worker, and the runs that each worker holds under its lease.
 
     queue             list of task ids, oldest at the right
     task:<id>         the task (msgpack)
     held:<worker>     list of task ids that the worker has claimed
-    leases            sorted set: worker -> moment (server ms) until which it is taken to be alive
+    leases            sorted set: worker -> time (server ms) until which it counts as alive
     queries           list of `messages.Query` for any worker
 
-What is here may be lost: the scheduler compares with Postgres and has lost tasks dispatched again. A claim moves the
-id in one step (BLMOVE), so no task is ever in neither place while Redis lives. What happens on a worker's death: its
+Its content may be lost: the scheduler compares with Postgres and has lost tasks dispatched again. A claim moves the
+id in one step (BLMOVE), so no task is ever in neither place while Redis lives. When a worker dies, its
 lease runs out, `reap` takes its tasks, and the scheduler appends `run.requeue` for each.
 """
 
@@ -27,10 +27,10 @@ from ..process.settings import Settings
 from .client import RedisPipe
 
 CLAIM_AHEAD = 15
-"""At most this many more tasks are taken along with the one waited for."""
+"""Maximum number of further tasks that a claim takes along with the one waited for."""
 
 ANSWER_S = 5.0
-"""Beyond the wait of a claim, until a Redis that does not answer is given up."""
+"""Seconds, beyond the wait of a claim, until a Redis that does not answer is given up."""
 
 _LEASE = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -87,13 +87,13 @@ return given
 
 
 ABOUT_LEASES = 3
-"""What a worker says of itself outlives a lease that is not renewed by this factor: operators see who was lost."""
+"""Factor by which a worker's report outlives a lease that is not renewed: operators can see lost workers."""
 
 
 def renew_blocking(
     client: SyncRedis, prefix: str, worker: str, lease_s: float, *, fresh: bool = False, about: bytes = b""
 ) -> bool:
-    """`HotQueue.lease` for a thread with a connection of its own: an event loop that is busy must not cost the lease.
+    """Renew a lease, like `HotQueue.lease`, from a thread with its own connection: an event loop that is busy must not cost the lease.
 
     ``about``: an encoded `messages.WorkerInfo`, kept beside the lease for operators; empty: nothing is kept.
     """
@@ -112,9 +112,9 @@ class HotQueue:
         self._lease_ms = int(settings.lease_s * 1000)
         self._blocking: RedisPipe | None = None
         self._plenty = False
-        """The last claim was filled: there may be more without waiting."""
+        """Whether the last claim was filled: more tasks may be available without waiting."""
         self._claiming: asyncio.Future[Any] | None = None
-        """The id that Redis has given to the connection on which a claim waits."""
+        """Client id, in Redis, of the connection on which a claim waits."""
 
     async def stop(self) -> None:
         if self._blocking is not None:
@@ -123,7 +123,7 @@ class HotQueue:
     # the decider's and the scheduler's end
 
     async def push(self, tasks: Sequence[Task]) -> None:
-        """Make tasks claimable, in order. Raises RedisUnavailable."""
+        """Append tasks to the queue, in order. Raises RedisUnavailable."""
         if not tasks:
             return
         args: list[object] = []
@@ -136,7 +136,7 @@ class HotQueue:
         )
 
     async def withdraw(self, task_id: str) -> bool:
-        """Take a task that nobody has claimed out of the queue; False if it is not there."""
+        """Remove a task that no worker has claimed from the queue; return False if it is not there."""
         return bool(
             await self._pipe.call(
                 "EVAL", _WITHDRAW, 2, self._pipe.key("queue"), self._pipe.key("task", task_id), task_id
@@ -144,17 +144,17 @@ class HotQueue:
         )
 
     async def reap(self) -> list[str]:
-        """Ids of the tasks of workers whose lease ran out; workers and tasks are forgotten."""
+        """Remove workers whose leases have expired, and their tasks; return the tasks' ids."""
         keys = (self._pipe.key("leases"), self._pipe.key("held", ""), self._pipe.key("task", ""))
         run_ids = await self._pipe.call("EVAL", _REAP, len(keys), *keys)
         return [x.decode() for x in run_ids]
 
     async def check_writable(self) -> None:
-        """Raises RedisUnavailable when Redis cannot be reached, or takes no writes."""
+        """Check that Redis accepts writes. Raises RedisUnavailable if it does not, or cannot be reached."""
         await self._pipe.call("SET", self._pipe.key("writable"), 1, "PX", 1000)
 
     async def known(self) -> set[str]:
-        """Ids of all tasks, queued or held."""
+        """Return the ids of all tasks, queued or held."""
         ids = set(await self._pipe.call("LRANGE", self._pipe.key("queue"), 0, -1))
         for worker in await self._pipe.call("ZRANGE", self._pipe.key("leases"), 0, -1):
             ids.update(await self._pipe.call("LRANGE", self._pipe.key("held", worker.decode()), 0, -1))
@@ -163,14 +163,14 @@ class HotQueue:
     # a worker's end
 
     async def lease(self, worker: str, *, fresh: bool = False) -> bool:
-        """Renew the worker's lease (``fresh``: take it). False: it is lost, what the worker holds is no longer its own."""
+        """Renew the worker's lease (``fresh``: acquire it). Return False if it was lost, and with it the worker's tasks."""
         answer = await self._pipe.call(
             "EVAL", _LEASE, 1, self._pipe.key("leases"), worker, self._lease_ms, "1" if fresh else "0"
         )
         return bool(answer)
 
     async def claim(self, worker: str, limit: int, wait_s: float) -> list[Task]:
-        """Up to ``limit`` tasks, waiting up to ``wait_s`` (0: without limit) for the first. Raises RedisUnavailable.
+        """Claim up to ``limit`` tasks, waiting up to ``wait_s`` (0: without limit) for the first. Raises RedisUnavailable.
 
         A claim that raised or was cancelled may have moved tasks all the same: `held` finds them.
         """
@@ -189,17 +189,17 @@ class HotQueue:
             async with asyncio.timeout(limit_s):
                 first = await client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
         except (TimeoutError, asyncio.CancelledError) as error:
-            client.drop()  # a BLMOVE that is left behind would take a task later, unseen
+            client.drop()  # a BLMOVE that stays behind would claim a task later, unnoticed
             if isinstance(error, TimeoutError):
                 raise RedisUnavailable("Redis does not answer") from None
             raise
         return [] if first is None else await self._take(client, queue, held, first, limit - 1)
 
     async def end_claim(self) -> None:
-        """Have a claim that waits come back, with nothing or with what it was just given. Raises RedisUnavailable.
+        """Make a waiting claim return, empty or with the tasks it has just received. Raises RedisUnavailable.
 
-        Redis may still give a task to a claim that was only cancelled, after the canceller has looked. One whose command
-        comes after this waits on: call it again.
+        Redis may still pass a task to a claim that was only cancelled, after the canceller has checked. A claim whose command
+        arrives after this call keeps waiting: call it again.
         """
         if self._claiming is not None:
             try:
@@ -208,7 +208,7 @@ class HotQueue:
                 raise RedisUnavailable(str(error)) from None
 
     async def give_back(self, worker: str, kept: Collection[str] = (), *, leave: bool = False) -> int:
-        """Make claimable again, as the same attempt, what the worker holds and has not begun: all but the ids in ``kept``.
+        """Return the tasks that the worker holds and has not begun to the queue, as the same attempt: all but the ids in ``kept``.
 
         ``leave``: it holds nothing from then on, and its lease ends. How many tasks were given back. Raises RedisUnavailable.
         """
@@ -229,7 +229,7 @@ class HotQueue:
         return tasks
 
     async def held(self, worker: str) -> list[Task]:
-        """The tasks that the worker holds. Sees what was released before. Raises RedisUnavailable."""
+        """Return the tasks that the worker holds, after earlier releases. Raises RedisUnavailable."""
         ids = [x.decode() for x in await self._pipe.call("LRANGE", self._pipe.key("held", worker), 0, -1)]
         if not ids:
             return []
@@ -237,12 +237,12 @@ class HotQueue:
         return [messages.decode_task(x) for x in payloads if x is not None]
 
     def release(self, worker: str, task_id: str) -> None:
-        """The task is finished or handed back: the worker no longer holds it."""
+        """Remove a finished or returned task from those that the worker holds."""
         self._pipe.send("LREM", self._pipe.key("held", worker), 1, task_id)
         self._pipe.send("DEL", self._pipe.key("task", task_id))
 
     async def hold_again(self, worker: str, tasks: Sequence[Task]) -> None:
-        """After Redis was wiped: say again what this live worker holds."""
+        """Store again, after Redis was wiped, what this live worker holds."""
         await self.lease(worker, fresh=True)
         for task in tasks:
             self._pipe.send("SET", self._pipe.key("task", task.id), messages.encode(task))

@@ -1,15 +1,15 @@
-"""The frames of runs that Redis keeps for a while, bounded on the whole.
+"""Frames of runs in Redis, for a limited time and within one bound for all.
 
     frames:<thread>       stream: batches of frames (field ``f``), written by workers
-    frame-index:order     sorted set: thread -> which goes first when there are too many (`_NOTE`)
-    frame-index:sizes     hash: thread -> bytes kept
+    frame-index:order     sorted set: thread -> order of removal when there are too many (`_NOTE`)
+    frame-index:sizes     hash: thread -> stored bytes
     frame-index:expiry    sorted set: thread -> when its stream expires (ms)
-    frame-index:counts    hash: ``bytes`` kept on the whole, ``dropped`` streams so far, ``limit`` that a scheduler has set
+    frame-index:counts    hash: ``bytes`` in all, ``dropped`` streams so far, ``limit`` that a scheduler has set
 
-Frames are a convenience for who joins a stream or comes back to it: what must last is in the log. Their bound is enforced by who
-writes them: a note, made when a stream begins, ends, and grows by `NOTE_BYTES`, removes what is over the bound. It removes the
-frames of ended runs that nobody followed, then those of other ended runs, each oldest first; then the older half of streams that
-are still written. A note costs the same however many streams there are.
+These frames serve clients that join a stream or return to it; frames that must last are in the log. Their bound is enforced
+by the worker that writes them: a note, made when a stream begins, ends, and grows by `NOTE_BYTES`, removes what exceeds the
+bound. It removes the frames of ended runs that no client followed, then those of other ended runs, each oldest first; then
+the older half of streams that are still written. A note costs the same however many streams there are.
 
 Concurrency: `KeptFrames` is cheap, one may be made anywhere. When a worker dies its streams expire.
 """
@@ -24,17 +24,17 @@ from . import channels
 from .client import RedisPipe
 
 NOTE_BYTES = 262_144
-"""A stream that has grown by this much since its last note is noted again."""
+"""Bytes by which a stream grows between two notes."""
 THREAD_BYTES = 350
-"""What a stream takes in Redis besides its batches, the index included (measured), once its run has ended."""
+"""Bytes that a stream takes in Redis besides its batches, including the index (measured), once its run has ended."""
 BATCH_BYTES = 48
-"""What a batch takes besides its body (measured)."""
+"""Bytes that a batch takes besides its body (measured)."""
 DROPS_PER_NOTE = 64
-"""Streams that one note removes, or halves, at most: it must not hold up Redis."""
+"""Maximum number of streams that one note removes or halves: it must not block Redis for long."""
 SMALL_BYTES = 4_096
-"""A stream of fewer bytes takes no more than they are once its run has ended."""
+"""Size in bytes below which a stream takes only its own bytes once its run has ended."""
 SHARE_OF_MAXMEMORY = 0.5
-"""Of Redis' ``maxmemory``, where that is set, frames take at most this share."""
+"""Maximum share of Redis' ``maxmemory``, if set, for frames."""
 
 _NOTE = """
 local order, sizes, expiry, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -113,13 +113,13 @@ while bytes > limit and left > 0 do
 end
 return bytes
 """
-"""ARGV: prefix of streams, thread ('' none), bytes added (negative: the stream goes), 1 while its run executes, 1 if somebody
+"""ARGV: prefix of streams, thread ('' none), bytes added (negative: the stream goes), 1 while its run executes, 1 if a client
 followed it, time to live (ms), time to live if followed (ms), bound (bytes), `THREAD_BYTES`, `DROPS_PER_NOTE`, a bound
 from now on ('' none), `SMALL_BYTES`."""
 
 
 class Counts(NamedTuple):
-    """What Redis keeps of frames: bytes, streams, and how many streams were removed or halved for the bound so far."""
+    """Counts of the stored frames: bytes, streams, and streams removed or halved for the bound so far."""
 
     bytes: int
     streams: int
@@ -134,11 +134,12 @@ class KeptFrames:
         self._keys = [pipe.key("frame-index", name) for name in ("order", "sizes", "expiry", "counts")]
 
     def add(self, thread_id: str, body: bytes) -> None:
-        """Keep a batch. `note` it as well, now or later. Does not wait."""
+        """Store a batch. Call `note` for it as well, now or later. Does not wait."""
         self._pipe.send(*self._added(thread_id, body))
 
     async def entry(self, thread_id: str, body: bytes) -> str:
-        """As `add`; the entry of the stream that holds the batch. Raises RedisUnavailable, or ResponseError when Redis is full."""
+        """Store a batch, like `add`, and return the id of its stream entry. Raises RedisUnavailable, or ResponseError when
+        Redis is full."""
         added: bytes = await self._pipe.call(*self._added(thread_id, body))
         return added.decode()
 
@@ -147,20 +148,20 @@ class KeptFrames:
         return ("XADD", self._streams + thread_id, "MAXLEN", "~", retention, "*", "f", body)
 
     def note(self, thread_id: str, added: int, *, running: bool, followed: bool) -> None:
-        """A stream has grown by this many bytes. Does not wait; what is lost with Redis is lost with the frames."""
+        """Report that a stream has grown by this many bytes. Does not wait; what is lost with Redis is lost with the frames."""
         keep_s = self._settings.frames_kept_s if running else self._settings.frames_unfollowed_s
         self._pipe.send(*self._command(thread_id, added, keep_s, running=running, followed=followed))
 
     def remove(self, thread_id: str) -> None:
-        """The thread is gone: so are its frames. Does not wait."""
+        """Remove the frames of a deleted thread. Does not wait."""
         self._pipe.send(*self._command(thread_id, -1, 0))
 
     async def trim(self, limit: int | None = None) -> None:
-        """Remove what is over the bound. ``limit``: a smaller bound in bytes, from now on. Raises RedisUnavailable."""
+        """Remove what exceeds the bound. ``limit``: a smaller bound in bytes, from now on. Raises RedisUnavailable."""
         await self._pipe.call(*self._command("", 0, 0, limit="" if limit is None else limit))
 
     async def counts(self) -> Counts:
-        """Raises RedisUnavailable."""
+        """Return the counts. Raises RedisUnavailable."""
         counted, streams = await asyncio.gather(
             self._pipe.submit("HMGET", self._keys[3], "bytes", "dropped"), self._pipe.submit("ZCARD", self._keys[0])
         )

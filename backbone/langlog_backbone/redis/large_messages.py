@@ -3,12 +3,12 @@
     sender ──RPUSH chunks──► Redis list (expires) ◄──LINDEX each──── receiver
        └────PUBLISH reference ──► channel ──────────────────────────►──┘
 
-Redis keeps what a subscriber has not yet read in an output buffer, and by default closes a subscription with 32 MB of it, or with
+Redis keeps unread messages of a subscriber in an output buffer, and by default closes a subscription with 32 MB of it, or with
 8 MB for a minute (``client-output-buffer-limit pubsub``): one large message would cost a gateway all its messages. References are
-small, and the body is fetched in chunks over a connection of its own, which has no such limit. `Bus` does this for whatever is
+small, and the body is fetched in chunks over a connection of its own, which has no such limit. `Bus` does this for every message that is
 published; subscribers see the body. A reference can also name an entry of a Redis stream, where the body is anyway.
 
-Concurrency: belongs to its bus. When sender or receiver dies, what it left in Redis expires.
+Concurrency: belongs to its bus. When sender or receiver dies, the body in Redis expires.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
     from .client import RedisPipe
 
 INLINE_BYTES = 1_000_000
-"""A message up to this size is published as it is."""
+"""Maximum size of a message that is published directly, in bytes."""
 CHUNK_BYTES = 1_000_000
-"""Bytes that one call puts into Redis, or reads from it: other callers' commands go between."""
+"""Bytes that one call writes to Redis, or reads from it, so that other callers' commands go between."""
 KEPT_S = 60
-"""Redis keeps a body for this long."""
+"""Seconds for which Redis keeps a body."""
 
 REFERENCE_MARK = b"\x00langlog-large\x00"
-"""No other message begins so."""
+"""Prefix of references; no other message begins so."""
 
 
 class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where the body of a message is: in the list ``key``, or in field ``f`` of entry ``entry`` of the stream ``key``."""
+    """Location of a message's body: the list ``key``, or field ``f`` of entry ``entry`` of the stream ``key``."""
 
     key: str
     bytes: int
     chunks: int = 0
     entry: str = ""
     once: bool = False
-    """There is one receiver: it removes the body."""
+    """There is one receiver, which removes the body."""
 
 
 _decode = msgspec.msgpack.Decoder(Reference).decode
 
 
 def encode(reference: Reference) -> bytes:
-    """The reference as a message."""
+    """Return the reference as a message."""
     return REFERENCE_MARK + msgspec.msgpack.encode(reference)
 
 
 def decode(data: bytes) -> Reference | None:
-    """The reference that a message is; None for any other message. Raises msgspec.MsgspecError for a damaged one."""
+    """Return the reference in a message, or None for any other message. Raises msgspec.MsgspecError for a damaged one."""
     return _decode(data[len(REFERENCE_MARK) :]) if data.startswith(REFERENCE_MARK) else None
 
 
 class LargeMessages:
-    """``pipe``: a connection for this alone."""
+    """Writes and reads bodies. ``pipe``: a connection for this purpose only."""
 
     def __init__(self, pipe: RedisPipe) -> None:
         self._pipe = pipe
 
     async def put(self, data: bytes, *, once: bool) -> Reference:
-        """Leave a body in Redis. Raises RedisUnavailable, or redis ResponseError when Redis refuses it (it is full)."""
+        """Store a body in Redis. Raises RedisUnavailable, or redis ResponseError when Redis refuses it (it is full)."""
         key = self._pipe.key("large", new_id())
         starts = range(0, len(data), CHUNK_BYTES)
         view = memoryview(data)
@@ -79,7 +79,7 @@ class LargeMessages:
         return Reference(key, len(data), len(starts), once=once)
 
     async def get(self, reference: Reference) -> bytes | None:
-        """The body; None when Redis no longer has it. Raises RedisUnavailable, or redis ResponseError."""
+        """Return the body; None if Redis no longer has it. Raises RedisUnavailable, or redis ResponseError."""
         if reference.entry:
             entries: list[Any] = await self._pipe.call("XRANGE", reference.key, reference.entry, reference.entry)
             return entries[0][1][entries[0][1].index(b"f") + 1] if entries else None

@@ -1,4 +1,4 @@
-"""Takes the entries of a Redis list, the oldest first, and handles several at a time.
+"""Removes the entries of a Redis list, the oldest first, and handles several at a time.
 
 Concurrency: on the event loop that runs `consume`, one task for each entry. What happens when it dies: entries that were taken and
 not handled are lost, unless ``handle`` puts them back when it is cancelled.
@@ -19,13 +19,13 @@ from .client import RedisPipe
 logger = structlog.get_logger(__name__)
 
 RETRY_PAUSE_S = 0.2
-"""Between two attempts while Redis is unavailable."""
+"""Seconds between two attempts while Redis is unavailable."""
 
 
 async def consume(
     settings: Settings, key: str, handle: Callable[[bytes], Awaitable[None]], at_once: int, available: Availability
 ) -> None:
-    """Take and handle entries until cancelled, at most ``at_once`` at a time: further ones wait in Redis.
+    """Remove and handle entries until cancelled, at most ``at_once`` at a time: further ones wait in Redis.
 
     Those under way are cancelled with it, and waited for. An exception of ``handle`` is logged.
     """

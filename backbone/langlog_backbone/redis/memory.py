@@ -1,4 +1,4 @@
-"""How much memory Redis uses, and may use."""
+"""Memory usage and memory limit of Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .client import RedisPipe
 
 
 class RedisMemory(NamedTuple):
-    """Bytes. ``maximum`` 0: no limit. ``policy``: what Redis does at the limit (``maxmemory-policy``)."""
+    """Memory of Redis, in bytes. ``maximum`` 0: no limit. ``policy``: its policy at the limit (``maxmemory-policy``)."""
 
     used: int
     maximum: int
@@ -16,7 +16,7 @@ class RedisMemory(NamedTuple):
 
 
 async def redis_memory(pipe: RedisPipe) -> RedisMemory:
-    """As ``INFO memory`` has it. Raises RedisUnavailable, or redis ResponseError where INFO is not allowed."""
+    """Return the memory figures of ``INFO memory``. Raises RedisUnavailable, or redis ResponseError if INFO is not allowed."""
     text: bytes = await pipe.call("INFO", "memory")
     members = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
     return RedisMemory(

@@ -1,7 +1,7 @@
-"""Asks workers what needs the graph object: puts the query into Redis, and waits for the answer on the channel of a `ReplyRouter`.
+"""Sends workers queries that need the graph object: puts a query into Redis, and waits for the answer on the channel of a `ReplyRouter`.
 
-Redis may lose query or answer, and the worker that took the query may die. Queries change nothing, so they are simply asked again:
-once the connection to Redis is back, and once after a third of the time if no worker has the query still before it.
+Redis may lose query or answer, and the worker that took the query may die. Queries change nothing, so they are simply sent again:
+once the connection to Redis is back, and once after a third of the time unless the query still waits for a worker.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ logger = structlog.get_logger(__name__)
 QUERIES = "queries"
 """Redis list of queries, taken by any worker."""
 QUERIES_MAX = 1_000
-"""Queries that may wait for a worker; one more is refused at once."""
+"""Maximum number of queries that wait for a worker; further ones are refused at once."""
 LIST_KEPT_S = 600
-"""Redis forgets queries this long after the last one: no worker takes them."""
+"""Seconds after the last query until Redis drops the list: no worker takes them."""
 RESEND_SHARE = 1 / 3
-"""Share of the time after which a query that was taken, but not answered, is asked a second time."""
+"""Share of the time limit after which a query that was taken but not answered is sent again."""
 
 
 class TooManyQueries(Exception):
@@ -42,7 +42,7 @@ class QueryClient:
         replies.on_reconnect.append(self._resend_all)
 
     async def query(self, kind: str, body: bytes, limit_s: float) -> Answer:
-        """A worker's answer. ``body``: JSON, as the kind says.
+        """Send a query and return a worker's answer. ``body``: JSON, in the form that the kind requires.
 
         Raises RedisUnavailable (or redis ResponseError) when the query cannot be put into Redis, TooManyQueries when too many wait
         there, and TimeoutError without an answer within ``limit_s``.
@@ -63,7 +63,7 @@ class QueryClient:
                 self._under_way[query.id] = data
                 return messages.decode_answer(await future)
         except (TimeoutError, asyncio.CancelledError, TooManyQueries):
-            self._pipe.send("LREM", self._pipe.key(QUERIES), 0, data)  # no worker need take it any more
+            self._pipe.send("LREM", self._pipe.key(QUERIES), 0, data)  # no worker needs to take it any more
             raise
         finally:
             again.cancel()
@@ -71,7 +71,7 @@ class QueryClient:
             self._replies.discard(query.id, future)
 
     def _push(self, data: bytes, future: asyncio.Future[bytes]) -> None:
-        """Does not wait: the answer may come first. A query that does not get into Redis has no answer."""
+        """Put a query into the list without waiting: the answer may arrive first. On failure the query's future fails."""
 
         def pushed(done: asyncio.Future[int]) -> None:
             error = None if done.cancelled() else done.exception()
@@ -94,7 +94,7 @@ class QueryClient:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _resend_if_taken(self, id: str, data: bytes) -> None:
-        """A query that still waits in Redis needs no second one: workers are busy."""
+        """Send a query again, unless it still waits in Redis because workers are busy."""
         with contextlib.suppress(RedisUnavailable):
             key = self._pipe.key(QUERIES)
             if await self._pipe.call("LPOS", key, data) is None and id in self._under_way:

@@ -1,4 +1,4 @@
-"""Replays that wait for an executor: a Redis list of `messages.ReplayQuery`, bounded, forgotten where nobody takes them."""
+"""Replays that wait for an executor: a Redis list of `messages.ReplayQuery`, bounded, and dropped if no executor takes them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .client import RedisPipe
 
 REPLAYS = "replays"
 REPLAYS_MAX = 32
-"""Replays that may wait; one more is refused."""
+"""Maximum number of waiting replays; further ones are refused."""
 LIST_KEPT_S = 600
-"""Redis forgets the list this long after the last replay was put into it."""
+"""Seconds after the last replay until Redis drops the list."""
 
 
 class TooManyReplays(Exception):
@@ -19,7 +19,7 @@ class TooManyReplays(Exception):
 
 
 async def push_replay(pipe: RedisPipe, query: ReplayQuery) -> None:
-    """Raises RedisUnavailable, redis ResponseError, TooManyReplays."""
+    """Append a replay to the list. Raises RedisUnavailable, redis ResponseError, TooManyReplays."""
     key, data = pipe.key(REPLAYS), messages.encode(query)
     waiting = await pipe.call("LPUSH", key, data)
     pipe.send("EXPIRE", key, LIST_KEPT_S)

@@ -3,11 +3,11 @@
     command ──► log ──► decider ──► projector ──Reply──► gw:<id> ──► future
     query ──► Redis list ──► any worker ──Answer──► gw:<id> ──► future
 
-Redis may lose a reply: it restarts, or cuts the subscription. Then the router asks the projectors to send it again (channel
+Redis may lose a reply: it restarts, or cuts the subscription. Then the router requests it again from the projectors (channel
 ``unheard``): as soon as its own subscription is back, and every `RECHECK_S` for commands that still have no outcome. Projectors
-keep the replies of the last minutes for this. Queries are asked again by `queries.QueryClient`.
+keep the replies of the last minutes for this. `queries.QueryClient` sends queries again.
 
-Concurrency: belongs to the event loop of its bus. When the process dies nobody waits any more, and the command is carried out all
+Concurrency: belongs to the event loop of its bus. When the process dies the commands are carried out all
 the same.
 """
 
@@ -26,9 +26,9 @@ from .client import Bus
 REPLY, ANSWER = b"R", b"A"
 """First byte of a message on the channel."""
 RECHECK_S = 2.0
-"""A command without an outcome for this long is asked after; again after each further interval."""
+"""Seconds without an outcome after which the reply to a command is requested again; repeated at this interval."""
 IDS_PER_MESSAGE = 1_000
-"""Commands that one `ResendReplies` message names at most."""
+"""Maximum number of commands that one `ResendReplies` message names."""
 
 
 class ReplyRouter:
@@ -37,17 +37,17 @@ class ReplyRouter:
     def __init__(self, bus: Bus, id: str = "") -> None:
         self.id = id or new_id()
         self.on_reconnect: list[Callable[[], None]] = []
-        """Called once the subscription is back after a loss."""
+        """Callbacks, called once the subscription is back after a loss."""
         self._bus = bus
         self._commands: dict[str, list[asyncio.Future[bytes]]] = {}
         self._queries: dict[str, asyncio.Future[bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._overdue: set[str] = set()
-        """Commands that had no outcome yet when the timer was set."""
+        """Commands that had no outcome when the timer was set."""
         self._started: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Returns once no reply sent from now on can be missed. May be called again."""
+        """Subscribe; returns once no later reply can be missed. May be called again."""
         if self._started is None:
             self._bus.on_reconnect.append(self._reconnected)
             self._started = asyncio.ensure_future(self._bus.subscribe(channels.gateway(self.id), self._deliver))
@@ -61,7 +61,7 @@ class ReplyRouter:
             await self._bus.unsubscribe(channels.gateway(self.id), self._deliver)
 
     def pending_reply(self, command_id: str) -> asyncio.Future[bytes]:
-        """A future of the command's encoded `Reply`. `discard` it in any case. Several may wait for one command."""
+        """Return a future of the command's encoded `Reply`. Call `discard` in any case. Several may wait for one command."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._commands.setdefault(command_id, []).append(future)
         if self._timer is None:
@@ -69,12 +69,12 @@ class ReplyRouter:
         return future
 
     def pending_answer(self, query_id: str) -> asyncio.Future[bytes]:
-        """A future of the query's encoded `Answer`. `discard` it in any case."""
+        """Return a future of the query's encoded `Answer`. Call `discard` in any case."""
         future = self._queries[query_id] = asyncio.get_running_loop().create_future()
         return future
 
     def discard(self, id: str, future: asyncio.Future[bytes]) -> None:
-        """Nobody waits for this reply or answer any more."""
+        """Stop waiting for a reply or answer."""
         if self._queries.get(id) is future:
             del self._queries[id]
         waiting = self._commands.get(id)
@@ -85,7 +85,7 @@ class ReplyRouter:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits."""
+        """Whether no reply or answer is awaited."""
         return not self._commands and not self._queries
 
     def _deliver(self, data: bytes) -> None:
@@ -109,7 +109,7 @@ class ReplyRouter:
         self._timer = asyncio.get_running_loop().call_later(RECHECK_S, self._check)
 
     def _check(self) -> None:
-        """Nothing signals that a message was lost: a reply that is late may be one."""
+        """Request late replies again: nothing signals that a message was lost."""
         self._timer = None
         self._request_again([id for id in self._commands if id in self._overdue])
         if self._commands:

@@ -1,4 +1,4 @@
-"""What a store search or a listing of namespaces means in SQL: fixed fragments, values as parameters only (wire contract §11). Pure."""
+"""SQL conditions of store searches and listings of namespaces: fixed fragments, values as parameters only (wire contract §11). Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import msgspec
 from ..postgres.database import Parameters
 
 ADDRESS_BYTES_MAX = 1_200
-"""Of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
+"""Maximum bytes of a key, and of a namespace with 8 for each label: Postgres holds both in one index entry of at most 2,704 bytes."""
 
 _ORDER = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _AFTER_ANY = "\x01"
-"""Appended to a label it gives the first text after all that equals the label (NUL cannot occur)."""
+"""Suffix that turns a label into the first text after all texts that equal the label (NUL cannot occur)."""
 
 
 class BadFilter(ValueError):
-    """A filter that means nothing."""
+    """An invalid filter."""
 
 
 def address_fault(namespace: Sequence[str], key: str) -> str | None:
-    """What is wrong with an address that no index can hold."""
+    """Return the error for an address that is too long for an index, or None."""
     for what, size in (("key", len(key.encode())), ("namespace", sum(len(x.encode()) + 8 for x in namespace))):
         if size > ADDRESS_BYTES_MAX:
             return f"The {what} is too long: {size} bytes, at most {ADDRESS_BYTES_MAX} are allowed"
@@ -30,7 +30,8 @@ def address_fault(namespace: Sequence[str], key: str) -> str | None:
 
 
 def prefix_filter(prefix: Sequence[str], parameters: Parameters, table: str = "i") -> list[str]:
-    """Namespaces that begin with these labels: a range of the primary key, since no text lies between a label and its end."""
+    """Return the condition for namespaces that begin with these labels: a range of the primary key, since no text lies
+    between a label and its end."""
     if not prefix:
         return []
     low = parameters.add(list(prefix), "::text[]")
@@ -39,7 +40,7 @@ def prefix_filter(prefix: Sequence[str], parameters: Parameters, table: str = "i
 
 
 def value_filter(wanted: Mapping[str, Any], parameters: Parameters) -> list[str]:
-    """Conditions on the value's members. Raises BadFilter for an unknown operator or an operand without an order."""
+    """Return conditions on the value's members. Raises BadFilter for an unknown operator or an operand without an order."""
     conditions: list[str] = []
     for name, value in wanted.items():
         _member([name], value, parameters, conditions)
@@ -82,7 +83,7 @@ def _operator(path: list[str], operator: str, operand: Any, parameters: Paramete
 
 
 def pattern_filter(pattern: Sequence[str], parameters: Parameters, *, suffix: bool) -> list[str]:
-    """Namespaces whose first (or last) labels match; ``*`` matches any label."""
+    """Return the condition for namespaces whose first (or last) labels match; ``*`` matches any label."""
     if not pattern:
         return []
     conditions = [f"cardinality(i.namespace) >= {len(pattern)}"]

@@ -1,4 +1,4 @@
-"""Reading the store from Postgres, for gateways and for nodes alike: the same question has the same answer.
+"""Reading the store from Postgres, for gateways and for nodes alike: the same query has the same answer.
 
 Concurrency: holds nothing; a search by meaning is up to three statements, and what is written between them may show twice or not at
 all. An item that is past its time is not there for any of them.
@@ -21,15 +21,15 @@ Fetch = Callable[..., Awaitable[list[Any]]]
 DEPTH_MAX = 1_000
 OFFSET_MAX = 2**62 - 1
 SPARE = 20
-"""Vectors that are looked at beyond twice the page."""
+"""Number of vectors that are examined beyond twice the page."""
 SPARE_FILTERED = 200
-"""The same with a filter; one that leaves fewer than a page of those goes the other way, over all items that match."""
+"""The same with a filter. If fewer than a page of them match, the search scans all items that match the filter."""
 
 _SQL = load_sql("langlog_backbone", "store.sql")
 
 
 class StoreReader:
-    """``most``: rows of one answer, whatever is asked."""
+    """``most``: maximum number of rows of one response."""
 
     def __init__(self, fetch: Fetch, *, most: int) -> None:
         self._fetch = fetch
@@ -47,7 +47,8 @@ class StoreReader:
         offset: int,
         vector: Sequence[float] | None = None,
     ) -> list[Row]:
-        """Items under a prefix, as first put; with a vector the nearest first, with a ``score``, and then those without vectors.
+        """Return items under a prefix, in order of creation; with a vector the nearest first, with a ``score``, and then
+        those without vectors.
 
         Raises BadFilter.
         """
@@ -83,7 +84,8 @@ class StoreReader:
     async def namespaces(
         self, patterns: Sequence[tuple[str, Sequence[str]]], max_depth: int | None, limit: int, offset: int
     ) -> list[list[str]]:
-        """Sorted. ``patterns``: ("prefix" or "suffix", labels), all of which match; cut to ``max_depth`` and named once."""
+        """Return namespaces, sorted. ``patterns``: ("prefix" or "suffix", labels), all of which match; cut to ``max_depth``
+        and named once."""
         limit, offset = self._page(limit, offset)
         parameters = Parameters()
         conditions = [
@@ -131,5 +133,5 @@ class StoreReader:
 
 
 def _scored(row: Row, near: Callable[[Sequence[float]], float]) -> Row:
-    """With how near it is: of the numbers as they were given, where they are kept; else as pgvector says, of 32-bit numbers."""
+    """Add the score: computed from the stored 64-bit numbers if there are any, else pgvector's, from 32-bit numbers."""
     return row if row["exact"] is None else {**row, "score": near(unpack(row["exact"], 64))}

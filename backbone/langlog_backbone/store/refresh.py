@@ -1,4 +1,4 @@
-"""Refreshed TTLs: what was read of the store lives on (``refresh_on_read``), through the log, and no read waits for it.
+"""Refreshed TTLs: reads extend the life of store items (``refresh_on_read``), through the log, and no read waits for it.
 
 Concurrency: belongs to one event loop. Reads note what they found; what has gathered is appended together a moment later, one command
 for each namespace. What happens when it dies, or the log is away: the items expire as if they had not been read.
@@ -22,13 +22,13 @@ from ..time.clock import iso, new_id
 logger = structlog.get_logger(__name__)
 
 LINGER_S = 0.05
-"""How long what was read waits for company."""
+"""Seconds for which reads are collected into one command."""
 GAIN_SHARE = 0.01
-"""A refresh that would put off the end by less than this part of the TTL is not written: the log keeps every one."""
+"""Minimum gain, as a share of the TTL, for which a refresh is written: the log keeps every one."""
 KEYS_AT_ONCE = 1_000
-"""In one command."""
+"""Maximum number of keys in one command."""
 WAITING_MAX = 100_000
-"""Items that wait while an append is under way; more are not refreshed."""
+"""Maximum number of items that wait while an append is under way; further ones are not refreshed."""
 
 ItemKey = tuple[tuple[str, ...], str]
 
@@ -43,7 +43,7 @@ class Refreshes:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Rows of items that were just read (`reader`); those without a TTL, or refreshed lately, are left alone."""
+        """Record rows of items that were just read (`reader`); those without a TTL, or refreshed lately, are left alone."""
         now: datetime | None = None
         for row in rows:
             minutes, expires_at = row["ttl_minutes"], row["expires_at"]
@@ -57,7 +57,7 @@ class Refreshes:
             self._task = asyncio.ensure_future(self._append_soon())
 
     async def stop(self) -> None:
-        """What has gathered is appended."""
+        """Append the collected refreshes, and stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -82,7 +82,7 @@ class Refreshes:
 
 
 def commands_of(read: Mapping[ItemKey, datetime]) -> list[cmd.RefreshStore]:
-    """As few as there are namespaces, as long as these are not many. A namespace's items are taken to be read when the first was."""
+    """Return one command for each namespace, or several if it has many keys. Its items count as read at the time of the first read."""
     by_namespace: dict[tuple[str, ...], list[str]] = {}
     for namespace, key in read:
         by_namespace.setdefault(namespace, []).append(key)

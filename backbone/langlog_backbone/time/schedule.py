@@ -1,9 +1,9 @@
-"""When a cron is due: schedules of five or six fields (the sixth counts seconds) or a name like ``@daily``, in a time zone.
+"""Due times of crons: schedules of five or six fields (the sixth counts seconds) or a name like ``@daily``, in a time zone.
 
-Clock changes, as docs/how-to/crons.md describes. A schedule whose hour is free (``*``, ``*/2``, ``@hourly``) goes by the time
+Clock changes, as docs/how-to/crons.md describes. A schedule whose hour is free (``*``, ``*/2``, ``@hourly``) follows the time
 that passes:
-it fires through the repeated hour and does not notice the missing one. Any other names times of day, and fires once for each: a
-time that the clock skips comes as much later as the clock was set forward, a time that comes twice counts the first time.
+it fires through the repeated hour, and nothing is missed in the skipped one. Any other names times of day, and fires once for each: a
+skipped time is postponed by as much as the clock was set forward, a repeated time counts the first time.
 
 Pure; depends on the time zone database of the machine. Nothing here waits.
 """
@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from croniter import croniter
 
 SCHEDULE_CHARACTERS_MAX = 1_000
-"""Characters of a schedule: every minute, hour, day and month by its number take 400. Reading one takes time with its length."""
+"""Maximum length of a schedule, in characters: every minute, hour, day and month by its number take 400. Parsing takes time
+with its length."""
 BAD_SCHEDULE = (
     "Invalid cron schedule: '{}'. Reason: Invalid cron schedule. Ensure the schedule uses the standard cron format "
     "(minute hour day_of_month month day_of_week). Example: '*/5 * * * *' for every 5 minutes."
@@ -34,7 +35,7 @@ BAD_TIMEZONE = "Invalid timezone: '{}'. Use IANA timezone format (e.g. 'America/
 BAD_MOMENT = "Invalid end_time: '{}'. Use an ISO 8601 date and time (e.g. '2027-01-01T00:00:00Z')."
 
 SHOWN_CHARACTERS_MAX = 200
-"""Characters of a bad schedule, time zone or moment that an error repeats."""
+"""Maximum number of characters of an invalid schedule, time zone or moment that an error repeats."""
 _FIELD = re.compile(r"[0-9A-Za-z*/,#?-]+", re.ASCII)
 _LONG_NUMBER = re.compile(r"\d{5}")
 _ALPHABETIC = re.compile(r"[A-Za-z]+")
@@ -63,7 +64,7 @@ _WORDS = frozenset(
         "w",
     ]
 )
-"""Words of a field. croniter knows ``H`` and ``R`` too: by those a cron would be due at other times at each look."""
+"""Allowed words of a field. croniter also accepts ``H`` and ``R``, which would give other due times at each evaluation."""
 
 FREE_HOURS = ("@hourly",)
 LONGEST_GAP_YEARS = 50
@@ -88,7 +89,7 @@ class Schedule:
         names = len(fields) == 1 and text.startswith("@") and text.lower() != "@reboot"
         if not (names or (len(fields) in (5, 6) and all(map(_plain, fields)))) or not croniter.is_valid(text):
             raise ScheduleError(BAD_SCHEDULE.format(shown(text)))
-        # read once: reading takes longer than looking for the next time
+        # parsed once: parsing takes longer than finding the next time
         self._cron = croniter(text, datetime(2024, 1, 1), max_years_between_matches=LONGEST_GAP_YEARS)
         self._free = fields[1].startswith("*") if len(fields) > 1 else text.lower() in FREE_HOURS
         try:
@@ -97,12 +98,12 @@ class Schedule:
             raise ScheduleError(BAD_SCHEDULE.format(shown(text))) from None
 
     def after(self, moment: datetime) -> datetime:
-        """The first time that is due after ``moment`` (aware); UTC."""
+        """Return the first due time after ``moment`` (aware), in UTC."""
         moment_due = self._running(moment) if self._free else self._at_times_of_day(moment)
         return moment_due.astimezone(UTC)
 
     def between(self, start: datetime, end: datetime, limit: int = 1000) -> list[datetime]:
-        """The times due from ``start`` to ``end``, both included, at most ``limit``."""
+        """Return the times due from ``start`` to ``end``, both included, at most ``limit``."""
         moments: list[datetime] = []
         at = self.after(start - SECOND / 1_000_000)
         while at <= end and len(moments) < limit:
@@ -111,7 +112,7 @@ class Schedule:
         return moments
 
     def latest(self, start: datetime, end: datetime) -> datetime | None:
-        """The last time due from ``start`` to ``end``, both included."""
+        """Return the last time due from ``start`` to ``end``, both included."""
         for span in LOOK_BACK:
             since = max(start, end - span)
             moments = self.between(since, end, limit=100_000)
@@ -122,7 +123,7 @@ class Schedule:
         return None
 
     def least_interval_s(self) -> int:
-        """Seconds between the two times that are closest together, clock changes left aside; at least that, for a schedule
+        """Return the seconds between the two times that are closest together, clock changes left aside; at least that, for a schedule
         whose days are never next to each other."""
         minutes, hours = (_numbers(field, full) for field, full in zip(self._cron.expanded, (60, 24), strict=False))
         seconds = _numbers(self._cron.expanded[5], 60) if len(self._cron.expanded) > 5 else [0]
@@ -132,7 +133,7 @@ class Schedule:
         return min([*within, across * 60 - (seconds[-1] - seconds[0])])
 
     def _next(self, wall: datetime) -> datetime:
-        """The next time on a clock that is never changed."""
+        """Return the next time on a clock without changes."""
         self._cron.set_current(wall, force=True)
         following: datetime = self._cron.get_next(datetime)
         return following
@@ -164,7 +165,7 @@ class Schedule:
         return moment.astimezone(self._zone).utcoffset() or timedelta(0)
 
     def _change(self, low: datetime, high: datetime) -> datetime:
-        """The moment between the two when the clock is changed, to the second."""
+        """Return the time between the two at which the clock changes, to the second."""
         before = self._offset(low)
         while high - low > SECOND:
             middle = (low + (high - low) / 2).replace(microsecond=0)
@@ -178,13 +179,13 @@ class Schedule:
 
 
 def _numbers(field: list[int | str], full: int) -> list[int]:
-    """What a field of croniter's names, in order. ``full``: the count of numbers that ``*`` covers."""
+    """Return the numbers of a field as croniter parsed it, in order. ``full``: the count of numbers that ``*`` covers."""
     named = [number for number in field if isinstance(number, int)]
     return sorted(named) if len(named) == len(field) else list(range(full))
 
 
 def _plain(field: str) -> bool:
-    """Whether a field has nothing in it but what fields are made of, so that croniter reads it in little time."""
+    """Return whether a field consists only of valid parts, so that croniter reads it in little time."""
     return (
         _FIELD.fullmatch(field) is not None
         and _LONG_NUMBER.search(field) is None
@@ -193,12 +194,12 @@ def _plain(field: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """A client's text as an error repeats it."""
+    """Return a client's text as an error repeats it."""
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
 
 
 def zone_of(name: str | None) -> tzinfo:
-    """The time zone of an IANA name; UTC without a name. Raises ScheduleError."""
+    """Return the time zone of an IANA name; UTC without a name. Raises ScheduleError."""
     if name is None:
         return UTC
     try:
@@ -208,7 +209,7 @@ def zone_of(name: str | None) -> tzinfo:
 
 
 def moment_of(text: str) -> datetime:
-    """An ISO 8601 date and time; without an offset it is UTC. Comes back in UTC. Raises ScheduleError."""
+    """Return an ISO 8601 date and time in UTC; without an offset it is UTC. Raises ScheduleError."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)

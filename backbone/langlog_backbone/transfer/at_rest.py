@@ -1,4 +1,4 @@
-"""Whether anybody writes to a log that is copied, and keeping it so.
+"""Checks that no process writes to a log that is copied, and keeps it so.
 
 An embedded log is held by the locks that its users need: that of the data folder, and that of the deciders' group. On Kafka nothing
 can be held; a server that runs is in the deciders' group.
@@ -23,18 +23,18 @@ from ..process.settings import Settings
 from .targets import KAFKA, SQLITE
 
 FOLLOW_PAUSE_S = 1.0
-"""Between two looks at whether the source is at rest, which nothing signals."""
+"""Seconds between two checks whether the source is at rest, which nothing signals."""
 
 
 class InUse(StartError):
-    """Somebody may write to the log; the message says who, and what to do."""
+    """A process may write to the log; the message names it, and the remedy."""
 
 
 @contextlib.asynccontextmanager
 async def at_rest(settings: Settings, log_uri: str, *, follow: bool) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-    """Gives a function that says whether the log is at rest; from then on it stays so for the length of the block.
+    """Yield a function that returns whether the log is at rest; from then on it stays so for the duration of the block.
 
-    It raises InUse where it is not, unless it is to be followed; then it waits a moment and returns False.
+    It raises InUse if the log is in use, unless ``follow``; then it waits a moment and returns False.
     """
     with contextlib.ExitStack() as stack:
         held = False
@@ -63,7 +63,7 @@ async def at_rest(settings: Settings, log_uri: str, *, follow: bool) -> AsyncIte
 
 @contextlib.asynccontextmanager
 async def held(settings: Settings, log_uri: str) -> AsyncIterator[None]:
-    """A log that is written to as a whole, for the length of the block. Raises InUse where something else may write to it."""
+    """Hold a log that is written as a whole, for the duration of the block. Raises InUse where something else may write to it."""
     with contextlib.ExitStack() as stack:
         try:
             if log_uri.startswith(KAFKA):

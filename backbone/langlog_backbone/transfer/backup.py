@@ -1,16 +1,16 @@
-"""A log backed up while it is used: each thread as it was at one moment, and everything that was acknowledged before it began.
+"""Backup of a log in use: each thread as of one moment, and everything that was acknowledged before the backup began.
 
-A backup holds each partition up to some offset. All records of a thread are in partitions of one number, and of these
+A backup holds each partition up to some offset. All records of a thread are in partitions of one number, and of these it holds
 
-* every command is there that was appended before the end of their events was looked at, and every command that an event came from;
-* everything is there that was appended before a command which is there.
+* every command that was appended before the end of their events was read, and every command that caused an event in it;
+* every record that was appended before a command in it.
 
-So an end that a worker reports never lacks its checkpoints, and an event never lacks its command. A command whose events are not there
+So an end that a worker reports never lacks its checkpoints, and an event never lacks its command. A command whose events are missing
 is decided again after a restore, as after a crash.
 
     ends of commands ──► ends of all else ──► records up to there ──► commands that events among them came from ──► beside ──► manifest
 
-What is not in the log comes last: a thread's key is on disk before its first record.
+Data outside the log comes last: a thread's key is on disk before its first record.
 
 Concurrency: beside everything but a cut of the log. Death: see `backup_files`.
 """
@@ -43,9 +43,9 @@ _pack = msgspec.msgpack.Encoder().encode
 
 class Taken(NamedTuple):
     records: int
-    """That this backup added."""
+    """Number of records that this backup added."""
     before: int
-    """That were there already."""
+    """Number of records that the backup held already."""
     manifest: Manifest
 
 
@@ -59,10 +59,10 @@ async def back_up(
     secrets: bool,
     compressed: bool,
 ) -> Taken:
-    """Back up what ``store`` does not hold yet. ``log`` gives encrypted records as they are.
+    """Back up what ``store`` does not hold yet. ``log`` returns encrypted records unchanged.
 
-    ``beside``: with what is not in the log, from ``settings.database_uri``. ``secrets``: with the secret of the deployment and keys of
-    threads that no master key wraps.
+    ``beside``: include data outside the log, from ``settings.database_uri``. ``secrets``: include the secret of the
+    deployment and keys of threads that no master key wraps.
 
     Raises BackupFault, Gap, LogFault (the log was cut meanwhile), LogUnavailable, StartError, OSError.
     """
@@ -130,7 +130,7 @@ def _last(spans: Mapping[TopicPartition, Span], partition: TopicPartition) -> st
 async def _check_continues(
     log: Log, former: Manifest, spans: Mapping[TopicPartition, Span], starts: Mapping[TopicPartition, int]
 ) -> None:
-    """Whether the log goes on where the backup ends. Raises BackupFault, LogUnavailable."""
+    """Check that the log continues where the backup ends. Raises BackupFault, LogUnavailable."""
     elsewhere = "name another folder for this log's backup"
     if former.partitions != log.partitions or spans.keys() != starts.keys():
         raise BackupFault(
@@ -156,14 +156,14 @@ async def _check_continues(
 
 
 def digest_of(record: Record) -> str:
-    """Of one record with its position."""
-    headers = sorted(record.headers.items())  # logs do not keep their order
+    """Return the digest of one record with its position."""
+    headers = sorted(record.headers.items())  # logs do not preserve their order
     of = (record.topic, record.partition, record.offset, record.key, headers, record.value)
     return hashlib.blake2b(_pack(of), digest_size=16).hexdigest()
 
 
 class _Records:
-    """Files of records under way. Its methods run in one thread at a time."""
+    """The files of records being written. Methods run in one thread at a time."""
 
     def __init__(self, store: Folder | Archive, files: int, *, compressed: bool) -> None:
         self._store = store
@@ -173,9 +173,9 @@ class _Records:
         self._files: list[File] = []
         self.records = 0
         self.causes: dict[int, int] = {}
-        """Command partition -> the last command that an event came from."""
+        """Command partition -> offset of the last command that caused an event."""
         self.last: dict[TopicPartition, str] = {}
-        """Digest of each partition's last record."""
+        """Partition -> digest of its last record."""
 
     def add(self, records: list[Record]) -> None:
         ends: dict[TopicPartition, Record] = {}

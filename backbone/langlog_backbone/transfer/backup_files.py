@@ -1,14 +1,14 @@
-"""What a backup is made of: a folder, or the same as one tar archive.
+"""The files of a backup: in a folder, or in one tar archive.
 
-    manifest.json            what the backup holds, with the checksum of every other file; written last
+    manifest.json            content of the backup, with the checksum of every other file; written last
     records-00000001.zst …   records of the log, each after its length (4 bytes, big-endian): msgpack of
                              [topic, partition, offset, key, value, headers]
-    beside-00000001.zst      what is not in the log (`beside`): rows after their lengths; each backup replaces the one before
+    beside-00000001.zst      data outside the log (`beside`): rows after their lengths; each backup replaces the one before
 
 A file ends in ``.zst`` where it is one zstd stream (RFC 8878), in ``.bin`` where it is not compressed.
 
-Records of a partition are in offset order, over all files in the manifest's order. Files that the manifest does not name are what an
-interrupted backup left.
+Records of a partition are in offset order, over all files in the manifest's order. Files that the manifest does not name are left from an
+interrupted backup.
 
 Concurrency: one writer a folder, by a lock. Death: a manifest is replaced at once, so a backup is the former or the new one.
 """
@@ -33,15 +33,15 @@ from ..log import LogFault, Record
 from .beside import Row
 
 FORMAT = 1
-"""The one that is written; all up to it are read."""
+"""Format that is written; all formats up to it can be read."""
 MANIFEST = "manifest.json"
 SEGMENT_BYTES = 64_000_000
-"""Of records in one file, before compression."""
+"""Maximum bytes of records in one file, before compression."""
 LEVEL = 3
 LENGTH = struct.Struct(">I")
 READ_BYTES = 1_000_000
 MAX_ENTRY_BYTES = 1_000_000_000
-"""A length beyond this is damage."""
+"""Maximum length of an entry, in bytes; a larger one means damage."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_record = msgspec.msgpack.Decoder(Record).decode
@@ -49,7 +49,7 @@ _decode_row = msgspec.msgpack.Decoder(Row).decode
 
 
 class BackupFault(LogFault):
-    """The backup cannot be used, or not be written, and why, in one line."""
+    """The backup cannot be used or written; the message is the reason, in one line."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -57,13 +57,13 @@ class File(msgspec.Struct, frozen=True):
 
     name: str
     entries: int
-    """Records, or rows."""
+    """Number of records, or rows."""
     bytes: int
     sha256: str
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
-    """What is held of one partition: offsets from ``start`` on and below ``end``."""
+    """The part of one partition in a backup: offsets from ``start`` on and below ``end``."""
 
     topic: str
     partition: int
@@ -74,25 +74,25 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MasterKey(msgspec.Struct, frozen=True):
-    """One that wraps keys of threads."""
+    """A master key that wraps keys of threads."""
 
     check: str
-    """By which the key is recognised, and which gives nothing of it away; empty: it was not known when the backup was made."""
+    """Check value that identifies the key without revealing it; empty: the key was not known when the backup was made."""
     keys: int
-    """That it wraps."""
+    """Number of keys that it wraps."""
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """What is needed to read the records, and what of it is here."""
+    """The keys that the records need, and those in the backup."""
 
     threads: int = 0
-    """Keys of threads in this backup."""
+    """Number of keys of threads in this backup."""
     unwrapped: int = 0
-    """Of them without a master key: a reader of the backup can read their threads."""
+    """Number of them that no master key wraps: with the backup, these threads can be read."""
     masters: list[MasterKey] = []
     credentials: int = 0
     secret_check: str = ""
-    """Of the deployment's secret; empty: unknown."""
+    """Check value of the deployment's secret; empty: unknown."""
     secret_included: bool = False
 
 
@@ -109,7 +109,7 @@ class Manifest(msgspec.Struct, frozen=True):
     spans: list[Span]
     files: list[File]
     beside: File | None = None
-    """None: it was left out (``--log-only``)."""
+    """File with the data outside the log, or None if it was left out (``--log-only``)."""
     keys: Keys = Keys()
 
     @property
@@ -122,7 +122,7 @@ class _Format(msgspec.Struct):
 
 
 class EntryFile:
-    """A file of entries under way. Blocks. ``draft`` is where it is written."""
+    """A file of entries being written. Blocks. ``draft`` is its temporary path."""
 
     def __init__(self, name: str, draft: Path, *, compressed: bool) -> None:
         self.name = name + (".zst" if compressed else ".bin")
@@ -134,7 +134,7 @@ class EntryFile:
         self._compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj() if compressed else None
 
     def add(self, entry: Record | Row) -> None:
-        """Raises OSError."""
+        """Append an entry. Raises OSError."""
         body = _encode(entry)
         self.entries += 1
         self.size += len(body)
@@ -142,7 +142,7 @@ class EntryFile:
         self._write(body)
 
     def close(self) -> File:
-        """Once it is on the disk. Raises OSError."""
+        """Sync the file to disk and describe it. Raises OSError."""
         if self._compressor is not None:
             self._out(self._compressor.flush())
         self._file.flush()
@@ -166,12 +166,12 @@ class EntryFile:
 
 
 class Folder:
-    """A backup in a folder, to be made or continued. A context manager. Blocks. Raises BackupFault, OSError."""
+    """A backup in a folder, to be created or continued. A context manager. Blocks. Raises BackupFault, OSError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.manifest: Manifest | None = None
-        """Of the backup that is there."""
+        """Manifest of the existing backup, or None."""
 
     def __enter__(self) -> Folder:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ class Folder:
         return file
 
     def finish(self, manifest: Manifest) -> None:
-        """From here on it is the backup."""
+        """Replace the manifest: from then on the backup is the new one."""
         draft = self._path / f"{MANIFEST}.draft"
         with draft.open("wb") as out:
             out.write(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
@@ -219,7 +219,7 @@ class Folder:
         self._clear()
 
     def _clear(self) -> None:
-        """What no manifest names."""
+        """Remove files that no manifest names."""
         named = {MANIFEST, "lock"}
         if self.manifest is not None:
             named |= {file.name for file in self.manifest.files}
@@ -230,7 +230,7 @@ class Folder:
 
 
 class Archive:
-    """A backup as one tar archive, whole each time; to a file or a pipe. As `Folder`."""
+    """A backup as one complete tar archive, to a file or a pipe. Same interface as `Folder`."""
 
     def __init__(self, out: IO[bytes], scratch: Path) -> None:
         self.manifest: Manifest | None = None
@@ -272,7 +272,7 @@ def _ours(name: str) -> bool:
 
 
 class Backup:
-    """A backup that is read: a folder or an archive. A context manager. Blocks. Raises BackupFault, OSError."""
+    """Reads a backup: a folder or an archive. A context manager. Blocks. Raises BackupFault, OSError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -305,7 +305,7 @@ class Backup:
             self._tar.close()
 
     def check(self, file: File) -> None:
-        """Size and checksum of one file."""
+        """Check size and checksum of one file."""
         digest = hashlib.sha256()
         size = 0
         with self._open(file.name) as opened:
@@ -324,7 +324,7 @@ class Backup:
             yield _decode_record(body)
 
     def rows(self) -> Iterator[Row]:
-        """Of what is not in the log."""
+        """Yield the rows of the data outside the log."""
         if self.manifest.beside is not None:
             for body in self._entries(self.manifest.beside):
                 yield _decode_row(body)
@@ -362,7 +362,7 @@ def _exactly(opened: Any, size: int, file: File) -> bytes:
 
 
 def read_manifest(data: bytes, where: str) -> Manifest:
-    """Raises BackupFault for one that is damaged, or of a later format."""
+    """Return the manifest. Raises BackupFault if it is damaged, or of a later format."""
     try:
         written = msgspec.json.decode(data, type=_Format).format
         if not 1 <= written <= FORMAT:

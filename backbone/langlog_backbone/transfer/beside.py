@@ -1,11 +1,11 @@
-"""What stands beside the log and cannot be made from it: keys of threads, credentials of runs under way, the secret of the deployment.
+"""Data outside the log that cannot be derived from it: keys of threads, credentials of runs under way, the secret of the deployment.
 
-All else in Postgres is folded from the log, and Redis holds nothing that must be kept. The secret is set (``LANGLOG_SECRET``), in a
+All else in Postgres is folded from the log, and Redis holds only data that may be lost. The secret is set (``LANGLOG_SECRET``), in a
 file beside an embedded log, or in Postgres (`credentials.deployment_secret`); the rest is in Postgres, in the schema of the keys.
 
-Concurrency: reads are pages, each a statement; what is made meanwhile is among them or not. So the log is read first where both
-go on: a thread's key is on disk before its first record.
-Death: what was written stays, and writing it again changes nothing.
+Concurrency: reads are pages, each a statement; rows that are inserted meanwhile may be missing. So the log is read first where both
+change: a thread's key is on disk before its first record.
+Death: written rows stay, and writing them again changes nothing.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ PAGE_ROWS = 1_000
 class KeyOfThread(msgspec.Struct, frozen=True, array_like=True, tag="thread_key"):
     thread_id: str
     key_id: str | None
-    """None: erased."""
+    """The key, or None if it was erased."""
     key: bytes | None
     wrapped: bool
-    """By a master key, without which it is of no use."""
+    """Whether a master key wraps it, without which it is of no use."""
     erased_at: datetime | None
 
 
 class Credentials(msgspec.Struct, frozen=True, array_like=True, tag="credentials"):
-    """Of a run's caller, sealed under the secret of the deployment."""
+    """Credentials of a run's caller, sealed under the secret of the deployment."""
 
     run_id: str
     sealed: bytes
@@ -49,7 +49,7 @@ class Credentials(msgspec.Struct, frozen=True, array_like=True, tag="credentials
 
 
 class Secret(msgspec.Struct, frozen=True, array_like=True, tag="secret"):
-    """Of the deployment, where LANGLOG_SECRET does not set it."""
+    """The secret of the deployment, if LANGLOG_SECRET does not set it."""
 
     secret: bytes
 
@@ -58,7 +58,7 @@ Row = KeyOfThread | Credentials | Secret
 
 
 class OtherKeys(LogFault):
-    """Another key of the same thread is there already."""
+    """The deployment already has another key of the same thread."""
 
 
 def _statements(settings: Settings, name: str) -> dict[str, str]:
@@ -69,7 +69,7 @@ def _statements(settings: Settings, name: str) -> dict[str, str]:
 
 
 async def rows_beside(settings: Settings, *, secret: bool) -> AsyncIterator[list[Row]]:
-    """All there is, in pages. ``secret``: with the secret of the deployment, if it is not set.
+    """Yield all rows, in pages. ``secret``: include the secret of the deployment, if it is not set.
 
     Raises StartError and what Postgres raises; OSError.
     """
@@ -91,7 +91,7 @@ async def rows_beside(settings: Settings, *, secret: bool) -> AsyncIterator[list
 
 
 async def unwrapped(settings: Settings) -> int:
-    """How many keys of threads are not wrapped by a master key. Raises as `rows_beside`."""
+    """Return the number of keys of threads that no master key wraps. Raises the errors of `rows_beside`."""
     sql = _statements(settings, "beside.sql")
     pool = await connect_pool(settings, size=1)
     try:
@@ -103,7 +103,7 @@ async def unwrapped(settings: Settings) -> int:
 
 
 async def made_secret(settings: Settings) -> bytes | None:
-    """The secret that was made for this deployment; None where it is set, or none was made. Raises as `rows_beside`."""
+    """Return the secret that was created for this deployment, or None if it is set or none was created. Raises as `rows_beside`."""
     if settings.secret:
         return None
     if settings.log_uri.startswith(SQLITE):
@@ -124,9 +124,9 @@ def _secret_file(settings: Settings) -> Path:
 
 
 class Writer:
-    """Puts rows where a deployment looks for them: ``settings`` are those that it will have. A context manager, which gives itself.
+    """Stores rows for the deployment with these ``settings``. A context manager that returns itself.
 
-    Raises OtherKeys, StartError, what Postgres raises, OSError.
+    Raises OtherKeys, StartError, Postgres' errors, OSError.
     """
 
     def __init__(self, settings: Settings) -> None:

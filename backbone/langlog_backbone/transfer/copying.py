@@ -1,11 +1,11 @@
-"""One log copied into another: same partitions, offsets, keys, headers and values. Continues where an earlier copy stopped.
+"""Copies one log into another: same partitions, offsets, keys, headers and values. Continues where an earlier copy stopped.
 
     what is there already is compared ──► the rest is appended ──► all of the target is read again and compared
 
-Everything that langlog knows a record by is its position: the cause of an event, a dead letter's source, the positions of a
+langlog refers to records by their positions: the cause of an event, a dead letter's source, the positions of a
 snapshot and of the read model. So positions are kept, and nothing else has to be translated.
 
-Encrypted records are copied as they are; their keys stay where they are (`beside`).
+Encrypted records are copied unchanged; their keys are not copied (`beside`).
 
 Concurrency: nothing else may write to the target; the source may go on while it is followed.
 Death: see `targets`. The next copy compares what is there and continues.
@@ -22,31 +22,31 @@ from .reading import between, count, ends_of, first_difference, starts_of
 from .targets import Target, append
 
 Progress = Callable[[str, int, int], None]
-"""``(what, done, total)``: records so far, and records in all, which may grow."""
+"""``(label, done, total)``: records so far, and records in all, which may grow."""
 Settled = Callable[[], Awaitable[bool]]
-"""Whether nothing writes to the source any more. May wait a moment before it says no."""
+"""Returns whether nothing writes to the source any more. May wait a moment before it returns False."""
 
 
 class DifferentContent(LogFault):
-    """The target holds something else than the source, and where."""
+    """The target differs from the source; the message gives the first difference."""
 
 
 class Copied(NamedTuple):
     before: int
-    """Records that the target held already."""
+    """Number of records that the target held already."""
     appended: int
 
 
 class Present(NamedTuple):
-    """What the target holds already."""
+    """The records that the target holds already."""
 
     records: int
     digests: Digests
-    """Of the source's records up to there."""
+    """Digests of the source's records up to there."""
 
 
 async def compare(source: Log, target: Log, progress: Progress) -> int:
-    """Both logs, record by record; how many they hold. Raises DifferentContent, Gap, LogUnavailable."""
+    """Compare both logs record by record; return the number of records. Raises DifferentContent, Gap, LogUnavailable."""
     starts, ends = await starts_of(source), await ends_of(source)
     _check_bounds(starts, ends, await starts_of(target), await ends_of(target), whole=True)
     ours = await _digests(source, starts, ends, lambda done, total: progress("reading the source", done, total))
@@ -55,7 +55,7 @@ async def compare(source: Log, target: Log, progress: Progress) -> int:
 
 
 async def compare_prefix(source: Log, target: Target, progress: Progress) -> Present:
-    """What the target holds already, which must be what the source begins with.
+    """Return what the target holds already, which must equal the beginning of the source.
 
     Raises DifferentContent, Gap, LogUnavailable.
     """
@@ -106,7 +106,7 @@ async def copy(source: Log, target: Target, progress: Progress, settled: Settled
 
 
 async def _carry_group(source: Log, target: Log) -> None:
-    """How far deciders are, which a cut of the log goes by; deciding itself goes by the events."""
+    """Copy the deciders' committed positions, which a cut of the log depends on; deciding itself follows the events."""
     decided = await source.committed(DECIDERS, await starts_of(source))
     if decided:
         await target.commit(DECIDERS, decided)

@@ -1,6 +1,7 @@
 """Digests of records, one for each partition: two logs that have the same ones hold the same records at the same positions.
 
-A digest covers offset, key, headers (in whichever order: logs do not keep it) and value; it grows record by record, so nothing is kept in memory.
+A digest covers offset, key, headers (in any order: logs do not preserve it) and value; it grows record by record, so no
+record stays in memory.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ class Gap(Exception):
 
 
 class Digests:
-    """Of the records of each partition from ``starts`` on, which come in offset order."""
+    """Digests of the records of each partition from ``starts`` on, added in offset order."""
 
     def __init__(self, starts: Mapping[TopicPartition, int]) -> None:
         self.next: Positions = dict(starts)
-        """The offset that the next record of each partition has."""
+        """Partition -> offset of its next record."""
         self._hashes = {partition: hashlib.blake2b(digest_size=DIGEST_BYTES) for partition in starts}
 
     def add(self, records: Iterable[Record]) -> None:
-        """Raises Gap where an offset was left out."""
+        """Add a record. Raises Gap if an offset is missing before it."""
         for record in records:
             partition = record.topic, record.partition
             expected = self.next[partition]
@@ -42,11 +43,11 @@ class Digests:
             digest.update(record.value)
 
     def of(self, partition: TopicPartition) -> bytes:
-        """Of what was added so far."""
+        """Return the digest of the partition's records so far."""
         return self._hashes[partition].digest()
 
     def differing(self, other: Digests) -> list[TopicPartition]:
-        """Partitions whose records are not the same, in order."""
+        """Return the partitions whose records differ, in order."""
         return sorted(
             partition
             for partition, digest in self._hashes.items()
@@ -55,7 +56,7 @@ class Digests:
 
 
 def gap(topic: str, partition: int, offset: int) -> str:
-    """What is wrong where a partition has no record at an offset."""
+    """Return the error text for a partition without a record at an offset."""
     return (
         f"{topic}/{partition} has no record at offset {offset}, though others follow: something other than langlog wrote to it "
         "(transactions leave such gaps), and records that follow cannot keep their positions in another log"

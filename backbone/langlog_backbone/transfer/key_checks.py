@@ -1,4 +1,4 @@
-"""Which keys a backup needs: values by which a key is recognised, and which give nothing of it away (HKDF, RFC 5869)."""
+"""The keys that a backup needs: check values that identify a key without revealing it (HKDF, RFC 5869)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECK_BYTES = 8
 
 
 class Masters:
-    """Counts rows of a backup, and by which master key of the settings those are wrapped that are. Raises LogFault for a master key
+    """Counts rows of a backup, and the master key of the settings that wraps those that are. Raises LogFault for a master key
     that is malformed."""
 
     def __init__(self, settings: Settings) -> None:
@@ -28,16 +28,16 @@ class Masters:
 
     @property
     def checks(self) -> list[str]:
-        """Of the keys in the settings."""
+        """Return the check values of the keys in the settings."""
         return [check for check, _ in self._masters]
 
     @property
     def missing(self) -> int:
-        """Keys of threads that no master key of the settings unwraps."""
+        """Return the number of keys of threads that no master key of the settings unwraps."""
         return self._by[""]
 
     def wrapping(self) -> list[MasterKey]:
-        """Master keys by how many keys they wrap; without a check value: none of the settings' keys."""
+        """Return the master keys with the number of keys that each wraps; without a check value: none of the settings' keys."""
         return [MasterKey(check, keys) for check, keys in sorted(self._by.items())]
 
     def count(self, row: Row) -> None:
@@ -66,12 +66,12 @@ class Masters:
 
 
 def check_of(key: bytes) -> str:
-    """16 hexadecimal digits."""
+    """Return the check value of a key: 16 hexadecimal digits."""
     return derived_key(key, "check value")[:CHECK_BYTES].hex()
 
 
 def secret_check(settings: Settings, made: bytes | None) -> str:
-    """Of the deployment's secret: the first that is set, or the one that was made; empty without one."""
+    """Return the check value of the deployment's secret: the first configured one, or the created one; empty without one."""
     given = [part.strip() for part in settings.secret.split(",") if part.strip()]
     if given:
         return check_of(given[0].encode())

@@ -1,7 +1,7 @@
-"""All records of a log between positions, in bounded memory: in the order that a reader finds them, or in the order of their times.
+"""Reads all records of a log between positions in bounded memory, in a reader's order or in the order of their times.
 
-An embedded log finds by time where records are, and goes by the order in which they were written. So what is written into one comes
-in the order of time: records of Kafka's partitions are merged by it.
+An embedded log searches by time, assuming that records were written in the order of time. So records are written into one
+in that order: records of Kafka's partitions are merged by it.
 
 Concurrency: one reader at a time. Death: nothing is kept.
 """
@@ -20,35 +20,35 @@ from .digests import Gap, gap
 TOPICS_COPIED = TOPICS
 """All topics of a log."""
 STALLED_S = 120.0
-"""Records that the log should hold and that have not come for this long do not exist."""
+"""Seconds after which records that the log should hold and that have not arrived count as missing."""
 BATCH_RECORDS = 1_000
 BATCH_BYTES = 8_000_000
 MERGED_BYTES = 64_000_000
-"""What a merge holds of all partitions, roughly."""
+"""Approximate maximum bytes that a merge holds of all partitions."""
 PAGE_RECORDS = 2_000
 FIRST_PAGE_RECORDS = 16
-"""Until it is known how large a partition's records are."""
+"""Number of records of a page until the size of a partition's records is known."""
 
 
 async def starts_of(log: Log, topics: Sequence[str] = TOPICS_COPIED) -> Positions:
-    """Where every partition begins. Raises LogUnavailable."""
+    """Return the start of every partition. Raises LogUnavailable."""
     return {(topic, part): offset for topic in topics for part, offset in enumerate(await log.start_offsets(topic))}
 
 
 async def ends_of(log: Log, topics: Sequence[str] = TOPICS_COPIED) -> Positions:
-    """Where every partition ends. Raises LogUnavailable."""
+    """Return the end of every partition. Raises LogUnavailable."""
     return {(topic, part): offset for topic in topics for part, offset in enumerate(await log.end_offsets(topic))}
 
 
 def count(starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> int:
-    """How many records lie between."""
+    """Return the number of records between the positions."""
     return sum(max(0, end - starts.get(partition, 0)) for partition, end in ends.items())
 
 
 async def between(
     log: Log, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], *, by_time: bool = False
 ) -> AsyncIterator[list[Record]]:
-    """Records from ``starts`` on and below ``ends``, each partition in offset order. ``by_time``: and all of them by their times.
+    """Yield records from ``starts`` on and below ``ends``, each partition in offset order. ``by_time``: and all of them by their times.
 
     Raises Gap, LogFault (the log was cut meanwhile), LogUnavailable.
     """
@@ -109,7 +109,7 @@ class _Page:
         self.time = 0
 
     async def fill(self, log: Log, limit_bytes: int) -> bool:
-        """Whether there is a record. Raises Gap, LogUnavailable."""
+        """Read the next page if needed; return whether there is a record. Raises Gap, LogUnavailable."""
         if self.taken < len(self.records):
             return True
         if self.at >= self.end:
@@ -126,7 +126,7 @@ class _Page:
 
     @property
     def next_time(self) -> int:
-        """Of the next record, never before that of one that was taken: the order of a partition is not changed."""
+        """Return the time of the next record, never before that of an earlier one: the order of a partition is not changed."""
         return max(self.time, sent_ms(self.records[self.taken].headers))
 
     def take(self) -> Record:
@@ -162,7 +162,7 @@ async def _merged(
 
 
 async def first_difference(one: Log, other: Log, partition: TopicPartition, start: int, end: int) -> int:
-    """The offset of the first record that is not the same in both logs; ``end`` where all are. Raises LogUnavailable."""
+    """Return the offset of the first record that differs; ``end`` if none does. Raises LogUnavailable."""
     topic, part = partition
     for begin in range(start, end, FIRST_PAGE_RECORDS):
         wanted = range(begin, min(end, begin + FIRST_PAGE_RECORDS))

@@ -1,4 +1,4 @@
-"""A backup put back: first looked at as a whole, then written, each record at the position that it had, then read again and compared.
+"""Restores a backup: first checks all of it, then writes it, each record at the position that it had, then read again and compared.
 
     manifest, checksums ──► keys ──► target is empty ──► beside ──► records ──► compared ──► complete
 
@@ -32,19 +32,19 @@ ROWS = 1_000
 class Restored(NamedTuple):
     records: int
     before: int
-    """That the target held already."""
+    """Number of records that the target held already."""
     threads: int
-    """Keys of threads."""
+    """Number of keys of threads."""
 
 
 def spans(backup: Backup) -> tuple[Positions, Positions]:
-    """Where partitions of the backed up log begin and end."""
+    """Return the starts and ends of the partitions of the backed up log."""
     of = backup.manifest.spans
     return {(s.topic, s.partition): s.start for s in of}, {(s.topic, s.partition): s.end for s in of}
 
 
 async def check(backup: Backup, settings: Settings, progress: Progress) -> list[str]:
-    """Read all of the backup, and hold the keys of the settings against those that it needs. Changes nothing.
+    """Read all of the backup, and compare the keys of the settings with those that it needs. Changes nothing.
 
     What is worth a warning, in a line each. Raises BackupFault, Gap, LogFault, OSError.
     """

@@ -1,9 +1,9 @@
-"""Logs that records are copied into, each at the position that it has where it comes from: topics of Kafka, or an embedded log's file.
+"""Logs that records are copied into, each record at its position in the source: topics of Kafka, or an embedded log's file.
 
 Until a copy is complete no service starts on it: an embedded log is written as ``log.sqlite.part`` and then renamed, topics of Kafka
-are accompanied by one that says so.
+are accompanied by a marker topic.
 
-Concurrency: one copier a target. Death: what was appended stays, and the next copier continues after it.
+Concurrency: one copier a target. Death: appended records stay, and the next copier continues after them.
 """
 
 from __future__ import annotations
@@ -31,49 +31,49 @@ logger = structlog.get_logger(__name__)
 
 KAFKA, SQLITE = "kafka://", "sqlite://"
 APPEND_BYTES = 4_000_000
-"""Of one append: it must be done within LANGLOG_APPEND_DEADLINE."""
+"""Maximum bytes of one append: it must be done within LANGLOG_APPEND_DEADLINE."""
 TRIES = 60
 TRY_PAUSE_S = 1.0
-"""Before the log is looked at again after an append that may or may not have arrived."""
+"""Seconds before the log is checked after an append whose outcome is unknown."""
 
 
 class Displaced(LogFault):
-    """A record came to lie at another position than its own: somebody else writes to the target."""
+    """A record got another position than its own: another process writes to the target."""
 
 
 class Target(Protocol):
     @property
     def log(self) -> Log:
-        """Where records are appended; another one after `finish`."""
+        """The log to which records are appended; another one after `finish`."""
         ...
 
     @property
     def new(self) -> bool:
-        """There was nothing before."""
+        """Whether the target was empty."""
         ...
 
     @property
     def incomplete(self) -> bool:
-        """An earlier copy into it did not come to its end."""
+        """Whether an earlier copy into it did not complete."""
         ...
 
     async def begin(self, starts: Mapping[TopicPartition, int]) -> None:
-        """Partitions without records begin at these offsets. Idempotent. Raises LogFault, LogUnavailable."""
+        """Make partitions without records begin at these offsets. Idempotent. Raises LogFault, LogUnavailable."""
         ...
 
     async def finish(self) -> None:
-        """It is complete: services may start. Raises LogFault, LogUnavailable."""
+        """Mark the copy as complete: services may start. Raises LogFault, LogUnavailable."""
         ...
 
 
 def raw(settings: Settings, log_uri: str) -> Settings:
-    """Of a log whose encrypted records are read and written as they are."""
+    """Return settings of a log whose encrypted records are read and written unchanged."""
     return replace(settings, log_uri=log_uri, encryption="off")
 
 
 @contextlib.asynccontextmanager
 async def opened_target(settings: Settings, log_uri: str) -> AsyncIterator[Target]:
-    """The target of a URI. Makes what is missing. Raises LogFault, LogUnavailable."""
+    """Yield the target of a URI. Creates what is missing. Raises LogFault, LogUnavailable."""
     target: KafkaTarget | SqliteTarget
     if log_uri.startswith(KAFKA):
         target = KafkaTarget(log_uri.removeprefix(KAFKA), raw(settings, log_uri))
@@ -89,7 +89,7 @@ async def opened_target(settings: Settings, log_uri: str) -> AsyncIterator[Targe
 
 
 async def exists(settings: Settings, log_uri: str) -> bool:
-    """Whether something is there already, complete or not. Makes nothing. Raises LogUnavailable."""
+    """Return whether a log exists there, complete or not. Creates nothing. Raises LogUnavailable."""
     if log_uri.startswith(KAFKA):
         return bool(await topics_there(log_uri.removeprefix(KAFKA), settings))
     path = Path(log_uri.removeprefix(SQLITE))
@@ -170,7 +170,7 @@ class SqliteTarget:
 
 
 async def append(log: Log, records: Sequence[Record]) -> None:
-    """Append records at their own positions, where the log is now. Repeated where it is unknown whether an append arrived.
+    """Append records at their own positions, which must be the log's end. Repeated where it is unknown whether an append arrived.
 
     Raises Displaced, LogFault, LogUnavailable.
     """
@@ -213,10 +213,10 @@ async def _append(log: Log, records: Sequence[Record]) -> None:
 
 
 async def _missing(log: Log, records: Sequence[Record]) -> Sequence[Record]:
-    """Those that did not arrive."""
+    """Return the records that are not in the log."""
     topics = sorted({record.topic for record in records})
     try:
         ends: Positions = await ends_of(log, topics)
     except LogUnavailable:
-        return records  # the next append fails as well, and looks again
+        return records  # the next append fails as well, and checks again
     return [record for record in records if record.offset >= ends[record.topic, record.partition]]

@@ -1,4 +1,4 @@
-"""Compresses bytes where that pays; a prefix distinguishes compressed from plain ones.
+"""Compresses bytes where that saves space; a prefix distinguishes compressed from plain ones.
 
 For what is written by langlog and read by langlog alone: records of the embedded log, sealed bodies, frames in Redis. Small ones
 are compressed against a dictionary (`dictionary-<n>.zstd`, made by ``python -m bench.dictionary`` from what runs write), which
@@ -15,39 +15,39 @@ from importlib.resources import files
 import zstandard
 
 FROM_BYTES = 210
-"""Smaller ones stay as they are (the frames that begin a run, for example): a call after a pause costs 25 µs, for the code and the
-dictionary that it brings into the cache."""
+"""Size in bytes below which data is not compressed (the frames that begin a run, for example): a call after a pause costs
+25 µs, for the code and the dictionary that it brings into the cache."""
 LARGE_BYTES = 4_096
-"""From here on without the dictionary: they bring enough words of their own."""
+"""Size in bytes from which the dictionary is not used: larger data has enough repetition of its own."""
 LEVEL = 1
-"""Of zstd, for large ones: 165 kB of messages as JSON take 0.1 ms, and 0.03 ms back."""
+"""Compression level of zstd without the dictionary: 165 kB of messages as JSON take 0.1 ms, and 0.03 ms to restore."""
 SMALL_LEVEL = 1
-"""With the dictionary: a record of 2 kB takes 4 µs where calls follow one another and 25 after a pause, 1.5 and 15 back. Level 3
-makes it a tenth smaller, and takes 40 µs after a pause: its larger tables have to come into the cache."""
+"""Level with the dictionary: a record of 2 kB takes 4 µs in a sequence of calls and 25 after a pause, 1.5 and 15 to restore. Level 3
+saves another tenth, and takes 40 µs after a pause: its larger tables have to be loaded into the cache."""
 WORTH = 0.9
-"""Kept only when it is at most this share of the plain size; what is compressed already grows."""
+"""Maximum share of the plain size at which compressed data is used; already compressed data grows."""
 RESTORED_BYTES_MAX = 2**30
-"""A frame that says that it holds more is damaged: nothing of that size is written, and its size would be allocated first."""
+"""Maximum size of a restored frame, in bytes. A frame that claims more is damaged: its size would be allocated before reading."""
 DICTIONARY = 1
-"""The one to write with. Its number is in each frame that needs it."""
+"""Number of the dictionary to write with. It is in each frame that needs it."""
 
 _MAGIC = zstandard.FRAME_HEADER
 _NUMBER_BYTES = (0, 1, 2, 4)
-"""How long the dictionary's number is, by the last two bits of a frame's descriptor (RFC 8878, section 3.1.1.1.1)."""
+"""Length of the dictionary's number in bytes, by the last two bits of a frame's descriptor (RFC 8878, section 3.1.1.1.1)."""
 _NO_WINDOW = 0x20
-"""Bit of the descriptor: no byte says how large the window is, which would come before the number."""
+"""Bit of the descriptor: there is no byte with the window's size, which would precede the number."""
 _LARGE_FLAG = 0b1000_0000
-"""Bit of the descriptor: the size of what the frame holds takes four or eight bytes."""
+"""Bit of the descriptor: the size of the content takes four or eight bytes."""
 _local = threading.local()
 
 
 def compressed(data: bytes) -> bytes:
-    """The data, or a zstd frame of it. `restored` gives the data back in either case."""
+    """Return the data, or a zstd frame of it. `restored` reverses it in either case."""
     return _compressed(data, FROM_BYTES)
 
 
 def compressed_small(data: bytes) -> bytes:
-    """As `compressed`, however small it is: for what is kept for long."""
+    """Compress data of any size, like `compressed`: for data that is stored for long."""
     return _compressed(data, 0)
 
 
@@ -58,12 +58,12 @@ def _compressed(data: bytes, least: int) -> bytes:
         if len(smaller) <= size * WORTH or data.startswith(_MAGIC):
             return smaller
         return data
-    # what looks like a frame is wrapped in one, so that `restored` need not guess
+    # data that looks like a frame is wrapped in one, so that `restored` need not guess
     return _compress(data) if data.startswith(_MAGIC) else data
 
 
 def restored(data: bytes) -> bytes:
-    """The bytes that were given to `compressed`. Raises zstandard.ZstdError for a damaged frame, or one of a later langlog."""
+    """Return the bytes that were passed to `compressed`. Raises zstandard.ZstdError for a damaged frame, or one of a later langlog."""
     if not data.startswith(_MAGIC):
         return data
     if len(data) > 4 and data[4] & _LARGE_FLAG:
@@ -80,7 +80,8 @@ def restored(data: bytes) -> bytes:
 
 
 def _number(frame: bytes) -> int:
-    """The dictionary that it needs; 0: none. Read here, for the library's call costs as much as half a decompression."""
+    """Return the number of the dictionary that a frame needs; 0: none. Parsed here, because the library's call costs as
+    much as half a decompression."""
     if len(frame) < 5 or not (length := _NUMBER_BYTES[frame[4] & 0b11]):
         return 0
     start = 5 if frame[4] & _NO_WINDOW else 6
@@ -89,7 +90,7 @@ def _number(frame: bytes) -> int:
 
 @cache
 def dictionary(number: int) -> zstandard.ZstdCompressionDict:
-    """Raises zstandard.ZstdError for one that this langlog does not have."""
+    """Return a dictionary. Raises zstandard.ZstdError for one that this langlog does not have."""
     file = files(__package__) / f"dictionary-{number}.zstd"
     if not file.is_file():
         raise zstandard.ZstdError(f"compressed with dictionary {number}, which this langlog does not have")

@@ -7,5 +7,5 @@ from __future__ import annotations
 
 
 def encodable(text: str) -> str:
-    """The text with lone surrogates as backslash escapes (``\\udce9``), as `repr` writes them."""
+    """Return the text with lone surrogates as backslash escapes (``\\udce9``), as `repr` writes them."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

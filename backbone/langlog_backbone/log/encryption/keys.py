@@ -1,13 +1,14 @@
-"""A key for each thread, in Postgres, in a schema of its own: what makes its records in the log readable, and is destroyed with it.
+"""A key for each thread, in a Postgres schema of its own: the thread's records cannot be read without it, and it is
+destroyed with the thread.
 
-The writer of a thread's first record makes its key. An erased thread keeps a row without a key: what is still written of
-it (by a worker that does not know yet) is sealed with a key that nobody keeps. Only a record that makes a thread gives it
+The writer of a thread's first record creates its key. An erased thread keeps a row without a key: what is still written of
+it (by a worker that does not know yet) is sealed with a discarded key. Only a record that creates a thread gives it
 another key.
 
 Optionally keys are wrapped by a master key (LANGLOG_MASTER_KEY) that is not in Postgres. Of several the first wraps and all unwrap,
 so that one can be replaced (`ThreadKeys.rewrap`).
 
-Concurrency: belongs to the event loop that started it. Keys of other processes' threads are remembered for reading for
+Concurrency: belongs to the event loop that started it. Keys of other processes' threads are cached for reading for
 `REMEMBERED_S` at most; for writing they are looked up each time, since a key may be destroyed at any moment.
 Death: nothing is lost; a key is in Postgres before a record that needs it is in the log.
 """
@@ -39,17 +40,17 @@ if TYPE_CHECKING:
 
 POOL_SIZE = 4
 REMEMBERED = 20_000
-"""Keys in memory."""
+"""Maximum number of keys in memory."""
 REMEMBERED_S = 300.0
 FORGOTTEN_DAYS = 7
-"""After this nobody writes of an erased thread any more, and its row without a key goes."""
+"""Days after which no process writes about an erased thread any more, and its row without a key is deleted."""
 NONCE_BYTES = 12
 KEY_BYTES = 32
 """AES-256."""
 PLAIN_NAME = r"[a-z_][a-z0-9_]*"
 MASTER_BYTES = 32
 PAGE_KEYS = 1_000
-"""Of one transaction of a rewrapping."""
+"""Keys that one transaction of a rewrapping changes."""
 
 
 class ThreadKey(NamedTuple):
@@ -60,11 +61,12 @@ class ThreadKey(NamedTuple):
 class Rewrapped(NamedTuple):
     done: int
     before: int
-    """Keys that were wrapped by the first master key already."""
+    """Number of keys that the first master key wrapped already."""
 
 
 class ThreadKeys:
-    """Raises LogUnavailable while Postgres is away, LogFault when keys cannot be unwrapped."""
+    """Creates, caches and wraps keys of threads. Raises LogUnavailable while Postgres is unavailable, LogFault when keys
+    cannot be unwrapped."""
 
     def __init__(self, settings: Settings) -> None:
         if not re.fullmatch(PLAIN_NAME, settings.keys_schema):
@@ -79,7 +81,7 @@ class ThreadKeys:
         self._masters = _masters(settings)
         self._pool: asyncpg.Pool | None = None
         self._known: OrderedDict[str, tuple[float, AESGCM | None]] = OrderedDict()
-        """key id -> until when it is remembered, and the key; None: destroyed"""
+        """Key id -> (time until which the entry is valid, key or None if destroyed)."""
         self._wanted: list[tuple[Collection[str], Collection[str], asyncio.Future[Mapping[str, ThreadKey]]]] = []
         self._looking: asyncio.Task[None] | None = None
 
@@ -109,9 +111,9 @@ class ThreadKeys:
             await pool.close()
 
     async def for_writing(self, threads: Collection[str], makers: Collection[str]) -> Mapping[str, ThreadKey]:
-        """The keys of these threads now; ``makers``: those that a record makes. Of an erased one, a key that nobody keeps.
+        """Return the current keys of these threads; ``makers``: threads that a record creates. An erased thread gets a discarded key.
 
-        Callers that come while others are answered share the next look.
+        Callers that arrive during a query share the next one.
         """
         answer: asyncio.Future[Mapping[str, ThreadKey]] = asyncio.get_running_loop().create_future()
         self._wanted.append((threads, makers, answer))
@@ -156,7 +158,7 @@ class ThreadKeys:
         return {id: keys.get(id) or self._throwaway() for id in threads}
 
     async def for_reading(self, ids: Collection[str]) -> Mapping[str, AESGCM | None]:
-        """The keys of these ids; None: destroyed."""
+        """Return the keys of these ids; None: destroyed."""
         now = monotonic()
         unknown = [id for id in ids if self._known.get(id, (0.0, None))[0] < now]
         if unknown:
@@ -168,7 +170,8 @@ class ThreadKeys:
     async def rewrap(self, progress: Callable[[int, int], None]) -> Rewrapped:
         """Wrap every key by the first master key. Keys that are made or destroyed meanwhile stay what they are.
 
-        Safe to be interrupted and to be done again. ``progress``: how many keys have been looked at, and how many there are. Raises LogUnavailable, LogFault.
+        Safe to be interrupted and to be done again. ``progress``: how many keys have been looked at, and how many there
+        are. Raises LogUnavailable, LogFault.
         """
         if not self._masters:
             raise LogFault("LANGLOG_MASTER_KEY is not set: there is nothing to wrap keys with")
@@ -188,7 +191,7 @@ class ThreadKeys:
         return Rewrapped(done, before)
 
     async def ids_of(self, thread_id: str) -> set[str]:
-        """The id of the thread's key, if it has one."""
+        """Return the id of the thread's key, if it has one."""
         return {key.id for key in (await self._of_threads([thread_id])).values() if key is not None}
 
     async def _of_threads(self, threads: Collection[str]) -> dict[str, ThreadKey | None]:
@@ -227,7 +230,7 @@ class ThreadKeys:
         return nonce + self._masters[0].encrypt(nonce, key, id.encode())
 
     def _unwrapped(self, row: asyncpg.Record) -> tuple[bytes, int | None]:
-        """A key, and which master key it was wrapped by; None: by none. Raises LogFault."""
+        """Return a key and the master key that wrapped it; None: not wrapped. Raises LogFault."""
         from cryptography.exceptions import InvalidTag
 
         key: bytes = row["key"]
@@ -260,13 +263,13 @@ async def check_readable(pool: Pool, settings: Settings) -> None:
 
 
 def statements(settings: Settings) -> dict[str, str]:
-    """The SQL of this module, for the schema that is set."""
+    """Return the SQL of this module, for the configured schema."""
     templates = load_sql("langlog_backbone", "thread_keys.sql")
     return {name: text.replace("{schema}", settings.keys_schema) for name, text in templates.items()}
 
 
 def master_keys(settings: Settings) -> list[bytes]:
-    """The keys in LANGLOG_MASTER_KEY, of which the first wraps. Raises LogFault for a text that is not a key."""
+    """Return the keys in LANGLOG_MASTER_KEY, of which the first wraps. Raises LogFault for a text that is not a key."""
     keys = []
     for text in filter(None, (part.strip() for part in settings.master_key.split(","))):
         try:

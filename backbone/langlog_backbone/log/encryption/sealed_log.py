@@ -1,11 +1,12 @@
-"""A log that encrypts the records of threads: without the thread's key nobody can read their bodies.
+"""A log that encrypts the records of threads: their bodies cannot be read without the thread's key.
 
 A wrapper around either adapter. The value is AES-256-GCM under the thread's key, bound to the record's id, type and key; headers
 and keys stay as they are, so that positions, causes and types remain. A record whose key is destroyed reads as
-*erased*: without a body, and marked so (`envelope.ERASED`). What has no personal content (`PLAIN`) is never sealed, so that
+*erased*: without a body, and marked (`envelope.ERASED`). Types without personal content (`PLAIN`) are never sealed, so that
 rejections and removals can be folded when the key is gone.
 
-Concurrency, death: as the log behind it, and `keys`. While Postgres is away nothing can be appended or read that needs a key.
+Concurrency, death: as the log behind it, and `keys`. While Postgres is unavailable, records that need a key can neither be
+appended nor read.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ OTHERS = frozenset(
     for name, cls in {**cmd.COMMANDS, **ev.EVENTS, **snapshots.SNAPSHOTS}.items()
     if not issubclass(cls, cmd.ThreadCommand | ev.ThreadEvent) and name not in PLAIN
 )
-"""Types that are of no thread: assistants, crons, store, graphs."""
+"""Types that belong to no thread: assistants, crons, store, graphs."""
 SEALED_TOPICS = frozenset((cmd.TOPIC, ev.RUN_EVENTS, ev.DEAD_LETTERS, snapshots.TOPIC))
 
 
@@ -70,12 +71,12 @@ class _Makes(msgspec.Struct):
 
 
 def is_sealed(topic: str, type_name: str) -> bool:
-    """Whether records of this type have personal content of a thread; an unknown type is taken to have."""
+    """Return whether records of this type have personal content of a thread; an unknown type is assumed to have."""
     return topic in SEALED_TOPICS and type_name not in PLAIN and type_name not in OTHERS
 
 
 class SealedLog:
-    """Implements `Log`. ``writes`` False: what is sealed can be read, nothing more is sealed."""
+    """Implements `Log`. ``writes`` False: sealed records can be read, new ones are not sealed."""
 
     def __init__(self, inner: Log, keys: ThreadKeys, *, writes: bool) -> None:
         self._inner = inner
@@ -141,7 +142,7 @@ class SealedLog:
         return await self._inner.group_positions()
 
     async def key_ids(self, thread_id: str) -> set[str]:
-        """The key that the thread has now, if any (`envelope.KEY_ID` of records). Raises LogUnavailable."""
+        """Return the id of the thread's current key, if any (`envelope.KEY_ID` of records). Raises LogUnavailable."""
         return await self._keys.ids_of(thread_id)
 
     async def _seal(self, records: Sequence[NewRecord]) -> list[NewRecord]:
@@ -164,7 +165,7 @@ class SealedLog:
         return sealed
 
     async def unsealed(self, records: list[Record]) -> list[Record]:
-        """Raises LogUnavailable while keys cannot be reached."""
+        """Return the records with their bodies decrypted. Raises LogUnavailable while keys cannot be reached."""
         ids = {_key_id(record) for record in records if envelope.SEALED in record.headers}
         if not ids:
             return records
@@ -184,12 +185,12 @@ class SealedLog:
             value: bytes = cipher.decrypt(nonce, body, _bound(record.headers, record.key))  # type: ignore[attr-defined]
         except InvalidTag:
             logger.error("log.seal_broken", topic=record.topic, partition=record.partition, offset=record.offset)
-            return record  # nobody can read it: its reader parks it
+            return record  # it cannot be read: the reader parks it
         return msgspec.structs.replace(record, value=restored(value), headers={**headers, envelope.KEY_ID: id})
 
 
 class _Reader:
-    """Implements `LogReader`. What was read before the keys could be reached waits here: a cancelled read loses nothing."""
+    """Implements `LogReader`. Records that were read before the keys could be reached wait here: a cancelled read loses nothing."""
 
     def __init__(self, log: SealedLog, inner: LogReader) -> None:
         self._log = log
@@ -224,14 +225,14 @@ class _Reader:
 
 
 def _bare(record: NewRecord) -> NewRecord:
-    """Without what reading has added: a record that was read may be written again, as a letter."""
+    """Return the headers without those that reading has added: a record may be written again, as a dead letter."""
     if envelope.KEY_ID in record.headers:
         return record._replace(headers={k: v for k, v in record.headers.items() if k != envelope.KEY_ID})
     return record
 
 
 def _makes_thread(record: NewRecord, type_name: str) -> bool:
-    """Whether the command creates a thread. Only such a command gives an erased thread another key."""
+    """Return whether the command creates a thread. Only such a command gives an erased thread another key."""
     if record.topic != cmd.TOPIC:
         return False
     if type_name == cmd.CreateThread.TYPE:
@@ -240,7 +241,7 @@ def _makes_thread(record: NewRecord, type_name: str) -> bool:
 
 
 def _bound(headers: Mapping[str, str], key: str) -> bytes:
-    """What a sealed body cannot be moved away from."""
+    """Return the associated data of a sealed body: it can only be opened in a record with this id, type and key."""
     return "\0".join((headers.get("ce_id", ""), headers.get("ce_type", ""), key)).encode()
 
 
