@@ -69,19 +69,19 @@ OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"}
 """Paths that need no credentials (wire contract §18)."""
 
 SOCKETS = frozenset({SOCKET_PATH})
-"""Routes that take WebSockets themselves; the project's application cannot have them instead."""
+"""Routes that accept WebSockets themselves; the project's application cannot replace them."""
 
 ROUTES_NAMED = 50
-"""Of the project's application, in one line of the log."""
+"""Maximum number of routes of the project's application in one log line."""
 
 CLIENT_GONE = 499
-"""Counted for requests whose connection broke; never sent."""
+"""Status counted for requests whose connection broke; never sent."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def build_app(core: Core) -> web.Application:
-    """The application of one gateway. Raises StartError for what the project names and cannot be loaded."""
+    """Return the application of one gateway. Raises StartError for an object that the project names and that cannot be loaded."""
     settings, options = core.settings, core.options
     cors = cors_of(settings, options)
     code = core.code
@@ -97,7 +97,7 @@ def build_app(core: Core) -> web.Application:
     app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
     app[ID_SECRET] = core.id_secret
     app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
-    # a compressed body takes room twice: as it was sent, and unpacked
+    # a compressed body takes memory twice: as received, and unpacked
     share = max(settings.max_bodies_bytes // 2, 2 * settings.max_body_bytes)
     app[BUDGET] = BodyBudget(settings.max_bodies_bytes, share)
     app.cleanup_ctx.append(code.lifespan)
@@ -135,7 +135,7 @@ def build_app(core: Core) -> web.Application:
 
 
 def _routes(core: Core, system: System) -> list[web.RouteDef]:
-    """The routes of the API, in the order of its document."""
+    """Return the routes of the API, in the order of its document."""
     state, live = ThreadState(core), LiveStreams(core)
     hub = Hub(core.bus, core.reads, core.id_secret)
     core.on_drain.append(hub.close_all)
@@ -169,18 +169,18 @@ def _routes(core: Core, system: System) -> list[web.RouteDef]:
 
 
 async def _body_is_read(request: web.Request, response: web.StreamResponse) -> None:
-    """An answer that begins has taken from the body what it needs: a stream lasts, and must not keep it."""
+    """Release the request's body once the response begins: a stream lasts, and must not keep it."""
     release_body(request)
 
 
 async def unnamed(request: web.Request, response: web.StreamResponse) -> None:
-    """Say nothing about the server's software; a header of the project's own application stays."""
+    """Remove the header that names the server's software; one of the project's own application stays."""
     if response.headers.get(hdrs.SERVER) == SERVER_SOFTWARE:
         del response.headers[hdrs.SERVER]
 
 
 def _name_open_routes(custom: CustomApp) -> None:
-    """Say which routes of the project's application anybody may call although the project authenticates."""
+    """Log the routes of the project's application that anyone may call although the project authenticates."""
     routes = [f"{'/'.join(sorted(methods - {hdrs.METH_HEAD}))} {path}" for path, methods in custom.endpoints()]
     if routes or custom.opaque:
         logger.warning(
@@ -250,7 +250,7 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
 
 
 def _described(span: tracing.Span, request: web.Request, route: str, status: int) -> None:
-    """As OpenTelemetry's conventions for HTTP say; no query string, which may hold what is nobody's business."""
+    """Set the span's attributes by OpenTelemetry's conventions for HTTP, without the query string, which may be private."""
     span.set(
         {
             "http.request.method": request.method,
@@ -264,11 +264,11 @@ def _described(span: tracing.Span, request: web.Request, route: str, status: int
 
 
 def _guarded(guard: BrowserGuard, request: web.Request, prefix: str) -> web.Response | None:
-    """The refusal of a request that a web page may have made; None for any other."""
+    """Return the refusal of a request that a web page may have sent, or None."""
     if request.method in SAFE and request.path in ("/ok", f"{prefix}/ok"):
         return None  # probes of load balancers have names of their own
     if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-        why = guard.foreign_host(request.headers)  # `Cors` looks at the origin of a preflight
+        why = guard.foreign_host(request.headers)  # `Cors` checks the origin of a preflight
     else:
         why = guard.refusal(request.method, request.headers)
     if why is None:
@@ -282,9 +282,9 @@ def _guarded(guard: BrowserGuard, request: web.Request, prefix: str) -> web.Resp
 async def _through(
     custom: CustomApp, request: web.Request, handler: Handler, *, public: bool, core: Core
 ) -> web.StreamResponse:
-    """The answer of the project's application, or of the built-in routes behind its middleware.
+    """Return the response of the project's application, or of the built-in routes behind its middleware.
 
-    Its own routes are authenticated only when the project says so; then, and with ``auth_first``, nothing of it is called before.
+    Its own routes are authenticated only if the project requires it; then, and with ``auth_first``, none of its code runs before.
     """
     http, prefix = core.options.http, core.options.prefix
 
@@ -322,7 +322,7 @@ async def _through(
 
 
 def _is_upgrade(request: web.Request) -> bool:
-    """Whether a WebSocket is asked for. Other upgrades are never made: those requests are like any other."""
+    """Return whether a WebSocket is requested. Other upgrades are ignored."""
     return request.headers.get("upgrade", "").lower() == "websocket"
 
 
@@ -332,21 +332,21 @@ def _takes_sockets(request: web.Request, prefix: str) -> bool:
 
 
 def _logged(request: web.Request, http: HttpOptions) -> dict[str, object]:
-    """Headers that the project wants to see in logs."""
+    """Return the headers that the project logs."""
     return {} if http.logging_headers is None else {"headers": http.logging_headers.pick(request.headers)}
 
 
 async def _answer(
     request: web.Request, handler: Handler, *, public: bool, http: HttpOptions, prefix: str
 ) -> web.StreamResponse:
-    """The answer of a built-in route: the caller is identified first, then the body is read."""
+    """Return the response of a built-in route: the caller is identified first, then the body is read."""
     try:
         serving(request)
         refused = _is_upgrade(request) and not _takes_sockets(request, prefix)
         if refused or not public:
             await identify(request)
         if refused:
-            return web.Response(status=403)  # no other route takes WebSockets (wire contract §9.3)
+            return web.Response(status=403)  # no other route accepts WebSockets (wire contract §9.3)
         if request.method not in NO_BODY and request.match_info.http_exception is None:
             await receive_body(request, identity_of(request))
         return await handler(request)
@@ -355,7 +355,7 @@ async def _answer(
     except web.HTTPNotFound:
         return await _unrouted(request)
     except web.HTTPMethodNotAllowed as error:
-        # the methods of the path's first route, as the peer says it (wire contract §1.2)
+        # the methods of the path's first route, as the reference server reports them (wire contract §1.2)
         return ApiError(405, "Method Not Allowed", {"allow": _allowed(request, error)}).response()
     except ConnectionResetError:
         return _gone(request)
@@ -370,14 +370,14 @@ async def _answer(
 
 
 def _gone(request: web.Request) -> web.Response:
-    """The client has left, or has to notice that we do: its connection ends in mid-answer."""
+    """Close the connection mid-response: the client disconnected, or the server is shutting down."""
     if request.transport is not None:
         request.transport.close()
     return web.Response(status=CLIENT_GONE)
 
 
 async def _unrouted(request: web.Request) -> web.Response:
-    """404, or 307 to the path without its trailing slash when that one is known."""
+    """Return 404, or 307 to the path without its trailing slash if that path has a route."""
     path = request.path
     if path.endswith("/") and path.strip("/"):
         bare = request.rel_url.with_path(path.rstrip("/"), encoded=False).with_query(request.rel_url.query)

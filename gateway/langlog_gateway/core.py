@@ -1,4 +1,4 @@
-"""What all endpoints of a gateway share: the ports, the watches, the counters, and tasks that outlive a request."""
+"""State that all endpoints of a gateway share: ports, watches, counters, and tasks that outlive a request."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ from .streams.watch import Watches
 logger = structlog.get_logger(__name__)
 
 KEY_MAX = 256
-"""Characters of an Idempotency-Key."""
+"""Maximum length of an Idempotency-Key, in characters."""
 BACKGROUND_S = 5.0
-"""How long what outlived its request may take to end when the gateway stops."""
+"""Seconds for tasks that outlived their request to end when the gateway stops."""
 
 
 ID_SECRET = web.AppKey("id_secret", bytes)
-"""What ids of requests with an ``Idempotency-Key`` are made with."""
+"""Secret from which ids of requests with an ``Idempotency-Key`` are derived."""
 
 
 class Core:
     def __init__(self, backbone: Backbone, *, dev: bool = False) -> None:
-        """``dev``: the gateway of ``langlog dev``."""
+        """``dev``: whether it is the gateway of ``langlog dev``."""
         self.dev = dev
         self.settings: Settings = backbone.settings
         self.options = read_options(self.settings)
@@ -70,7 +70,7 @@ class Core:
             webhook_section(configuration.section("webhooks")), self.settings
         )
         self.default_ttl: Ttl | None = thread_ttl(configuration).default
-        """Of threads that come without one."""
+        """Time to live of threads that are created without one."""
         self.store_ttl: StoreTtl = store_ttl(configuration)
         self.store_index: StoreIndex | None = store_index(configuration)
         self.refreshes = Refreshes(backbone.log, SOURCE)
@@ -108,9 +108,9 @@ class Core:
         self.draining = False
         self.id_secret = b""
         self.on_drain: list[Callable[[], None]] = []
-        """Further callbacks for the shutdown of the server. Calls that do not wait."""
+        """Callbacks for the shutdown of the server. They must not block."""
         self.on_stop: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        """What else has to be brought to an end."""
+        """Coroutines to await when the gateway stops."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._streams = StreamSlots(self.settings.max_streams, self.settings.max_streams_per_user)
 
@@ -142,7 +142,7 @@ class Core:
         await self.replies.stop()
 
     def background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Something that goes on when the request that began it is gone. Its failure is logged."""
+        """Run a task that outlives the request that started it. Its failure is logged."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -154,14 +154,15 @@ class Core:
             logger.warning("gateway.background_failed", error=repr(error))
 
     def check_webhook(self, url: str) -> None:
-        """Whether the end of a run may be told there (wire contract §12). Raises ApiError 422."""
+        """Check that a webhook may be sent to the URL (wire contract §12). Raises ApiError 422."""
         try:
             self._webhooks.target(url)
         except WebhookRefused as refused:
             raise ApiError(422, str(refused)) from None
 
     def check_sizes(self, *, metadata: Any = None, config: Any = None, context: Any = None) -> None:
-        """Whether members that are written again with each change, or handed on with each run, are small enough. Raises ApiError 422."""
+        """Check that members that are written again with each change, or passed on with each run, are small enough. Raises
+        ApiError 422."""
         for name, value, limit in (
             ("metadata", metadata, self.settings.max_metadata_bytes),
             ("config", config, self.settings.max_config_bytes),
@@ -173,13 +174,13 @@ class Core:
                 )
 
     async def caller_of(self, request: web.Request) -> dict[str, Any]:
-        """What a question to a worker says of its caller: factories make graphs for users. Raises ApiError."""
+        """Return the caller as part of a query to a worker: factories make graphs for users. Raises ApiError."""
         user, headers = caller(request), self.options.http.configurable(request.headers)
         headers |= await self.code.encryption_contexts.of(request)
         return {"caller": {"user": user, "headers": headers}} if user is not None or headers else {}
 
     def enter_stream(self, request: web.Request) -> None:
-        """One more open stream of the caller. Raises ApiError 429 over a limit."""
+        """Count one more open stream of the caller. Raises ApiError 429 over a limit."""
         self._streams.enter(identity_of(request))
 
     def leave_stream(self, request: web.Request) -> None:
@@ -187,7 +188,7 @@ class Core:
 
 
 def origin_of(request: web.Request) -> Origin:
-    """The caller, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long.
+    """Return the caller, and the request's ``Idempotency-Key``. Raises ApiError 422 for a key that is too long.
 
     A key belongs to the method and path that it came with: the same key elsewhere is another one.
     """
@@ -202,14 +203,14 @@ def origin_of(request: web.Request) -> Origin:
 
 
 def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """An answer of JSON at hand."""
+    """Return a response of encoded JSON."""
     return web.Response(
         body=body.encode() if isinstance(body, str) else body, status=status, content_type=JSON, headers=headers
     )
 
 
 def encoded_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A response of Structs (see `responses`), encoded as JSON."""
+    """Return a response of Structs (see `responses`), encoded as JSON."""
     return json_response(msgspec.json.encode(value), status, headers)
 
 
@@ -218,7 +219,7 @@ def no_content(status: int = 204) -> web.Response:
 
 
 def page_headers(offset: int, limit: int, count: int, after: str | None = None) -> dict[str, str]:
-    """Pagination (wire contract §1.4). ``count``: rows got when one more than ``limit`` was asked for; ``after``: see `pages`."""
+    """Return the pagination headers (wire contract §1.4). ``count``: rows read with a limit of ``limit`` + 1; ``after``: see `pages`."""
     if count > limit:
         cursor = {} if after is None else {AFTER: after}
         return {"x-pagination-total": str(offset + limit + 1), "x-pagination-next": str(offset + limit), **cursor}

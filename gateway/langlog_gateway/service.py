@@ -1,7 +1,7 @@
-"""The gateway as a service: HTTP for clients, on one event loop, with no state that matters.
+"""The gateway as a service: HTTP for clients, on one event loop, without durable state.
 
-When it dies, clients reconnect to another one: what they asked for is in the log, what they read is in Postgres, and streams go on
-by ``Last-Event-ID``. Draining closes the listening socket first, then lets streams end so that their readers go elsewhere.
+When it dies, clients reconnect to another one: their commands are in the log, the read model is in Postgres, and streams continue
+by ``Last-Event-ID``. Draining closes the listening socket first, then lets streams end so that their readers reconnect elsewhere.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ logger = structlog.get_logger(__name__)
 
 KEEPALIVE_S = 75.0
 CLOSE_S = 5.0
-"""How long requests under way may take to end when the server goes down."""
+"""Seconds for requests under way to end when the server stops."""
 BACKLOG = 1024
 READ_AGAIN = frozenset({"graphs", "dependencies", "env", "worker_lifespan", "$schema"})
-"""Members of langgraph.json that a reload takes up."""
+"""Members of langgraph.json that a reload applies."""
 LINGER_S = 5.0
-"""How long the rest of a request that was refused early is read and dropped, so that the client gets to read the answer."""
+"""Seconds for which the rest of a request that was refused early is read and dropped, so that the client reads the response."""
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """The server's side of HTTPS; None without a certificate. Raises StartError."""
+    """Return the TLS context of the server; None without a certificate. Raises StartError."""
     if not settings.tls_cert_file:
         if settings.tls_key_file:
             raise StartError("LANGLOG_TLS_KEY_FILE is set without LANGLOG_TLS_CERT_FILE: set both, or neither")
@@ -54,7 +54,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def check_exposure(settings: Settings, options: Options) -> None:
-    """Warn of a gateway that everybody may use and others reach. Raises StartError for one in production."""
+    """Warn of a gateway without authentication that others can reach. Raises StartError for one in production."""
     if options.auth.path is not None or settings.allow_unauthenticated or is_loopback(settings.host.lower()):
         return
     advice = (
@@ -74,7 +74,7 @@ def check_exposure(settings: Settings, options: Options) -> None:
 
 
 class UnnamedRequest(web.Request):
-    """A request whose answer does not name the server's software, also where it is no HTTP and no application sees it."""
+    """A request whose response does not name the server's software, also where it is no HTTP and no application sees it."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         await unnamed(self, response)
@@ -85,7 +85,7 @@ class GatewayService:
     name = "gateway"
 
     def __init__(self, backbone: Backbone, *, dev: bool = False) -> None:
-        """``dev``: of ``langlog dev``, which has routes that no other server may have."""
+        """``dev``: whether it is the gateway of ``langlog dev``, which has routes of its own."""
         self._settings = backbone.settings
         self._pool = backbone.pool
         self._core = Core(backbone, dev=dev)
@@ -94,7 +94,7 @@ class GatewayService:
 
     @property
     def prefix(self) -> str:
-        """What all paths begin with: empty, or the mount prefix of the settings or of the project."""
+        """Prefix of all paths: empty, or the mount prefix of the settings or of the project."""
         return self._core.options.prefix
 
     @property
@@ -107,7 +107,7 @@ class GatewayService:
         self._core.code.load()
 
     async def reload(self, project: Project, paths: Collection[Path], *, all_of_it: bool = False) -> bool:
-        """Load application and authentication again where ``paths``, files that changed, are theirs, and log what is in force then.
+        """Load application and authentication again if ``paths``, the changed files, belong to them, and log what is in force then.
 
         ``all_of_it``: whichever files changed, since variables did. False: they do not load, and the former ones stay in force.
         """
@@ -124,7 +124,7 @@ class GatewayService:
         return not self._core.code.behind
 
     def _name_sections(self, project: Project, files: list[str], *, variables: bool) -> None:
-        """Say which sections of langgraph.json, read at the start, are older here than in the file."""
+        """Log which sections of langgraph.json, read at the start, have changed in the file."""
         before = self._core.options.project
         if before is None:
             return
@@ -178,7 +178,7 @@ class GatewayService:
         await asyncio.get_running_loop().create_future()
 
     async def drain(self) -> None:
-        """Take no new connections, end streams and waits; requests under way get their answer."""
+        """Accept no new connections, end streams and waits; requests under way get their response."""
         self._core.draining = True
         if self._site is not None:
             await self._site.stop()

@@ -1,6 +1,6 @@
 """``/a2a/{assistant_id}`` and the agent card: assistants as agents of the A2A protocol, versions 0.3 and 1.0 (wire contract §14).
 
-A context is a thread, a task is a run on it. Tasks go on when their client goes away: it asks for them again.
+A context is a thread, a task is a run on it. Tasks continue when their client disconnects; it can query them again.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ EXTENSION = {
 
 
 class Call:
-    """One request: what it asks, of which assistant."""
+    """One request: its method and parameters, and its assistant."""
 
     def __init__(self, request: web.Request, assistant: Any, id: Id, params: Object, dialect: Dialect) -> None:
         self.request = request
@@ -111,7 +111,7 @@ class A2a:
     # the card
 
     async def well_known(self, request: web.Request) -> web.Response:
-        """Returns the agent card of an assistant, at the path where A2A clients look for it."""
+        """Returns the agent card of an assistant, at the well-known path of A2A."""
         name = request.query.get("assistant_id")
         if not name:
             return _bad_card("Missing required query parameter: assistant_id")
@@ -162,7 +162,7 @@ class A2a:
         return encoded_response(card)
 
     async def _assistant(self, request: web.Request, name: str) -> Any:
-        """Raises RpcError, and ApiError when the caller may not read assistants at all."""
+        """Return the assistant. Raises RpcError, and ApiError when the caller may not read assistants at all."""
         try:
             id = uuid_of(name, "assistant")
         except ApiError as error:
@@ -268,7 +268,7 @@ class A2a:
             core.leave_stream(call.request)
 
     async def _prepare(self, call: Call, **more: Any) -> tuple[PreparedRun, Object]:
-        """The run that a message asks for, and the message. Raises RpcError."""
+        """Return the run that a message requests, and the message. Raises RpcError."""
         message = call.params.get("message")
         if not isinstance(message, dict) or not isinstance(message.get("parts"), list):
             raise RpcError(INVALID_PARAMS, "Missing or invalid 'message' in params")
@@ -393,7 +393,7 @@ class A2a:
         }
 
     async def _named(self, call: Call, action: Any) -> Task:
-        """The task that the request names, if its caller may see it. Raises RpcError."""
+        """Return the task that the request names, if its caller may see it. Raises RpcError."""
         id = call.params.get("id") or str(call.params.get("name") or "").removeprefix("tasks/")
         if not isinstance(id, str) or not id:
             raise RpcError(INVALID_PARAMS, "Missing task id")
@@ -434,7 +434,7 @@ class A2a:
 
 
 def _context(message: Object) -> str:
-    """The thread that is named; a fresh one when none is. Raises RpcError."""
+    """Return the id of the thread that is named, or a new one. Raises RpcError."""
     wanted = message.get("contextId")
     if not wanted and message.get("taskId"):
         wanted = str(message["taskId"]).partition(":")[0]

@@ -29,15 +29,15 @@ from .a2a_tasks import Dialect, Task, artifact, status, task_id, text_of, text_p
 from .json_rpc import Id
 
 ReadTask = Callable[[str, str], Awaitable[Task]]
-"""Thread and run -> the task."""
+"""(thread id, run id) -> the task."""
 
 MESSAGES = ("messages/partial", "messages/complete")
 EVENTS = "text/event-stream"
-"""Without a charset, unlike the streams of runs: as recorded."""
+"""Content type without a charset, unlike the streams of runs: as recorded."""
 
 
 class TaskOut(StreamOut):
-    """Ends with the outcome of the task."""
+    """An A2A stream. Ends with the outcome of the task."""
 
     def __init__(
         self, request: web.Request, core: Core, watch: Watch, run: PreparedRun, id: Id, dialect: Dialect
@@ -50,7 +50,7 @@ class TaskOut(StreamOut):
         self.read_task: ReadTask | None = None
 
     def event(self, kind: str, value: Object) -> bytes:
-        """One update, in the wrapping of 1.0 besides when it is asked for."""
+        """Return one update, additionally wrapped as in 1.0 if that version was requested."""
         run, dialect = self._run, self._dialect
         whole: Object = {"taskId": task_id(run.thread_id, run.run_id), "contextId": run.thread_id}
         shown = {**whole, "kind": kind, **value}
@@ -65,7 +65,7 @@ class TaskOut(StreamOut):
         await self.write(sse.event("message", json_rpc.result(self._id, {"task": task} if self._dialect.v1 else task)))
 
     async def fail(self, error: str, message: str) -> None:
-        """The task's last status has the error."""
+        """End the stream; the task's last status has the error."""
 
     async def refuse(self, error: ApiError) -> None:
         self.read_task = None  # the caller may not read the outcome any more

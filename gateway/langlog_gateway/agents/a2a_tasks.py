@@ -27,7 +27,7 @@ STATE_OF_STATUS: dict[str, State] = {
     "running": "working",
     **{status: STATE_OF_LIFECYCLE[lifecycle] for status, lifecycle in LIFECYCLE_OF.items()},
 }
-"""The state of a task by its run's status. A run that has stopped for a human has succeeded; its task is ``input-required``."""
+"""Run's status -> state of its task. A run that has stopped for a human has succeeded; its task is ``input-required``."""
 STATUSES_OF_STATE: dict[State, list[str]] = {
     state: [
         status
@@ -40,7 +40,7 @@ STATUS_TEXTS: dict[State, str] = {"completed": "Task completed successfully", "c
 
 
 class Dialect(NamedTuple):
-    """How a version of the protocol names things."""
+    """Names of a version of the protocol."""
 
     v1: bool
 
@@ -51,13 +51,13 @@ class Dialect(NamedTuple):
         return f"TASK_STATE_{name.upper().replace('-', '_')}" if self.v1 else name
 
     def state_of(self, name: str) -> State | None:
-        """The state that a client means."""
+        """Return the state that a client names."""
         plain = name.removeprefix("TASK_STATE_").lower().replace("_", "-")
         return next((state for state in STATUSES_OF_STATE if state == plain), None)
 
 
 class Task(NamedTuple):
-    """A run as its client sees it."""
+    """A run as A2A clients see it."""
 
     thread_id: str
     run_id: str
@@ -66,7 +66,7 @@ class Task(NamedTuple):
     error: str = ""
     values: Any = None
     schemas: Sequence[Object] = ()
-    """Which answers it waits for, of each interrupt that says so: ``{interrupt_id, response_schema}``."""
+    """Schemas of the expected answers, of each interrupt that has one: ``{interrupt_id, response_schema}``."""
 
     @property
     def id(self) -> str:
@@ -78,7 +78,7 @@ def task_id(thread_id: str, run_id: str) -> str:
 
 
 def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
-    """Of a row of `run` or `runs` in agents.sql."""
+    """Return the task of a row of `run` or `runs` in agents.sql."""
     state = STATE_OF_STATUS.get(row["status"], "working")
     if state == "completed" and row["interrupts"] not in (None, "{}"):
         state = "input-required"
@@ -100,7 +100,7 @@ def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
 
 
 def status(task: Task, dialect: Dialect, *, with_text: bool = False) -> Object:
-    """The ``status`` of a task; ``with_text``: with a sentence in any case."""
+    """Return the ``status`` of a task; ``with_text``: always with a sentence."""
     members: Object = {"state": dialect.state(task.state), "timestamp": task.at}
     text = task.error or (STATUS_TEXTS.get(task.state, "") if with_text else "")
     if text:
@@ -119,7 +119,7 @@ def text_part(text: str) -> Object:
 
 
 def artifact(task: Task, assistant_id: str) -> Object:
-    """What the run came to: the last thing said, or its values as Python writes them."""
+    """Return the result of the run as an artifact: the last message of the model, or the values as Python writes them."""
     messages = _messages(task.values)
     text = next((answer for m in reversed(messages) if m.get("type") == "ai" and (answer := text_of(m))), None)
     if text is None:
@@ -136,7 +136,7 @@ def artifact(task: Task, assistant_id: str) -> Object:
 def history(
     values: Any, thread_id: str, runs: Mapping[str, str], dialect: Dialect, only: str | None = None
 ) -> list[Object]:
-    """The conversation. ``runs``: ``task_start_id`` -> run; ``only``: the run whose part of it is wanted."""
+    """Return the conversation. ``runs``: ``task_start_id`` -> run; ``only``: the run whose part of it is wanted."""
     selected: list[Object] = []
     run_id: str | None = None
     for message in _messages(values):
@@ -160,7 +160,7 @@ def history(
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """All text of a message of the graph."""
+    """Return all text of a message of the graph."""
     return "".join(part["text"] for part in _content(message) if "text" in part)
 
 
@@ -201,16 +201,16 @@ def _content(message: Mapping[str, Any]) -> list[Object]:
 
 
 class Given(NamedTuple):
-    """What a client's message asks of the graph."""
+    """Content of a client's message for the graph."""
 
     texts: list[Object]
     """Content blocks of a human message."""
     data: Object
-    """Input as it is."""
+    """Input members, unchanged."""
 
 
 def given(parts: Sequence[Any]) -> Given | None:
-    """The parts of a message; None when one of them is not a valid part."""
+    """Return the parts of a message; None if one of them is invalid."""
     blocks: list[Object] = []
     data: Object = {}
     for part in parts:
@@ -228,7 +228,7 @@ def given(parts: Sequence[Any]) -> Given | None:
 
 
 def _file(part: Object) -> Object | None:
-    """A file part of either version as a content block."""
+    """Return a file part of either version as a content block."""
     inner = part.get("file") if isinstance(part.get("file"), dict) else part
     assert isinstance(inner, dict)
     media = inner.get("mimeType") or inner.get("mediaType") or "application/octet-stream"
@@ -241,14 +241,14 @@ def _file(part: Object) -> Object | None:
 
 
 def content_of(blocks: list[Object]) -> Any:
-    """A human message's content: plain text where that is all."""
+    """Return a human message's content: plain text if there is nothing else."""
     if all(block["type"] == "text" for block in blocks):
         return "\n".join(block["text"] for block in blocks)
     return blocks
 
 
 def submitted(thread_id: str, run_id: str, message: Object, dialect: Dialect) -> Object:
-    """The task as it is before anything has happened."""
+    """Return the task in its initial state."""
     id = task_id(thread_id, run_id)
     return {
         "kind": "task",

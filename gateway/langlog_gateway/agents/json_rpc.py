@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 messages, as MCP and A2A wrap their requests in. Pure."""
+"""JSON-RPC 2.0 messages, in which MCP and A2A wrap their requests. Pure."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def result(id: Id, value: Any) -> bytes:
 
 
 def refusal(status: int, message: str) -> web.Response:
-    """What is no JSON-RPC message is refused as HTTP."""
+    """Return the HTTP error for a body that is not a JSON-RPC message."""
     return json_response(_encode({"error": message}), status)
 
 
 def accepts(request: web.Request, *kinds: str) -> bool:
-    """Whether the client takes one of these kinds of content."""
+    """Return whether the client accepts one of these content types."""
     taken = request.headers.get("accept", "").lower()
     return any(kind in taken for kind in (*kinds, "*/*")) if taken else JSON in kinds

@@ -1,6 +1,6 @@
 """``POST /mcp``: assistants as tools of the Model Context Protocol (wire contract §13), streamable HTTP without sessions.
 
-Every message is answered by itself, in JSON. A call is a stateless run; it is cancelled when its client goes away.
+Every message has its own response, in JSON. A call is a stateless run; it is cancelled when its client disconnects.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Mcp:
                 raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
     async def _tools(self, request: web.Request) -> dict[str, Any]:
-        """Assistants by the names of their tools. Of assistants with the same name, the oldest has it for itself."""
+        """Return the assistants by the names of their tools. Of assistants with the same name, the oldest has it for itself."""
         visible = await authorize(request, "assistants", "search", {"graph_id": None, "metadata": {}})
         sql, values = narrowed(SQL["all"], visible, column="a.metadata")
         rows = [row for row in await self._core.reads.rows(sql, *values) if _takes_object(row)]
@@ -133,7 +133,7 @@ class Mcp:
 
 
 def _takes_object(row: Any) -> bool:
-    """Arguments of a tool are an object; a graph that takes something else is no tool."""
+    """Return whether the graph's input is an object. Arguments of a tool are objects, so other graphs are not tools."""
     return bool(msgspec.json.decode(row["input_schema"]).get("type", "object") == "object")
 
 

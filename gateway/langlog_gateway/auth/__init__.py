@@ -1,1 +1,1 @@
-"""Identities of callers, what they may see, and what they may do."""
+"""Identities of callers, and their permissions to see and change objects."""

@@ -1,8 +1,8 @@
-"""Who may do what: the one gate that every endpoint passes (wire contract §18).
+"""Access control: the one gate that every endpoint passes (wire contract §18).
 
-`identify` runs before routing, for everything but the open paths; `authorize` asks the project's handlers about one access, and
-`admit` also makes sure, in SQL, that the object it is about is there for the caller. Without custom authentication everyone is
-allowed and nobody has a name; with it, the project's own code answers unauthenticated callers with 401, or lets them in.
+`identify` runs before routing, for everything but the open paths; `authorize` calls the project's handlers for one access, and
+`admit` also checks, in SQL, that the caller may see the object. Without custom authentication everyone is
+allowed and has no identity; with it, the project's own code refuses unauthenticated callers with 401, or admits them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..http.errors import ApiError
 Resource = Literal["assistants", "threads", "crons", "store"]
 Action = Literal["create", "read", "update", "delete", "search", "create_run", "put", "get", "list_namespaces"]
 User = dict[str, Any]
-"""What authentication says of a caller; ``identity`` is always there."""
+"""Members of an authenticated caller; ``identity`` is always present."""
 
 USER = web.RequestKey("user", User)
 
@@ -26,15 +26,15 @@ class Gate(Protocol):
     """The project's authentication and authorization."""
 
     async def identify(self, request: web.Request) -> User:
-        """The caller. Raises ApiError to refuse."""
+        """Return the caller. Raises ApiError to refuse."""
         ...
 
     async def authorize(self, user: User, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
-        """The handler's answer. Raises ApiError to refuse."""
+        """Return the handler's filter, or None. Raises ApiError to refuse."""
         ...
 
     async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
-        """Whether the object is there under a filter."""
+        """Return whether the object exists and matches a filter."""
         ...
 
 
@@ -42,30 +42,30 @@ GATE = web.AppKey("gate", Gate)
 
 
 async def identify(request: web.Request) -> None:
-    """Authenticate: put the caller into ``request[USER]``, unless it is nobody in particular. Raises ApiError to refuse."""
+    """Authenticate: store the caller in ``request[USER]``, unless there is no authentication. Raises ApiError to refuse."""
     gate = request.app.get(GATE)
     if gate is not None and USER not in request:
         request[USER] = await gate.identify(request)
 
 
 def caller(request: web.Request) -> User | None:
-    """The caller, as far as it is known."""
+    """Return the caller, or None without authentication."""
     return request.get(USER)
 
 
 def identity_of(request: web.Request) -> str:
-    """The caller's identity, by which shares of what all use are counted; empty: nobody in particular."""
+    """Return the caller's identity, to which shares of common limits are counted; empty without authentication."""
     user = caller(request)
     return "" if user is None else user["identity"]
 
 
 def guarded(request: web.Request) -> bool:
-    """Whether handlers are asked at all: what only they look at need not be prepared otherwise."""
+    """Return whether the project has handlers. If not, values that only they read need not be prepared."""
     return request.app.get(GATE) is not None
 
 
 async def authorize(request: web.Request, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
-    """Ask the project's handlers. They may change ``value``; a filter narrows what is seen. Raises ApiError to refuse."""
+    """Call the project's handlers. They may change ``value``; a filter narrows what the caller sees. Raises ApiError to refuse."""
     gate = request.app.get(GATE)
     if gate is None:
         return None
@@ -76,21 +76,21 @@ async def authorize(request: web.Request, resource: Resource, action: Action, va
 
 
 OPERATOR = "langlog:operator"
-"""The permission of who may see the whole system, all tenants' records among it, and release parked keys."""
+"""The permission to see the whole system, including all tenants' records, and to release parked keys."""
 
 
 def admit_operator(request: web.Request) -> None:
-    """Let the caller do what operators do. Raises ApiError 403.
+    """Check that the caller is an operator. Raises ApiError 403.
 
-    Where the project authenticates, its handler gives operators the permission `OPERATOR`: filters of its other handlers do not fit
-    what belongs to no tenant.
+    If the project authenticates, its handler grants operators the permission `OPERATOR`: filters of its other handlers do not apply
+    to objects of no tenant.
     """
     if GATE in request.app:
         _operates(caller(request))
 
 
 async def admit_operator_again(request: web.Request) -> None:
-    """As `admit_operator`, asking the project's code anew: for streams that stay open. Raises ApiError."""
+    """Check again, with the project's code, that the caller is an operator: for open streams. Raises ApiError."""
     gate = request.app.get(GATE)
     if gate is not None:
         _operates(await gate.identify(request))
@@ -105,9 +105,9 @@ def _operates(user: User | None) -> None:
 async def admit(
     request: web.Request, resource: Resource, action: Action, value: dict[str, Any], missing: ApiError
 ) -> Filter | None:
-    """As `authorize`, about the one object that ``value`` names by its id. Raises ``missing`` when it is not there for the caller.
+    """Authorize access to the one object whose id ``value`` holds. Raises ``missing`` if the caller may not see it.
 
-    Without a filter nothing is looked up: that the object exists is then for the endpoint to find out.
+    Without a filter there is no query: the endpoint itself then checks that the object exists.
     """
     id = value[f"{resource[:-1]}_id"]
     visible = await authorize(request, resource, action, value)

@@ -1,7 +1,7 @@
-"""The project's `langgraph_sdk.Auth` object at work (wire contract §18).
+"""Authentication and authorization by the project's `langgraph_sdk.Auth` object (wire contract §18).
 
-One per gateway, on its event loop. What the project's code raises besides HTTPException is a 500, and nobody is let in by it. A
-synchronous authenticate runs in a thread. When the project asks for it, callers are remembered by some of their headers for a while.
+One per gateway, on its event loop. Exceptions of the project's code other than HTTPException are a 500, and never admit a caller. A
+synchronous authenticate runs in a thread. If the project configures it, callers are cached for a while by some of their headers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PARAMETERS = frozenset(
 logger = structlog.get_logger(__name__)
 
 IDENTITY_BYTES_MAX = 1_000
-"""Bytes of an identity in UTF-8: Postgres keeps it in indexes, whose entries are bounded."""
+"""Maximum length of an identity in UTF-8, in bytes: Postgres keeps it in indexes, whose entries are bounded."""
 NOT_TEXT = "What authentication says of the caller has text that is not UTF-8, or a NUL character: it cannot be stored"
 
 ACTIONS: dict[Resource, tuple[Action, ...]] = {
@@ -65,19 +65,19 @@ ACTIONS: dict[Resource, tuple[Action, ...]] = {
     "crons": ("create", "read", "update", "delete", "search"),
     "store": ("put", "get", "search", "list_namespaces", "delete"),
 }
-"""What handlers are asked about."""
+"""Resource -> actions for which handlers are called."""
 
 
 DENY_BY_DEFAULT = "@auth.on\nasync def deny_by_default(ctx, value):\n    return False"
-"""What covers every action that no other handler does."""
+"""Example of a handler that covers every action without a handler of its own."""
 
 
 class Studio(dict[str, Any]):
-    """The members of somebody who develops with Studio: handlers get the SDK's ``StudioUser`` for it."""
+    """Members of a developer who uses Studio: handlers receive the SDK's ``StudioUser`` for it."""
 
 
 STUDIO_SCHEME = "langsmith"
-"""What Studio sends as ``x-auth-scheme``."""
+"""Studio's value of ``x-auth-scheme``."""
 STUDIO_USER = "langgraph-studio-user"
 STUDIO_HINT = (
     "requests of Studio need LANGLOG_STUDIO_API_KEY: set it on this server to a key of your own, and have Studio send that key as "
@@ -87,10 +87,10 @@ STUDIO_WRONG_KEY = "this request of Studio does not carry the server's LANGLOG_S
 
 
 class Studios(NamedTuple):
-    """How a request of Studio is recognised: by its scheme, or by the origin of its page."""
+    """Recognises requests of Studio: by their scheme, or by the origin of its page."""
 
     own: str = ""
-    """Origin of a Studio of the operator's own; empty: the hosted one alone."""
+    """Origin of the operator's own Studio; empty: the hosted one only."""
 
     def sent(self, request: web.Request) -> bool:
         if request.headers.get("x-auth-scheme", "").lower() == STUDIO_SCHEME:
@@ -100,7 +100,7 @@ class Studios(NamedTuple):
 
 
 AUTHENTICATING: ContextVar[bool] = ContextVar("langlog_authenticating", default=False)
-"""Whether the project's code is being asked about a caller."""
+"""Whether the project's authentication is being called."""
 
 
 @contextmanager
@@ -123,8 +123,9 @@ class CustomAuth:
         studio_key: str = "",
         studio: Studios | None = None,
     ) -> None:
-        """``studio_key``: who has it is the Studio user; empty: nobody is. ``studio``: whose refused requests are answered with what
-        they lack; None: the project admits no Studio user. Raises StartError for an object that cannot authenticate.
+        """``studio_key``: key of the Studio user; empty: there is none. ``studio``: Studios whose refused requests get a
+        response with what they lack; None: the project admits no Studio user. Raises StartError for an object that cannot
+        authenticate.
         """
         authenticate = auth._authenticate_handler
         if authenticate is None:
@@ -190,7 +191,7 @@ class CustomAuth:
         return user_of(result)
 
     def _refused_studio(self, refusal: ApiError | None, error: Exception) -> ApiError:
-        """The refusal of a request of Studio, which carries no credentials that the project's handler expects."""
+        """Return the refusal of a request of Studio, which carries no credentials that the project's handler expects."""
         if refusal is None:
             logger.warning("gateway.authenticate_failed", exc_info=error)
         elif refusal.status not in (401, 403):
@@ -246,11 +247,11 @@ class CustomAuth:
         if not isinstance(answer, Mapping):
             raise TypeError(f"an authorization handler must give None, a bool or a filter, not {type(answer).__name__}")
         visible = dict(answer)
-        tuple(terms(visible))  # a filter that means nothing lets nobody in
+        tuple(terms(visible))  # an invalid filter denies access
         return visible
 
     def _handler(self, resource: str, action: str) -> Any:
-        """The most specific one there is."""
+        """Return the most specific handler."""
         handlers = self._auth._handlers
         for key in ((resource, action), (resource, "*"), ("*", action)):
             if handler := handlers.get(key):
@@ -259,11 +260,11 @@ class CustomAuth:
 
     @property
     def wants_request(self) -> bool:
-        """Whether ``authenticate`` takes the request itself."""
+        """Whether ``authenticate`` has a parameter for the request itself."""
         return "request" in self._wanted
 
     def uncovered(self) -> dict[str, list[str]]:
-        """Resource -> its actions that no handler is asked about: every authenticated caller may do them, to everything."""
+        """Return resource -> its actions without a handler: every authenticated caller may do them, on every object."""
         uncovered: dict[str, list[str]] = {
             resource: [str(action) for action in actions if not self._handler(resource, action)]
             for resource, actions in sorted(ACTIONS.items())
@@ -277,7 +278,7 @@ class CustomAuth:
 
 
 def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth | None:
-    """The gate that the project configures; None: everybody may do anything. Raises StartError."""
+    """Return the gate that the project configures; None: every caller may do everything. Raises StartError."""
     if options.auth.path is None:
         return None
     auth = load_object(options.owner(), "auth.path", options.auth.path)
@@ -301,7 +302,7 @@ def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth 
 
 
 def user_of(user: Any) -> User:
-    """What authenticate gave, as a mapping that JSON can hold. Raises ApiError 401 for nobody, TypeError for anything else."""
+    """Return the result of ``authenticate`` as a mapping for JSON. Raises ApiError 401 for None, TypeError for other types."""
     if user is None:
         raise ApiError(401, "Unauthorized")
     if isinstance(user, str):
@@ -335,7 +336,7 @@ def user_of(user: Any) -> User:
 
 
 def _refusal(error: Exception) -> ApiError | None:
-    """What an HTTPException of the SDK's or Starlette's kind says. Its headers are not handed on (wire contract §18)."""
+    """Return the error of an HTTPException of the SDK or Starlette, or None. Its headers are not passed on (wire contract §18)."""
     status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
     if not isinstance(status, int) or not 400 <= status <= 599:
         return None

@@ -1,10 +1,10 @@
-"""What the project's encryption handlers get as ``ctx.metadata``: the request's ``X-Encryption-Context``, or what the project makes of it.
+"""The ``ctx.metadata`` of the project's encryption handlers: the request's ``X-Encryption-Context``, or what the project derives from it.
 
 The header is base64 of a JSON object. A handler registered by ``@encryption.context`` is called once per request, with the authenticated
-user. The context is no secret: it stands beside what is encrypted under it, in the run's configurable and in checkpoints, so that it is
-there again when they are read.
+user. The context is no secret: it is stored beside the values encrypted under it, in the run's configurable and in
+checkpoints, so that it is available when they are read.
 
-Concurrency: on the gateway's event loop. What the handler raises refuses the request (500), before anything is written.
+Concurrency: on the gateway's event loop. An exception of the handler refuses the request (500), before anything is written.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 HEADER = "x-encryption-context"
 CONTEXT_MAX = 8_190
-"""Bytes of a context as JSON."""
+"""Maximum size of a context as JSON, in bytes."""
 WRONG = "X-Encryption-Context must be a JSON object in base64"
 
 _request: ContextVar[web.Request | None] = ContextVar("langlog_request", default=None)
 
 
 def serving(request: web.Request) -> None:
-    """From here on the task serves this request: what it appends is sealed by its context."""
+    """Mark this task as serving the request: commands that it appends are sealed with the request's context."""
     _request.set(request)
 
 
 class EncryptionContexts:
-    """``encryption`` None: the project encrypts nothing, and the header means nothing."""
+    """Contexts of requests. ``encryption`` None: the project encrypts nothing, and the header is ignored."""
 
     def __init__(self, encryption: Encryption | None, handlers: JsonHandlers | None = None) -> None:
         self._encryption = encryption
@@ -62,7 +62,7 @@ class EncryptionContexts:
         return self._encryption is not None
 
     async def of(self, request: web.Request) -> dict[str, str]:
-        """The member of the configurable, if there is a context. Raises ApiError 400 for a header of another form."""
+        """Return the member of the configurable, if there is a context. Raises ApiError 400 for a header of another form."""
         if self._encryption is None:
             return {}
         if CONTEXT_KEY not in request:
@@ -76,7 +76,7 @@ class EncryptionContexts:
         return self._handlers
 
     async def sealed(self, command: cmd.Body) -> cmd.Body:
-        """The command as it may be appended. Raises ApiError, HandlerFault and what a handler raises."""
+        """Return the command, sealed for appending. Raises ApiError, HandlerFault and what a handler raises."""
         if self._handlers is None:
             return command
         request = _request.get()

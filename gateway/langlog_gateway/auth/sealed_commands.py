@@ -1,7 +1,7 @@
-"""Commands as they may be appended where the project has JSON handlers: what clients have sent is sealed, by the request's context.
+"""Seals commands of projects with JSON handlers before they are appended: values from clients, with the request's context.
 
-What a worker has prepared (`commands.UpdateState`) is sealed already. Names, schedules, addresses of webhooks and namespaces and keys of
-the store stay in clear: the server goes by them.
+Updates that a worker has prepared (`commands.UpdateState`) are sealed already. Names, schedules, URLs of webhooks and
+namespaces and keys of the store stay in clear: the server uses them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ SEALED_FILTER = (
 
 
 class CommandSealer:
-    """``context``: of the request that the commands come from, JSON text."""
+    """``context``: that of the commands' request, as JSON text."""
 
     def __init__(self, handlers: JsonHandlers, context: str) -> None:
         self._handlers = handlers
         self._context = context
 
     async def sealed(self, command: cmd.Body) -> cmd.Body:
-        """Raises ApiError 422 for a member that authorization needs, HandlerFault, and what a handler raises."""
+        """Return the command with its values sealed. Raises ApiError 422 for a member that authorization needs,
+        HandlerFault, and what a handler raises."""
         match command:
             case cmd.CreateThread():
                 return replace(
@@ -108,7 +109,7 @@ class CommandSealer:
 
 
 def _names(wanted: Mapping[str, Any]) -> Iterator[str]:
-    """The members of metadata that a filter looks at."""
+    """Yield the members of metadata that a filter compares."""
     for term in terms(wanted):
         if isinstance(term, Group):
             for inner in term.filters:

@@ -1,6 +1,7 @@
-"""What a caller sees of a list, as the project's handlers of its search say it: the filter, and what they put into the metadata.
+"""The part of a list that a caller sees, as the project's search handlers determine it: their filter, and members they add
+to the metadata.
 
-Long-lived readers keep it, compare it with a later answer, and share what they read with others who see the same.
+Long-lived readers keep it, compare it with a later one, and share what they read with readers of an equal one.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from .visibility import Parameters, conditions
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """Conditions on the metadata of what is listed; all must hold."""
+    """Conditions on the metadata of listed objects; all must hold."""
 
     visible: Filter = {}
     metadata: dict[str, Any] = {}
     """Members that handlers added to the search's own."""
     on_threads: Filter = {}
-    """Of crons: one on a thread that this filter matches is seen whatever its own metadata says."""
+    """For crons: a cron on a thread that matches this filter is visible whatever its own metadata."""
 
     @property
     def everything(self) -> bool:
@@ -30,11 +31,11 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> bytes:
-        """The same for those who see the same."""
+        """Key that is equal for equal sights."""
         return msgspec.json.encode(self, order="sorted")
 
     def conditions(self, parameters: Parameters, column: str = "metadata") -> list[str]:
-        """To be ANDed to what is asked, for ``crons`` as the table's own name. Raises FilterError."""
+        """Return conditions to AND to a query; for ``crons``, they use the table's own name. Raises FilterError."""
         filters = conditions(self.visible, parameters, column)
         if self.metadata:
             filters.append(f"{column} @> {parameters.add(msgspec.json.encode(self.metadata).decode(), '::jsonb')}")
@@ -46,7 +47,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def sight_of(request: web.Request, resource: Resource, value: dict[str, Any] | None = None) -> Sight:
-    """What the caller sees of ``threads`` or ``assistants``, searched without conditions. Raises ApiError to refuse."""
+    """Return what the caller sees of ``threads`` or ``assistants`` in a search without conditions. Raises ApiError to refuse."""
     shown: dict[str, Any] = {**(value or {}), "metadata": {}}
     visible = await authorize(request, resource, "search", shown)
     return Sight(visible=visible or {}, metadata=shown["metadata"] or {})

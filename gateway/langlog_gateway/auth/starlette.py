@@ -1,4 +1,4 @@
-"""What Starlette, and so a project's own code, sees of a request and its caller."""
+"""Requests and callers in Starlette's form, for the project's own code."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Caller(Mapping[str, Any]):
 
 
 class Credentials(NamedTuple):
-    """``request.auth`` of a project's own routes: what Starlette's ``requires`` looks at."""
+    """``request.auth`` of a project's own routes: read by Starlette's ``requires``."""
 
     scopes: list[str]
 
 
 def scope_of(request: web.Request, prefix: str) -> Scope:
-    """The ASGI scope of a request."""
+    """Return the ASGI scope of a request."""
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     local = request.transport.get_extra_info("sockname") if request.transport is not None else None
     raw = request.raw_path.partition("?")
@@ -70,7 +70,7 @@ def scope_of(request: web.Request, prefix: str) -> Scope:
 
 
 def _as_unpacked(request: web.Request) -> list[tuple[bytes, bytes]]:
-    """The headers, which say nothing of a compression that is undone here."""
+    """Return the headers, without those of a compression that the server has undone."""
     headers = [(bytes(name).lower(), bytes(value)) for name, value in request.raw_headers]
     if "content-encoding" not in request.headers:
         return headers
@@ -78,7 +78,7 @@ def _as_unpacked(request: web.Request) -> list[tuple[bytes, bytes]]:
 
 
 def check_starlette(why: str) -> None:
-    """Raises StartError when Starlette is not installed."""
+    """Raise StartError if Starlette is not installed."""
     try:
         import starlette.requests  # noqa: F401
     except ImportError:
@@ -86,7 +86,7 @@ def check_starlette(why: str) -> None:
 
 
 async def starlette_request(request: web.Request) -> Any:
-    """The request as Starlette has it, with its body at hand."""
+    """Return the request as Starlette's, with its body read."""
     from starlette.requests import Request
 
     body = await receive_body(request)

@@ -1,7 +1,7 @@
 """A caller's filter in SQL: the one place where it becomes a condition (wire contract §18). Values are parameters only.
 
-What does not match is not there. `langlog_schemas.rules.filters` says what a filter means; deciders ask the same of the state that a
-command changes.
+Objects that do not match do not exist for the caller. `langlog_schemas.rules.filters` defines filters; deciders apply them
+to the state that a command changes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ KEYS: dict[Table, str] = {"threads": "thread_id", "assistants": "assistant_id", 
 
 
 def conditions(visible: Filter | None, parameters: Parameters, column: str = "metadata") -> list[str]:
-    """To be ANDed to what is asked; none without a filter. Raises FilterError.
+    """Return conditions to AND to a query; none without a filter. Raises FilterError.
 
-    Each has the form that the GIN index of the metadata knows; where containment is less than equality, equality comes on top.
+    Each has the form that the GIN index of the metadata supports; where containment is weaker than equality, equality is added.
     """
     filters: list[str] = []
     for term in terms(visible or {}):
@@ -44,14 +44,14 @@ def conditions(visible: Filter | None, parameters: Parameters, column: str = "me
 
 
 def narrowed(sql: str, visible: Filter | None, *values: Any, column: str = "metadata") -> tuple[str, list[Any]]:
-    """A statement whose ``{visible}`` is a condition, with its parameters; TRUE without a filter."""
+    """Return a statement whose ``{visible}`` is a condition, with its parameters; TRUE without a filter."""
     parameters = Parameters(*values)
     filters = " AND ".join(conditions(visible, parameters, column)) or "TRUE"
     return sql.replace("{visible}", filters), parameters.values
 
 
 async def seen(reads: Reads, table: Table, ids: Sequence[str], visible: Filter | None) -> set[str]:
-    """Which of these there are for the caller. Raises ApiError 503, FilterError."""
+    """Return those of the ids that exist for the caller. Raises ApiError 503, FilterError."""
     key = KEYS[table]
     parameters = Parameters(list(ids))
     filters = [f"{key} = ANY ($1::text[])", *conditions(visible, parameters)]

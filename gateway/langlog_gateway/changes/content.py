@@ -1,4 +1,4 @@
-"""What one message of the feed holds of a kind of things, for those who see the same of it: rows, what is gone, or that the list is stale."""
+"""Content of one message of the feed for one kind of objects, shared by readers with an equal sight: rows, deletions, or a stale list."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .gathering import Gathering, Kind
 
 SQL = load_sql("langlog_gateway", "changes.sql")
 MEMBER_BYTES_MAX = 32_768
-"""Of interrupts, and of an error, in a row; larger ones are read with the thread."""
+"""Maximum size of interrupts, and of an error, in a row, in bytes; larger ones are read with the thread."""
 BYTES_MAX = 2_000_000
-"""Of the rows of one kind in a message; beyond, the kind is stale."""
+"""Maximum size of the rows of one kind in a message, in bytes; beyond it, the kind is stale."""
 THREAD_MEMBERS = (
     "thread_id",
     "created_at",
@@ -57,7 +57,7 @@ STALE = Content([], [], stale=True)
 
 
 async def content_of(reads: Reads, kind: Kind, changes: Gathering, sight: Sight) -> Content:
-    """Raises ApiError 503, FilterError."""
+    """Read the content of a message. Raises ApiError 503, FilterError."""
     if kind in changes.stale:
         return STALE
     rows = await _rows(reads, kind, list(changes.changed[kind]), sight)
@@ -76,7 +76,7 @@ async def content_of(reads: Reads, kind: Kind, changes: Gathering, sight: Sight)
 
 
 async def _rows(reads: Reads, kind: Kind, ids: list[str], sight: Sight) -> dict[str, str]:
-    """Id -> JSON of those that are there for the caller."""
+    """Return id -> JSON of the objects that the caller may see."""
     if not ids:
         return {}
     parameters = Parameters(ids) if kind != "threads" else Parameters(ids, MEMBER_BYTES_MAX)
@@ -111,7 +111,7 @@ def _presented(kind: Kind, rows: list[Row]) -> Iterator[tuple[str, str]]:
 async def _deleted(
     reads: Reads, kind: Kind, changes: Gathering, gone: list[str], sight: Sight
 ) -> tuple[list[str], bool]:
-    """Ids of what is gone and was there for the caller; and whether something is gone of which that is not known."""
+    """Return the ids of deleted objects that the caller could see; and whether something is gone of which that is not known."""
     if not gone or sight.everything:
         return gone, False
     if kind == "assistants" or kind == "crons":

@@ -1,7 +1,7 @@
-"""Where a reader of the feed is: positions of the partitions that lists are made of, as one opaque text. Pure.
+"""Position of a reader of the feed: positions of the partitions that lists are derived from, as one opaque text. Pure.
 
 Positions are those of the log, so a cursor means the same on every gateway, after a rebuild of the read model and after Postgres has
-lost its last commits. ``mark`` names deployment and read model: a cursor of another one is not understood.
+lost its last commits. ``mark`` names deployment and read model: a cursor of another one is rejected.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from langlog_schemas import events as ev
 TopicPartition = tuple[str, int]
 """Topic and partition."""
 CHARACTERS_MAX = 16_384
-"""Of a cursor; a longer one is not looked at."""
+"""Maximum length of a cursor, in characters; a longer one is ignored."""
 
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     mark: bytes
     positions: list[dict[int, int]]
-    """By topic, in the order of `LISTED_TOPICS`: partition -> position, where that is not 0."""
+    """For each topic, in the order of `LISTED_TOPICS`: partition -> position, if that is not 0."""
 
 
 _decoder = msgspec.msgpack.Decoder(_Cursor)
@@ -37,7 +37,7 @@ def encode(mark: bytes, positions: Mapping[TopicPartition, int]) -> str:
 
 
 def decode(text: str, mark: bytes) -> dict[TopicPartition, int] | None:
-    """The positions; those that are not named are 0. None: it is no cursor of this read model."""
+    """Return the positions; those that are not named are 0. None: not a cursor of this read model."""
     if len(text) > CHARACTERS_MAX:
         return None
     try:

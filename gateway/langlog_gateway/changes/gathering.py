@@ -1,4 +1,4 @@
-"""Which things have changed since the last message: ids by kind, as the projector's messages name them. Pure."""
+"""Objects that have changed since the last message: ids by kind, from the projector's messages. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from langlog_schemas.messages import ListChanges
 Kind = Literal["threads", "runs", "assistants", "crons"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANGES_MAX = 200
-"""Things of one kind in a message; beyond, the kind is stale: reading the list anew costs less than each of them."""
+"""Maximum number of objects of one kind in a message; beyond it, the kind is stale: reading the list anew costs less than
+each of them."""
 
 
 class Gathering:
-    """Changes of one kind of things, or of all; grows until it is taken."""
+    """Collected changes, until they are taken."""
 
     def __init__(self) -> None:
         self.changed: dict[Kind, dict[str, None]] = {kind: {} for kind in KINDS}
         self.relabelled: set[str] = set()
-        """Threads among the changed whose metadata a client has changed."""
+        """Changed threads whose metadata a client has changed."""
         self.removed_threads: dict[str, str | None] = {}
-        """Thread -> its last metadata (JSON); None: not known."""
+        """Deleted thread -> its last metadata (JSON); None: unknown."""
         self.removed_runs: dict[str, str] = {}
-        """Run -> its thread, which is still there."""
+        """Deleted run -> its thread, which still exists."""
         self.removed: dict[Kind, dict[str, None]] = {"assistants": {}, "crons": {}}
         self.stale: set[Kind] = set()
 
@@ -34,7 +35,7 @@ class Gathering:
         )
 
     def add(self, message: ListChanges) -> None:
-        """A message that came after all that are in here."""
+        """Add a message that is later than all collected ones."""
         for thread_id, metadata in message.removed_threads.items():
             self.changed["threads"].pop(thread_id, None)
             self.removed_threads[thread_id] = metadata
@@ -57,7 +58,7 @@ class Gathering:
             self.changed[kind][id] = None
 
     def add_all(self, other: Gathering) -> None:
-        """What came before, because it could not be sent: what is in here is newer."""
+        """Add earlier changes that could not be sent; those already collected are newer."""
         for kind in KINDS:
             self.changed[kind] = {**other.changed[kind], **self.changed[kind]}
         self.relabelled |= other.relabelled
@@ -69,7 +70,7 @@ class Gathering:
         self._bound()
 
     def _bound(self) -> None:
-        """Keep no more than a message may hold."""
+        """Drop more changes than a message may hold, and mark their kind as stale."""
         gone: dict[Kind, int] = {
             "threads": len(self.removed_threads),
             "runs": len(self.removed_runs),

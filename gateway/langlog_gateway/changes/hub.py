@@ -1,11 +1,11 @@
-"""The feed of list changes of one gateway: hears the projectors' messages, gathers them, reads what has changed once for all readers
-that see the same, and hands each reader its messages.
+"""The feed of list changes of one gateway: receives the projectors' messages, collects them, reads changed objects once for all readers
+with an equal sight, and queues each reader's messages.
 
-One subscription, however many readers there are; it begins with the first reader and goes on for `KEPT_S` after the last, so that
-one who comes back finds what was missed. Nothing is missed unnoticed: messages carry the positions of the log that they stand for,
-and every `CHECK_S` these are compared with the saved ones; what was lost (Redis was away, a projector died between commit and
-message) makes the lists stale. Without changes that comparison is all the work there is. On the gateway's event loop, no locks.
-Death: readers come back with the id of their last message, to any gateway.
+One subscription, however many readers there are; it begins with the first reader and lasts for `KEPT_S` after the last, so that
+a reader that returns gets the changes it missed. No loss goes unnoticed: messages carry the log positions that they cover,
+and every `CHECK_S` these are compared with the saved ones; losses (Redis was unavailable, a projector died between commit and
+message) make the lists stale. Without changes that comparison is the only work. On the gateway's event loop, no locks.
+Death: readers reconnect with the id of their last message, to any gateway.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from .reader import Reader
 logger = structlog.get_logger(__name__)
 
 GATHER_S = 0.1
-"""Between two messages to a reader: what changes meanwhile goes out together."""
+"""Seconds between two messages to a reader: changes in between are sent together."""
 STALE_S = 2.0
-"""Between two messages that say that the same list is stale: each makes its readers query it anew."""
+"""Seconds between two messages that report the same list as stale: each makes its readers query it again."""
 CHECK_S = 5.0
 AGAIN_S = 1.0
-"""Between two tries while Postgres is away."""
+"""Seconds between two attempts while Postgres is unavailable."""
 SUBSCRIBE_S = 5.0
 KEPT_S = 300.0
-"""What has changed is heard and kept for this long after the last reader has gone."""
+"""Seconds for which changes are received and kept after the last reader has gone."""
 
 
 class Hub:
     def __init__(self, bus: Bus, reads: Reads, secret: bytes) -> None:
-        """``secret``: of the deployment; cursors of another one are not understood."""
+        """``secret``: the deployment's; cursors of another one are rejected."""
         self._bus, self._reads = bus, reads
         self._secret = secret
         self._model = 0
         self._received: ReceivedPositions | None = None
         self._early: list[ListChanges] = []
-        """Messages that came while the read model's positions were being read."""
+        """Messages that arrived while the read model's positions were being read."""
         self._gathering = Gathering()
         self._changed = asyncio.Event()
         self._check_now = asyncio.Event()
@@ -66,11 +66,11 @@ class Hub:
         self._closing: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._owing: asyncio.TimerHandle | None = None
-        """Until when what is stale is not said to some reader."""
+        """Timer for the next report of stale lists to some reader."""
         self._draining = False
 
     async def open(self, sights: Mapping[Kind, Sight], last_id: str | None) -> Reader:
-        """A reader of these kinds. Its first message says where it begins, and what is stale of what it had. Raises ApiError 503."""
+        """Return a reader of these kinds. Its first message has its position, and the kinds that became stale. Raises ApiError 503."""
         reader = Reader(sights)
         self._readers.add(reader)
         if self._closing is not None:
@@ -105,7 +105,7 @@ class Hub:
             self._closing = asyncio.get_running_loop().call_later(KEPT_S, self._let_go)
 
     def see(self, reader: Reader, sights: Mapping[Kind, Sight]) -> None:
-        """The project's handlers let the reader see something else from now on: what it has is stale."""
+        """Change the sight of a reader, after the project's handlers returned another one: its lists are stale."""
         changed = {kind for kind, sight in sights.items() if reader.sights.get(kind) != sight}
         reader.sights = dict(sights)
         reader.owed |= changed
@@ -113,7 +113,7 @@ class Hub:
             self._changed.set()
 
     def close_all(self) -> None:
-        """The server is going down."""
+        """End all readers: the server is going down."""
         self._draining = True
         for reader in self._readers:
             reader.closing = True
@@ -139,7 +139,7 @@ class Hub:
             raise
 
     async def _start(self) -> None:
-        """Raises ApiError 503."""
+        """Subscribe, and read the positions. Raises ApiError 503."""
         self._received, self._early = None, []
         self._bus.on_reconnect.append(self._check_now.set)
         try:
@@ -191,7 +191,7 @@ class Hub:
             self._take(message)
 
     def _on_succession(self, _: bytes) -> None:
-        """The former projector may have died between a commit and its message."""
+        """Check at once: the former projector may have died between a commit and its message."""
         self._check_now.set()
 
     def _take(self, message: ListChanges) -> None:
@@ -207,7 +207,7 @@ class Hub:
         return {(row["topic"], row["part"]): row["offset"] for row in rows}, rows[0]["model"] if rows else 0
 
     async def _check(self) -> None:
-        """Compare what was heard with what Postgres holds."""
+        """Compare the received positions with those in Postgres."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CHECK_S):
                 await self._check_now.wait()
@@ -229,7 +229,7 @@ class Hub:
     # --- sending -----------------------------------------------------------------------------
 
     async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it again and again; what is away is tried again."""
+        """Repeat the check; retry while a server is unavailable."""
         while True:
             try:
                 await work()
@@ -270,7 +270,7 @@ class Hub:
             reader.owed = {kind for kind in stale if reader.stale_at.get(kind, now - STALE_S) + STALE_S > now}
             reported = frozenset(stale - reader.owed)
             reader.stale_at.update(dict.fromkeys(reported, now))
-            # a reader that comes back with a cursor must hear of what it is still owed: it keeps the id that it has
+            # a reader that returns with a cursor must receive what it is still owed, so it keeps its id
             message = body.message(None if reader.owed else at, reported)
             if message:
                 reader.put(message)
@@ -302,7 +302,7 @@ class Hub:
 
 
 class Body:
-    """What a message says to those who see the same; encoded once for all readers with the same stale lists."""
+    """Text of a message for readers with an equal sight; encoded once for those with the same stale lists."""
 
     def __init__(self, content: Mapping[Kind, Content]) -> None:
         self._content = content
@@ -310,7 +310,7 @@ class Body:
         self._encoded: dict[tuple[str | None, frozenset[Kind]], bytes] = {}
 
     def message(self, at: str | None, stale: frozenset[Kind] = frozenset()) -> bytes:
-        """The event; empty when there is nothing to say. ``at``: its id; None: it has none."""
+        """Return the event; empty if there is nothing to report. ``at``: its id; None: without one."""
         key = (at, stale)
         if key not in self._encoded:
             self._encoded[key] = self._encode(at, stale)

@@ -1,7 +1,7 @@
-"""How far the projector's messages have come, partition by partition, and what is kept of them for those who come back. Pure.
+"""Positions of the projector's messages, by partition, and the messages kept for readers that return. Pure.
 
-A partition's messages follow on each other: one that begins later than the last one ended says that something was lost between them.
-What is kept goes back to ``floor``; a reader whose cursor is older cannot be told what it has missed.
+A partition's messages are contiguous: if one begins after the end of the last one, messages were lost between them.
+Messages are kept from ``floor`` on; for a reader with an older cursor the lists are stale.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from .cursor import TopicPartition
 from .gathering import KINDS, Gathering, Kind
 
 KEPT_CHANGES = 20_000
-"""Changes of things that are kept for readers who come back."""
+"""Maximum number of changes that are kept for readers that return."""
 KINDS_OF: Mapping[str, tuple[Kind, ...]] = {
     ev.RUN_EVENTS: ("threads", "runs"),
     ev.ASSISTANT_EVENTS: ("assistants",),
     ev.CRON_EVENTS: ("crons",),
     ev.DEAD_LETTERS: KINDS,
 }
-"""Topic -> what its events change."""
+"""Topic -> kinds that its events change."""
 
 
 class ReceivedPositions:
     def __init__(self, positions: Mapping[TopicPartition, int]) -> None:
-        """``positions``: of the read model, at a moment after which no message is missed unnoticed."""
+        """``positions``: the read model's, from when on no message is missed unnoticed."""
         self.positions: dict[TopicPartition, int] = dict(positions)
         self._floor: dict[TopicPartition, int] = dict(positions)
         self._kept: deque[ListChanges] = deque()
         self._size = 0
         self._awaited: dict[TopicPartition, int] = {}
-        """Where the read model was at the last check: the messages up to there must have come by the next one."""
+        """Positions of the read model at the last check: messages up to them must have arrived by the next one."""
 
     def take(self, message: ListChanges) -> set[Kind]:
-        """A message has come. Which kinds something was lost of before it."""
+        """Record a message; return the kinds of which messages were lost before it."""
         lost: set[Kind] = set()
         for topic, part, before, after in message.steps:
             partition = (topic, part)
@@ -57,7 +57,7 @@ class ReceivedPositions:
             self._floor[topic, part] = max(after, self._floor.get((topic, part), 0))
 
     def check(self, before: Mapping[TopicPartition, int], saved: Mapping[TopicPartition, int]) -> set[Kind]:
-        """Compare with the read model's positions, read after ours were ``before``. Which kinds something was lost of."""
+        """Compare with the read model's positions, read after ours were ``before``. Return the kinds of which something was lost of."""
         lost: set[Kind] = set()
         for partition, position in saved.items():
             if position < before.get(partition, 0):
@@ -71,7 +71,7 @@ class ReceivedPositions:
         return lost
 
     def since(self, positions: Mapping[TopicPartition, int]) -> Gathering:
-        """What has changed since a reader's cursor; stale is what cannot be told."""
+        """Return the changes since a reader's cursor; kinds whose changes are no longer kept are stale."""
         gathering = Gathering()
         for partition, floor in self._floor.items():
             if positions.get(partition, 0) < floor:

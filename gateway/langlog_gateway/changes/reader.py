@@ -1,4 +1,4 @@
-"""One reader of the feed: what it may see, and the messages that wait for it."""
+"""One reader of the feed: its sights, and the messages that wait for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ..streams.waker import Waker
 from .gathering import Kind
 
 WAITING_BYTES_MAX = 4_000_000
-"""Of messages that wait for a reader, the first not counted; beyond, all of them are dropped and its lists are stale."""
+"""Maximum size of messages that wait for a reader, in bytes, the first not counted; beyond it, all are dropped and its
+lists are stale."""
 
 
 class Reader(Waker):
@@ -18,11 +19,11 @@ class Reader(Waker):
         super().__init__()
         self.sights: dict[Kind, Sight] = dict(sights)
         self.begun = False
-        """Messages are put from here on; what happened before is in the first one."""
+        """Whether messages are queued: earlier changes are part of the first message."""
         self.owed: set[Kind] = set()
-        """Lists that are stale, which is still to be said."""
+        """Stale lists that are still to be reported."""
         self.stale_at: dict[Kind, float] = {}
-        """When a list was last said to be stale, by the loop's clock."""
+        """Time at which a list was last reported as stale, by the loop's clock."""
         self.closing = False
         """The server is going down."""
         self.on_overrun: Callable[[], object] | None = None
@@ -31,11 +32,11 @@ class Reader(Waker):
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to look at."""
+        """Whether there is a message to send, or the stream ends."""
         return bool(self._waiting) or self.closing
 
     def begin(self, first: bytes) -> None:
-        """The first message, before those that were put meanwhile."""
+        """Put the first message before those that were queued meanwhile."""
         self._waiting.appendleft(first)
 
     def put(self, data: bytes) -> None:
@@ -51,7 +52,7 @@ class Reader(Waker):
         self.wake()
 
     def take(self) -> bytes:
-        """All that waits."""
+        """Remove and return the waiting messages."""
         taken = b"".join(self._waiting)
         self._waiting.clear()
         self._bytes = 0

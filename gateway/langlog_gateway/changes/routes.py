@@ -1,4 +1,4 @@
-"""``GET /changes``: which threads, runs, assistants and crons change, as lists of them show it (langlog's own)."""
+"""``GET /changes``: changes of threads, runs, assistants and crons, as lists of them show it (langlog's own)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Changes:
         return [web.get("/changes", self.stream)]
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Streams which threads, runs, assistants and crons are created, change and are deleted, as lists of them show it.
+        """Streams the creation, change and deletion of threads, runs, assistants and crons, as lists of them show it.
 
         The first message, `open`, names the `kinds` that are sent. Query a list after it, and no change is missed. Each `changes`
         message holds the changed objects by kind, without values of threads and kwargs of runs; `deleted` holds `{kind, id}` of what
         was deleted (the runs of a deleted thread are not listed); `stale` names kinds whose lists must be queried again, because
         changes were lost, are too many, or concern objects that the caller may no longer see. A client that reconnects sends the id
-        of its last message as `Last-Event-ID`. Changes of 0.1 s come in one message. The stream does not end by itself.
+        of its last message as `Last-Event-ID`. Changes within 0.1 s are sent in one message. The stream does not end by itself.
         """
         kinds = _kinds(request)
         sights = await self._sights(request, kinds)
@@ -65,11 +65,12 @@ class Changes:
             await out.wait(reader)
 
     async def _check_access(self, request: web.Request, kinds: list[Kind] | None, reader: Reader) -> None:
-        """Whether the caller may still read, and what it sees now. Raises ApiError."""
+        """Check that the caller may still read, and update its sights. Raises ApiError."""
         self._hub.see(reader, await self._sights(request, kinds))
 
     async def _sights(self, request: web.Request, kinds: list[Kind] | None) -> dict[Kind, Sight]:
-        """What the caller sees of each kind. A kind that nobody named is left out when handlers refuse it; Raises ApiError."""
+        """Return what the caller sees of each kind. Kinds that are not requested by name are left out if handlers refuse
+        them. Raises ApiError."""
         sights: dict[Kind, Sight] = {}
         refused: ApiError | None = None
         for kind in kinds or KINDS:
@@ -94,7 +95,7 @@ class Changes:
 
 
 def _kinds(request: web.Request) -> list[Kind] | None:
-    """The kinds that are named; None: all. Raises ApiError 422."""
+    """Return the requested kinds; None: all. Raises ApiError 422."""
     named = {name.strip() for text in query_names(request, "kinds") for name in text.split(",") if name.strip()}
     unknown = sorted(named - set(KINDS))
     if unknown:

@@ -1,4 +1,5 @@
-"""The built files of the console, as they are served. Read once, at start; nothing is looked up on disk for a request."""
+"""The built files of the console, in the form in which they are served. Read once, at start; nothing is looked up on disk
+for a request."""
 
 from __future__ import annotations
 
@@ -12,24 +13,24 @@ import msgspec
 STATIC = Path(__file__).with_name("static")
 PAGE = "index.html"
 _HASHED = re.compile(r"-[0-9A-Z]{8}\.")
-"""What esbuild puts into names: another content has another name."""
+"""Content hash that esbuild puts into names."""
 _COMPRESSED = {"br": ".br", "gzip": ".gz"}
 """Encodings in the order in which they are preferred, and the endings of their files."""
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file: its content as it is and in each encoding that it was compressed to."""
+    """One file: its content plain and in each compressed encoding."""
 
     content_type: str
     plain: bytes
     encoded: dict[str, bytes]
     etag: str
-    """Strong, of the plain content, quoted; each encoding has one of its own (RFC 9110, 8.8.3.3)."""
+    """Strong ETag of the plain content, quoted; each encoding has one of its own (RFC 9110, 8.8.3.3)."""
     immutable: bool
 
     def pick(self, accepted: str) -> tuple[str | None, bytes]:
-        """The encoding to send and the bytes, for an ``Accept-Encoding``."""
+        """Return the encoding to send and the bytes, for an ``Accept-Encoding``."""
         wanted = _accepted(accepted)
         for name, body in self.encoded.items():
             if name in wanted:
@@ -38,7 +39,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 def read_files(folder: Path = STATIC) -> dict[str, File]:
-    """Name → file; empty where the console has not been built."""
+    """Return name -> file; empty if the console has not been built."""
     if not (folder / PAGE).is_file():
         return {}
     files = {}
@@ -62,7 +63,7 @@ def made(name: str, plain: bytes, encoded: dict[str, bytes] | None = None) -> Fi
 
 
 def _accepted(header: str) -> frozenset[str]:
-    """Encodings that an ``Accept-Encoding`` names, less those of quality 0."""
+    """Return the encodings in an ``Accept-Encoding``, without those of quality 0."""
     accepted = set()
     for part in header.lower().split(","):
         name, _, parameters = part.partition(";")

@@ -1,4 +1,4 @@
-"""``/console`` and what is below it, and the redirect of browsers from ``/``.
+"""``/console`` and the paths below it, and the redirect of browsers from ``/``.
 
 The files are the same for everybody and hold no data, so they need no credentials; the page then calls the public API through the
 same authorisation as everyone. Any address below ``/console`` that names no file is a view of the page: it gets the page, which reads
@@ -48,7 +48,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class Console:
     def __init__(self, core: Core, files: dict[str, File] | None = None) -> None:
-        """``files``: those to serve; None: those in the package."""
+        """``files``: the files to serve; None: those in the package."""
         self._home = console_path(core.settings, core.options)
         self._files: dict[str, File] = {}
         if self._home is not None:
@@ -57,26 +57,26 @@ class Console:
             self._page = _missing() if page is None else _placed(page, self._home, core.settings.console)
 
     def routes(self) -> list[web.RouteDef]:
-        """Of no document: they are for people."""
+        """Return the routes. They are not in the OpenAPI document: they are pages for people."""
         if self._home is None:
             return []
         return [web.get(PATH, self.redirect), web.get(f"{PATH}/{{path:.*}}", self.answer)]
 
     def home(self, otherwise: Handler) -> Handler:
-        """What answers ``/``: browsers are sent to the console, everybody else gets ``otherwise``."""
+        """Return the handler of ``/``: it redirects browsers to the console, and passes other clients to ``otherwise``."""
         return otherwise if self._home is None else _for_browsers(self._home, otherwise)
 
     def docs(self, otherwise: Handler) -> Handler:
-        """What answers ``/docs``: browsers are sent to the console's page of the API where there is one, else get ``otherwise``."""
+        """Return the handler of ``/docs``: it redirects browsers to the console's page of the API, if that is built."""
         return _for_browsers(f"{self._home}docs", otherwise) if self._files else otherwise
 
     async def redirect(self, request: web.Request) -> web.Response:
-        """``/console`` itself: the page's relative addresses need the slash at its end."""
+        """Redirect ``/console`` to ``/console/``: the page's relative URLs need the slash at the end."""
         query = f"?{request.query_string}" if request.query_string else ""
         return web.Response(status=307, headers={hdrs.LOCATION: f"{self._home}{query}"})
 
     async def answer(self, request: web.Request) -> web.Response:
-        """A file, or the page for the address of a view. Raises ApiError 404 for a file that is not there."""
+        """Return a file, or the page for the URL of a view. Raises ApiError 404 for a file that is not there."""
         path = request.match_info["path"]
         file = self._files.get(path)
         if file is None and _FILE.fullmatch(path):
@@ -94,13 +94,13 @@ def _for_browsers(address: str, otherwise: Handler) -> Handler:
 
 
 def console_path(settings: Settings, options: Options) -> str | None:
-    """Where the console is; None where it is switched off."""
+    """Return the path of the console; None if it is switched off."""
     off = settings.console == "off" or options.http.disable_console
     return None if off else f"{options.prefix}{PATH}/"
 
 
 def is_console(path: str) -> bool:
-    """Whether a path (without prefix) is the console's: it needs no credentials."""
+    """Return whether a path (without prefix) is the console's: it needs no credentials."""
     return path == PATH or path.startswith(f"{PATH}/")
 
 
@@ -131,11 +131,11 @@ def _is_text(file: File) -> bool:
 
 
 def _placed(page: File, home: str, mode: str) -> File:
-    """The page with its own address, from which all of its other addresses are counted."""
+    """Return the page with its own URL, to which its other URLs are relative."""
     text = page.plain.decode().replace("%base%", html.escape(home)).replace("%mode%", mode)
     return made(PAGE, text.encode())
 
 
 def _missing() -> File:
-    """What is shown where the console was not built."""
+    """Return the page that explains that the console was not built."""
     return made(PAGE, Path(__file__).with_name("not_built.html").read_bytes())

@@ -1,18 +1,18 @@
 """The project's own ASGI application around the built-in routes (wire contract §16, ``http.app``).
 
-Its routes come first, its middleware sees every request and every WebSocket, its lifespan runs with the gateway's (and in workers,
-where graphs use what it prepares). What it has no route for goes back to the built-in routes: a request travels aiohttp → ASGI →
-aiohttp, and the answer the other way, piece by piece as it is written, so that streams stay streams. A request's body is read when the application, or the built-in route, asks for
-it: the caller is authenticated by then.
+Its routes take precedence, its middleware sees every request and every WebSocket, its lifespan runs with the gateway's (and in workers,
+where graphs use what it prepares). Requests without a route of its own go back to the built-in routes: a request passes aiohttp → ASGI →
+aiohttp, and the response the other way, chunk by chunk as it is written, so that streams stay streams.
+A request's body is read when the application, or the built-in route, reads it: the caller is authenticated by then.
 
-    middleware ─► router ─► own route           authenticated before, where the project wants that (`enable_custom_route_auth`)
+    middleware ─► router ─► own route           authenticated before, if the project requires it (`enable_custom_route_auth`)
                      └────► built-in route      always authenticated
 
-`find_routers` also looks for the router inside an application that is wrapped. An application that shows none is called for
+`find_routers` also finds the router inside a wrapped application. An application without a visible router is called for
 everything: its 404 means that it has no such route, and its refusal of a WebSocket is final.
 
-aiohttp-asgi was looked at for this: it serves an ASGI app under aiohttp, but cannot give a request back, and middleware that sees
-only its own app's routes is not what the contract asks for.
+aiohttp-asgi was considered: it serves an ASGI app under aiohttp, but cannot return a request, and middleware that sees
+only its own app's routes does not fulfil the contract.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Builtin = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETIRE_S = 10.0
-"""How long an application that was replaced may take to end its requests."""
+"""Seconds for a replaced application to end its requests."""
 REQUEST = "langlog.request"
-"""Where the scope keeps the request that it was made of."""
+"""Key of the original request in the scope."""
 OWN_DOCUMENTS = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
-"""Where FastAPI shows its own documents: its routes are in the server's document instead."""
+"""Attributes with the paths of FastAPI's own documents: its routes are in the server's document instead."""
 
 
 class CustomApp:
     """One ASGI application. Not to be shared between event loops."""
 
     def __init__(self, app: Any, prefix: str) -> None:
-        """Raises StartError for an object that is no ASGI application."""
+        """Raises StartError if the object is not an ASGI application."""
         if not callable(app):
             raise StartError(f"http.app is a {type(app).__name__}, not an ASGI application")
         self.app: AsgiApp = app
@@ -66,7 +66,7 @@ class CustomApp:
         self._idle.set()
         self._routers = find_routers(app)
         self.opaque = not any(router is app or router is getattr(app, "router", None) for router in self._routers)
-        """Whether the application may have routes that it does not show."""
+        """Whether the application may have routes that are not visible."""
         for router in self._routers:
             router.default = self._given_back(router.default)
             router.middleware_stack = self._guarded(router, router.middleware_stack)
@@ -107,7 +107,7 @@ class CustomApp:
     async def handle(
         self, request: web.Request, builtin: Builtin, *, guard_own: bool = False, withheld: ApiError | None = None
     ) -> web.StreamResponse:
-        """Answer by the application, or by ``builtin`` where it has no route.
+        """Return the application's response, or that of ``builtin`` if it has no route.
 
         ``guard_own``: its own routes are for authenticated callers alone. ``withheld``: why the caller may not see what a route of
         its own answers, only what a built-in one does.
@@ -129,7 +129,7 @@ class CustomApp:
     async def socket(
         self, request: web.Request, builtin: Builtin, limit: int, *, guard_own: bool, reserved: bool
     ) -> web.StreamResponse:
-        """A WebSocket, of a route of the application's or of ``builtin``. ``limit``: bytes of a message.
+        """Serve a WebSocket by a route of the application or by ``builtin``. ``limit``: bytes of a message.
 
         ``reserved``: the path is a built-in WebSocket's, which the application cannot have.
         """
@@ -146,17 +146,17 @@ class CustomApp:
         return scope
 
     def routes(self, request: web.Request, kind: str = "http") -> bool:
-        """Whether a route of the application takes this request (without looking into it further)."""
+        """Return whether a route of the application matches this request, without calling it."""
         scope = {**scope_of(request, self._prefix), "type": kind, "path_params": {}}
         return any(_matches(router, scope) for router in self._routers)
 
     def endpoints(self) -> list[tuple[str, set[str]]]:
-        """Paths and methods of the application's own routes, as far as it tells."""
+        """Return the paths and methods of the application's visible routes."""
         routes: list[Any] = [route for router in self._routers for route in router.routes]
         return [(route.path, set(route.methods)) for route in routes if getattr(route, "methods", None)]
 
     def _given_back(self, default: AsgiApp) -> AsgiApp:
-        """What the application's router does with a path that it does not know."""
+        """Return the replacement of the application's router for unknown paths: it passes the request back."""
 
         async def given_back(scope: Scope, receive: Receive, send: Send) -> None:
             exchange = scope.get(REQUEST)
@@ -170,7 +170,7 @@ class CustomApp:
         return given_back
 
     def _guarded(self, router: Any, dispatch: AsgiApp) -> AsgiApp:
-        """The router's dispatch, behind authentication: middleware may have changed what `routes` was asked about before."""
+        """Return the router's dispatch behind authentication: middleware may have changed the request since `routes` checked it."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             exchange = scope.get(REQUEST)
@@ -189,14 +189,14 @@ def _matches(router: Any, scope: Scope) -> bool:
 
 
 def _introduce(scope: Scope, request: web.Request) -> None:
-    """Put the caller where Starlette's own middleware would: `request.user.identity`, `@requires("permission")`."""
+    """Set the caller where Starlette's own middleware would: `request.user.identity`, `@requires("permission")`."""
     user = request.get(USER)
     if user is not None:
         scope["user"], scope["auth"] = Caller(user), Credentials(user["permissions"])
 
 
 class _Exchange:
-    """One request on its way through the application."""
+    """A request while it passes through the application."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class _Exchange:
         withheld: ApiError | None = None,
         reserved: bool = False,
     ) -> None:
-        """``opaque``: the application cannot give requests back; its 404 means that it has no such route. Others: see `CustomApp`."""
+        """``opaque``: the application cannot return requests; its 404 means that it has no such route. Others: see `CustomApp`."""
         self._opaque = opaque
         self._request = request
         self._builtin = builtin
@@ -222,12 +222,12 @@ class _Exchange:
         self.reserved = reserved
         self.unknown = False
         self.failure: ApiError | None = None
-        """Why the body could not be read, whatever the application makes of it."""
+        """Error of reading the body, however the application responds to it."""
         self.taken: web.StreamResponse | None = None
-        """What a built-in route did with a WebSocket."""
+        """Response of the built-in route that accepted the WebSocket."""
 
     async def admits(self, scope: Scope, send: Send) -> bool:
-        """Whether the caller is authenticated; where not, that is answered."""
+        """Authenticate the caller; return False after sending the refusal."""
         try:
             await identify(self._request)
         except ApiError as error:
@@ -249,7 +249,7 @@ class _Exchange:
         return {"type": "http.disconnect"}
 
     def check(self) -> None:
-        """Raises ApiError when the body could not be read, or the answer is not for this caller."""
+        """Raise ApiError if the body could not be read, or the response is not for this caller."""
         if self.failure is not None and self._response is None:
             raise self.failure
 
@@ -303,7 +303,7 @@ class _Exchange:
         return self._response
 
     async def builtin_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The built-in routes' answer, as messages. Headers that middleware has changed are seen by them."""
+        """Send the built-in routes' response as messages. Headers that middleware has changed are seen by them."""
 
         async def body() -> bytes:
             parts = []
@@ -331,19 +331,19 @@ class _Exchange:
         await writer.write_eof()
 
     async def builtin_socket(self, scope: Scope) -> None:
-        """Let the built-in routes take the WebSocket, or refuse it; messages do not pass through the application."""
+        """Let the built-in routes accept or refuse the WebSocket; messages do not pass through the application."""
         self.taken = await self._builtin(self._inner(scope))
 
     def _inner(self, scope: Scope) -> web.Request:
-        """The request with the headers that the application's middleware has made of it."""
+        """Return the request with the headers as the application's middleware has changed them."""
         inner = with_headers(self._request, _headers(scope))
         inner.pop(RECEIVED, None)
-        inner.pop(HELD, None)  # the outer request gives it back
+        inner.pop(HELD, None)  # the outer request returns it
         return inner
 
 
 class _MessageWriter(AbstractStreamWriter):
-    """Takes what a response writes and sends it on as ASGI messages."""
+    """Sends the chunks of a response as ASGI messages."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -392,7 +392,7 @@ class _MessageWriter(AbstractStreamWriter):
 
 
 async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
-    """Answer with the error, in the place of a route."""
+    """Send the error, in place of a route."""
     response = error.response()
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]

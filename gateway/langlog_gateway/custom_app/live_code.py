@@ -2,9 +2,9 @@
 
     loaded ─► started (lifespan) ─► serves ─► replaced by the next that loads and starts ─► its last requests end ─► stopped
 
-A reload executes every module of the project anew, so that a handler's helpers are new too. What does not load, or does not start,
-changes nothing: the code that served before goes on. Concurrency: everything here is called on the gateway's event loop, and imports
-happen on it (the main thread), because user code may look for the running loop when it is imported.
+A reload executes every module of the project anew, so that a handler's helpers are new too. Code that does not load, or does not start,
+changes nothing: the former code continues to serve. Concurrency: everything here is called on the gateway's event loop, and imports
+happen on it (the main thread), because user code may access the running loop when it is imported.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ IN_FORCE = "the application and the handlers that were loaded before stay in for
 
 
 def load_app(options: Options) -> CustomApp | None:
-    """The project's own application. Raises StartError."""
+    """Return the project's own application. Raises StartError."""
     if options.http.app is None:
         return None
     return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
 
 
 class Served(NamedTuple):
-    """What was loaded together."""
+    """Code that was loaded together."""
 
     app: CustomApp | None = None
     gate: CustomAuth | None = None
     encryption_contexts: EncryptionContexts = EncryptionContexts(None)
 
     def names(self) -> list[str]:
-        """By their keys of langgraph.json, for the log."""
+        """Return the keys in langgraph.json of the loaded parts, for the log."""
         parts = {
             "http.app": self.app is not None,
             "auth.path": self.gate is not None,
@@ -62,7 +62,7 @@ class Served(NamedTuple):
 
 
 class LiveCode:
-    """What serves now. One per gateway."""
+    """The code that serves now. One per gateway."""
 
     def __init__(self, options: Options, reads: Reads, settings: Settings) -> None:
         self._options = options
@@ -72,7 +72,7 @@ class LiveCode:
         self._failed = False
         self._served = Served()
         self.on_change: list[Callable[[], None]] = []
-        """Called after a reload. Calls that do not wait."""
+        """Callbacks after a reload. They must not block."""
 
     @property
     def app(self) -> CustomApp | None:
@@ -87,7 +87,7 @@ class LiveCode:
         return self._served.encryption_contexts
 
     async def sealed(self, command: cmd.Body) -> cmd.Body:
-        """The command as it may be appended, by the handlers that are in force."""
+        """Return the command sealed by the current handlers."""
         return await self._served.encryption_contexts.sealed(command)
 
     @property
@@ -96,7 +96,7 @@ class LiveCode:
 
     @property
     def behind(self) -> bool:
-        """Whether what is in force is older than the project's files, since these do not load."""
+        """Whether the current code is older than the project's files, because these do not load."""
         return self._failed
 
     @property
@@ -107,7 +107,7 @@ class LiveCode:
         return options.http.app is not None or options.auth.path is not None or encrypts
 
     def load(self) -> None:
-        """Import it, once. Raises StartError for what the project names and cannot be loaded."""
+        """Import the code, once. Raises StartError if an object that the project names cannot be loaded."""
         if self._loaded or not self.any:
             return
         # here: it brings a lot into memory that only a project's own code needs
@@ -126,7 +126,7 @@ class LiveCode:
         return Served(app, gate, load_encryption_contexts(self._options))
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
-        """From the gateway's start to its end, whatever is loaded again meanwhile."""
+        """Run the application's lifespan from the gateway's start to its end, across reloads."""
         if self.app is not None:
             await self.app.start(self._settings.worker_start_s)
         yield
@@ -134,7 +134,7 @@ class LiveCode:
             await self.app.stop()
 
     async def reload(self, project: Project, changed: Callable[[str], bool], files: list[str]) -> CustomApp | None:
-        """Load it again where one of its files has changed, and log what is in force then. The application that was replaced:
+        """Load the code again if one of its files has changed, and log what is loaded. The application that was replaced:
         to be stopped once its last requests have ended.
 
         ``changed``: whether the file of that name (a module's) has changed; ``files``: what changed, for the log.
@@ -163,7 +163,7 @@ class LiveCode:
 
 
 class LiveGate:
-    """`access.Gate` by whatever authentication is in force."""
+    """`access.Gate` by the current authentication."""
 
     def __init__(self, code: LiveCode) -> None:
         self._code = code

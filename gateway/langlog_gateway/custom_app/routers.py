@@ -1,4 +1,4 @@
-"""Finds the routers of an ASGI application, also inside what it is wrapped in.
+"""Finds the routers of an ASGI application, also inside wrappers.
 
 Tracing, error reporting and socket servers wrap an application in an object or a function of theirs. The router in it is still where
 the application's middleware hands requests to, so built-in routes and authentication belong there.
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 LOOKED_AT = 200
-"""Objects that are looked at before the search ends."""
+"""Maximum number of objects that a search examines."""
 
 
 def find_routers(app: Any) -> list[Any]:
-    """Routers of Starlette's kind, the outermost first; none for an application that shows none."""
+    """Return Starlette-like routers, the outermost first; none if no router is visible."""
     routers: list[Any] = []
     seen: set[int] = set()
     waiting = deque([app])
@@ -39,7 +39,7 @@ def _is_router(value: Any) -> bool:
 
 
 def _attribute(value: Any, name: str) -> Any:
-    """An attribute; None if it is missing or getting it fails: proxies have any name, and raise anything."""
+    """Return an attribute; None if it is missing or getting it fails: proxies have any name, and raise anything."""
     try:
         return getattr(value, name, None)
     except Exception:
@@ -47,7 +47,7 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _wrapped(value: Any) -> Iterator[Any]:
-    """What an object or a function holds."""
+    """Yield the objects that an object or a function holds."""
     if isinstance(value, functools.partial):
         yield value.func
         yield from value.args

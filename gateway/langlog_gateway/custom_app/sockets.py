@@ -1,11 +1,11 @@
 """WebSockets of the project's own application: one connection, between aiohttp and ASGI.
 
-    connect ─► taken by a built-in route, behind the application's middleware
+    connect ─► accepted by a built-in route, behind the application's middleware
        ├─► accepted ─► messages both ways ─► closed by either side
-       └─► refused: the application closes it (403), answers something else, or breaks (500)
+       └─► refused: the application closes it (403), sends another response, or fails (500)
 
-Concurrency: the application's coroutine is the connection's; messages are taken from the client when it asks for them, so that a
-slow application slows its client down. When the gateway goes, the connection is closed with 1001 (going away).
+Concurrency: the application's coroutine is the connection's; messages are read from the client when it receives them, so that a
+slow application slows its client down. When the gateway stops, the connection is closed with 1001 (going away).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 HEARTBEAT_S = 30.0
-"""A peer that does not answer a ping within this is taken for gone."""
+"""Seconds without an answer to a ping after which a peer counts as gone."""
 GOING_AWAY, BROKEN = 1001, 1011
 REFUSED = 403
-"""The answer to an upgrade that nobody takes (wire contract §9.3; ASGI says the same of a close before accept)."""
+"""Status for an upgrade that no route accepts (wire contract §9.3; in ASGI also for a close before accept)."""
 
 
 class Exchange(Protocol):
     taken: web.StreamResponse | None
-    """What a built-in route did with the WebSocket; None as long as the application has it."""
+    """Response of the built-in route that accepted the WebSocket; None while the application has it."""
 
 
 class Socket:
-    """One connection. ``limit``: bytes of a message from the client."""
+    """One connection. ``limit``: maximum size of a message from the client, in bytes."""
 
     def __init__(self, request: web.Request, limit: int, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -50,7 +50,7 @@ class Socket:
         self._refusal: web.Response | None = None
 
     async def serve(self, app: App, scope: Message) -> web.StreamResponse:
-        """Until the application is through with it. ``scope``: of the HTTP request."""
+        """Serve the connection until the application ends. ``scope``: that of the HTTP request."""
         given = self._request.headers.get("sec-websocket-protocol", "")
         scope = {
             **scope,

@@ -1,1 +1,1 @@
-"""What all endpoints need of HTTP: bodies in, answers out, errors, options, and the ports to log, workers and Postgres."""
+"""HTTP for all endpoints: request bodies, responses, errors, options, and the ports to log, workers and Postgres."""

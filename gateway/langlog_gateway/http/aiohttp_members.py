@@ -1,4 +1,4 @@
-"""What aiohttp has no public way to do with a request.
+"""Operations on a request for which aiohttp has no public API.
 
 The one module of the gateway that touches private members of aiohttp. `tests/packaging/test_private_names.py` lists them, and
 pyproject.toml bounds the versions that have them.
@@ -15,22 +15,22 @@ from aiohttp.abc import AbstractStreamWriter
 
 
 def fits(resource: Any, path: str) -> bool:
-    """Whether the path is one of the resource's. Takes no request: the body of one that was read cannot be asked about another path."""
+    """Return whether the path matches the resource. Needs no request: one whose body was read cannot be cloned with another path."""
     return resource._match(path) is not None
 
 
 def set_body(request: web.Request, body: bytes) -> None:
-    """What `request.read` gives from now on."""
+    """Set the bytes that `request.read` returns from now on."""
     request._read_bytes = body
 
 
 def set_writer(request: web.Request, writer: AbstractStreamWriter) -> None:
-    """Where the response to the request goes, instead of into its connection."""
+    """Set the writer of the response to the request, instead of its connection."""
     request._payload_writer = writer
 
 
 def with_headers(request: web.Request, headers: Mapping[str, str]) -> web.Request:
-    """The same request with other headers, its body unread. aiohttp refuses that of one whose body was read."""
+    """Return the same request with other headers, its body unread. aiohttp refuses that of one whose body was read."""
     body, request._read_bytes = request._read_bytes, None
     try:
         return request.clone(headers=headers)
@@ -39,5 +39,5 @@ def with_headers(request: web.Request, headers: Mapping[str, str]) -> web.Reques
 
 
 def requests_of(app: web.Application, kind: type[web.Request]) -> Any:
-    """A server's factory of requests, which makes them of this class."""
+    """Return a server's factory of requests of this class."""
     return partial(app._make_request, _cls=kind)

@@ -1,8 +1,8 @@
-"""What the gateway reaches the rest of the system by: commands to the log, queries to workers, reads from Postgres.
+"""The gateway's ports to the rest of the system: commands to the log, queries to workers, reads from Postgres.
 
-One of each per process, on its event loop. A reply or answer that Redis lost is asked for again (`replies`, `queries`); one that
-does not come in time is 504, an unreachable log or Postgres 503. The command itself is never lost once appended: only its outcome
-may go unheard.
+One of each per process, on its event loop. A reply or answer that Redis lost is requested again (`replies`, `queries`); one that
+does not arrive in time is 504, an unreachable log or Postgres 503. The command itself is never lost once appended: only its outcome
+may not be received.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ UNANSWERED = "No worker has answered in time"
 
 
 class Origin(NamedTuple):
-    """The caller, and the key that identifies repetitions."""
+    """The caller of a request, and the key that identifies repetitions."""
 
     actor: str | None = None
     key: str | None = None
     secret: bytes = b""
-    """Of the deployment; what ids of a key are made with."""
+    """Secret of the deployment, from which ids of a key are derived."""
 
     def mint(self, what: str) -> str:
-        """A new id; the same again for a repetition."""
+        """Return a new id; the same again for a repetition."""
         return new_id() if self.key is None else ids.idempotent_id(self.secret, self.actor, self.key, what)
 
 
@@ -73,15 +73,15 @@ class Commands:
         self._reads = reads
         self._timeout = reply_timeout_s
         self.seal: Callable[[cmd.Body], Awaitable[cmd.Body]] | None = None
-        """What makes of a command one that may be appended, where the project has handlers for that."""
+        """Seals a command before it is appended, if the project has JSON handlers."""
 
     @property
     def max_record_bytes(self) -> int:
-        """Bytes that one command may have."""
+        """Maximum size of a command, in bytes."""
         return self._log.max_record_bytes
 
     async def execute(self, command: cmd.Body, origin: Origin = NOBODY, what: str = "command") -> Reply:
-        """The outcome of one command. Raises ApiError: a rejection's own status, 413, 503, 504."""
+        """Append a command and return its outcome. Raises ApiError: a rejection's own status, 413, 503, 504."""
         reply = (await self.execute_all([command], origin, what))[0]
         if reply.status != 200:
             raise ApiError(reply.status, reply.detail or "")
@@ -90,7 +90,7 @@ class Commands:
     async def execute_all(
         self, commands: Sequence[cmd.Body], origin: Origin = NOBODY, what: str = "command"
     ) -> list[Reply]:
-        """The outcomes of commands appended together, rejections among them."""
+        """Append commands together and return their outcomes, including rejections."""
         if self.seal is not None:
             commands = [await self.seal(command) for command in commands]
         encoded = [(c.TYPE, c.key, cmd.encode(c)) for c in commands]
@@ -99,7 +99,7 @@ class Commands:
     async def execute_encoded(
         self, commands: Sequence[tuple[str, str, bytes]], origin: Origin = NOBODY, what: str = "command"
     ) -> list[Reply]:
-        """As `execute_all`, of (type, key, body)."""
+        """Like `execute_all`, for encoded commands: (type, key, body)."""
         if not commands:
             return []
         named = [
@@ -126,7 +126,7 @@ class Commands:
         return msgspec.structs.replace(reply, body=await handlers.open_json(reply.body))
 
     async def _kept(self, ids: Sequence[str]) -> list[Reply] | None:
-        """The outcomes of commands with a key, which the read model keeps; None when one is missing."""
+        """Return the outcomes of commands with a key that the read model has stored; None if one is missing."""
         with contextlib.suppress(ApiError):
             rows = {row["command_id"]: row for row in await self._reads.rows(_SQL["kept"], ids)}
             if all(id in rows for id in ids):
@@ -178,7 +178,7 @@ def _outcome(row: Any) -> Reply:
 
 
 def _check(type_name: str, body: bytes) -> None:
-    """Whether the decider will be able to read the command: a record that no reader takes would park its key. Raises ApiError 422."""
+    """Check that the decider can decode the command: an unreadable record would park its key. Raises ApiError 422."""
     try:
         cmd.decode(type_name, body)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -187,14 +187,14 @@ def _check(type_name: str, body: bytes) -> None:
 
 
 class Queries:
-    """Asks any worker what needs the graph object."""
+    """Sends workers queries that need the graph object."""
 
     def __init__(self, pipe: RedisPipe, replies: ReplyRouter, timeout_s: float) -> None:
         self._client = QueryClient(pipe, replies)
         self._timeout = timeout_s
 
     async def query(self, kind: str, body: dict[str, Any]) -> bytes:
-        """The answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
+        """Return the answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
         try:
             answer = await self._client.query(kind, msgspec.json.encode(body), self._timeout)
         except (RedisUnavailable, ResponseError):
@@ -211,23 +211,23 @@ class Queries:
 
 
 class UserCodeError(Exception):
-    """Code of the user's graph raised while answering a query: 500 in plain text, with class and text of what it raised."""
+    """Code of the user's graph raised during a query: 500 in plain text, with class and text of what it raised."""
 
 
 class Reads:
     """Postgres, for reading. No connection is held beyond one statement.
 
-    ``limit_s``: a read that takes longer, the wait for a connection counted in, is given up with 503.
+    ``limit_s``: timeout of a read in seconds, including the wait for a connection; then 503.
     """
 
     def __init__(self, pool: asyncpg.Pool, limit_s: float) -> None:
         self._pool = pool
         self._limit_s = limit_s
         self.handlers: Callable[[], JsonHandlers | None] = lambda: None
-        """What opens texts that are sealed in the read model, as it is in force."""
+        """Returns the current handlers that decrypt sealed texts of the read model, or None."""
 
     async def row(self, sql: str, *args: Any) -> Any:
-        """The first row or None, in clear. Raises ApiError 503, and what a handler of the project raises."""
+        """Return the first row or None, decrypted. Raises ApiError 503, and what a handler of the project raises."""
         try:
             async with asyncio.timeout(self._limit_s):
                 row = await self._pool.fetchrow(sql, *args)
@@ -238,7 +238,7 @@ class Reads:
         return row if row is None else (await self._opened([row]))[0]
 
     async def rows(self, sql: str, *args: Any) -> list[Any]:
-        """All rows, in clear. Raises ApiError 503, and what a handler of the project raises."""
+        """Return all rows, decrypted. Raises ApiError 503, and errors of the project's handlers."""
         return await self._opened(await self.rows_as_stored(sql, *args))
 
     async def _opened(self, rows: list[Any]) -> list[Any]:
@@ -248,7 +248,7 @@ class Reads:
         return [await _opened_row(handlers, row) if _has_sealed(row) else row for row in rows]
 
     async def rows_as_stored(self, sql: str, *args: Any) -> list[Any]:
-        """As `rows`; what is sealed stays so."""
+        """Like `rows`, without decrypting sealed values."""
         try:
             async with asyncio.timeout(self._limit_s):
                 rows: list[Any] = await self._pool.fetch(sql, *args)
@@ -259,7 +259,7 @@ class Reads:
         return rows
 
     async def value(self, sql: str, *args: Any) -> Any:
-        """The first column of the first row, or None, in clear. Raises as `row`."""
+        """Return the first column of the first row, or None, decrypted. Raises the errors of `row`."""
         try:
             async with asyncio.timeout(self._limit_s):
                 value = await self._pool.fetchval(sql, *args)
@@ -272,7 +272,7 @@ class Reads:
 
 
 class OpenedRow:
-    """A row of Postgres whose texts are in clear; reads as the driver's own."""
+    """A row of Postgres with decrypted texts; used like the driver's own."""
 
     def __init__(self, members: dict[str, Any]) -> None:
         self._members = members

@@ -1,8 +1,8 @@
 """Keeps web pages away from a server without authentication.
 
 Every page in a browser can send requests to the servers of its user's machine and network: directly, or by a name of its own that
-it lets resolve to their address (DNS rebinding). A server that authenticates nobody therefore refuses names that are not its own
-and requests of pages that it does not know. Programs send no ``Origin`` and are not affected. Pure: no I/O.
+it lets resolve to their address (DNS rebinding). A server without authentication therefore refuses names that are not its own
+and requests of unknown pages. Programs send no ``Origin`` and are not affected. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .cors import Cors, is_local, origin_of
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
-"""What a form of a page can send without a preflight."""
+"""Content types that a form of a page can send without a preflight."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/?#\s]+)(:\d{1,5})?", re.IGNORECASE)
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -26,7 +26,7 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 class BrowserGuard:
     def __init__(self, settings: Settings, cors: Cors, machine: str) -> None:
-        """``machine``: the name of this machine."""
+        """``machine``: host name of this machine."""
         self._cors = cors
         bound = settings.host.lower()
         self._beyond = not is_loopback(bound)
@@ -37,7 +37,7 @@ class BrowserGuard:
         self._any_host = "*" in named
 
     def refusal(self, method: str, headers: Headers) -> str | None:
-        """Why a request is refused; None for one that is not."""
+        """Return why a request is refused, or None."""
         if (foreign := self.foreign_host(headers)) is not None:
             return foreign
         if self._cors.admits_any:
@@ -61,7 +61,7 @@ class BrowserGuard:
         return None
 
     def foreign_host(self, headers: Headers) -> str | None:
-        """Why the name that the server was reached by is refused; None for its own."""
+        """Return why the ``Host`` of the request is refused; None for the server's own."""
         for host in headers.getall("host", ()):
             if not self._admits_host(host):
                 return (
@@ -82,7 +82,7 @@ class BrowserGuard:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Return whether a host name or address is this machine's own."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     address = _address(name)
@@ -100,18 +100,18 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether a page of this very server asks, as its ``Host`` has been found to be right."""
+    """Return whether the origin is this server itself, whose ``Host`` has been checked."""
     scheme, _, rest = origin.partition("://")
     return scheme in ("http", "https") and rest.lower() == host.lower() != ""
 
 
 def _is_link(headers: Headers) -> bool:
-    """Whether somebody has followed a link: no page gets the answer. What a page embeds (images, scripts, frames) is no link."""
+    """Return whether the request follows a link: no page reads the response. Embedded images, scripts and frames are no links."""
     mode, destination = headers.get("sec-fetch-mode", "navigate"), headers.get("sec-fetch-dest", "document")
     return mode.lower() == "navigate" and destination.lower() == "document"
 
 
 def _is_form(headers: Headers) -> bool:
-    """Whether an old browser may have sent a form: newer ones say where it came from."""
+    """Return whether an old browser may have sent a form: newer ones send its origin."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind in FORM_TYPES and "text/html" in headers.get("accept", "").lower()

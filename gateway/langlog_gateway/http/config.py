@@ -1,4 +1,4 @@
-"""What clients may send as ``config``, ``context``, ``command`` and choices of a run. Pure.
+"""Checks of ``config``, ``context``, ``command`` and choices of a run. Pure.
 
 ``config.configurable`` and ``context`` are two spellings of one thing: given one, the other is filled (wire contract §2 and §5.1).
 """
@@ -22,7 +22,7 @@ BOTH_GIVEN = (
 )
 
 CHECKPOINT_CHARACTERS_MAX = 1_000
-"""Characters of the id or the namespace of a checkpoint."""
+"""Maximum length of the id or the namespace of a checkpoint, in characters."""
 
 
 _MEMBERS: tuple[tuple[str, type, str, bool], ...] = (
@@ -33,11 +33,11 @@ _MEMBERS: tuple[tuple[str, type, str, bool], ...] = (
     ("recursion_limit", int, "integer", False),
     ("max_concurrency", int, "integer", True),
 )
-"""What the server itself reads of a config: name, type, JSON's word for it, and whether null means absent."""
+"""Members of a config that the server reads: name, type, name of the JSON type, and whether null means absent."""
 
 
 def check_config(config: Object) -> None:
-    """The types of what the server itself reads of a config. Raises ApiError 422."""
+    """Check the types of the members that the server reads. Raises ApiError 422."""
     for name, kind, word, nullable in _MEMBERS:
         value = config.get(name)
         if name not in config or (nullable and value is None):
@@ -52,7 +52,7 @@ def check_config(config: Object) -> None:
 
 
 def check_checkpoint(configurable: Object, where: list[str]) -> None:
-    """The types of what addresses a checkpoint: a worker copies it into the records that it writes. Raises ApiError 422."""
+    """Check the types of a checkpoint's address: a worker copies it into the records that it writes. Raises ApiError 422."""
     for name in ("checkpoint_id", "checkpoint_ns"):
         value = configurable.get(name)
         if value is not None and not isinstance(value, str):
@@ -82,7 +82,7 @@ class _Target(Struct):
 
 
 class _Command(Struct):
-    """What the members of a run's ``command`` may be (wire contract §5.1). ``resume`` is any JSON; others are ignored."""
+    """Members of a run's ``command`` (wire contract §5.1). ``resume`` is any JSON; others are ignored."""
 
     update: dict[str, Raw] | list[Raw] | None = None
     goto: str | _Target | Annotated[list[str | _Target], Meta(max_length=NAMES_MAX)] | None = None
@@ -92,7 +92,7 @@ _command = msgspec.json.Decoder(_Command)
 
 
 def check_command(command: Mapping[str, Raw] | None) -> None:
-    """The types within a run's ``command``. Raises ApiError 422."""
+    """Check the types within a run's ``command``. Raises ApiError 422."""
     if not command:
         return
     body = msgspec.json.encode(command)
@@ -103,14 +103,15 @@ def check_command(command: Mapping[str, Raw] | None) -> None:
 
 
 def check_choice(name: str, value: Any, first: str, second: str) -> None:
-    """A member that may be one of two texts. Raises ApiError 422."""
+    """Check a member that must be one of two texts. Raises ApiError 422."""
     if value not in (first, second):
         message = f'{compact(value)} is not one of "{first}" or "{second}"'
         raise unprocessable(violation(message, "enum", [name], value))
 
 
 def mirrored(config: Object, context: Object, *, both: bool = False) -> tuple[Object, Object]:
-    """Both spellings filled in, without reserved keys. ``both``: either may be given, members of ``context`` win, as crons have it.
+    """Return both spellings filled in, without reserved keys. ``both``: either may be given, members of ``context`` win, as
+    crons have it.
 
     Raises ApiError 422, and 400 when both are given and may not be.
     """

@@ -18,7 +18,7 @@ METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY")
 SAFE_HEADERS = frozenset({"Accept", "Accept-Language", "Content-Language", "Content-Type"})
 EXPOSED = ("x-pagination-total", "x-pagination-next", "x-pagination-after", "content-location")
 THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
-"""The `Host` of a server that is reached where it runs."""
+"""``Host`` of a server that is addressed from its own machine."""
 
 
 STUDIO = re.compile(r"https://([a-z0-9-]+\.)?smith\.langchain\.com")
@@ -26,13 +26,13 @@ STUDIO = re.compile(r"https://([a-z0-9-]+\.)?smith\.langchain\.com")
 
 
 def is_local(origin: str) -> bool:
-    """Whether a page of this machine has that origin."""
+    """Return whether the origin is a page of this machine."""
     scheme, _, host = origin.partition("://")
     return scheme in ("http", "https") and THIS_MACHINE.fullmatch(host) is not None
 
 
 def origin_of(address: str) -> str:
-    """The origin of a page; ``null`` for an invalid address."""
+    """Return the origin of a page's URL; ``null`` for an invalid one."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -44,7 +44,7 @@ class Cors:
     def __init__(
         self, allow_origins: str, options: CorsOptions | None = None, *, guarded: bool = True, studio: str = ""
     ) -> None:
-        """``allow_origins``: comma separated; what it names wins over the options unless it is ``*``.
+        """``allow_origins``: comma separated; its names take precedence over the options unless it is ``*``.
 
         ``guarded``: callers are authenticated. Then the default is any origin, else pages of this machine and the hosted studio.
         ``studio``: address of another one.
@@ -72,7 +72,7 @@ class Cors:
         self._max_age = configured.max_age
 
     def admits(self, origin: str) -> bool:
-        """Whether pages of that origin may read answers."""
+        """Return whether pages of that origin may read responses."""
         return self._any or self._names(origin)
 
     @property
@@ -85,26 +85,26 @@ class Cors:
         return origin in self._allowed or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
 
     def _admits_privately(self, request: web.Request) -> bool:
-        """Whether a public page may reach this server in a private network (WICG Private Network Access).
+        """Return whether a public page may reach this server in a private network (WICG Private Network Access).
 
-        Chromium before 142 asks, so that pages do not probe what stands behind a firewall; a hosted studio that talks to
-        ``langlog dev`` is one that should. "Any origin" therefore opens the machine's own name alone: elsewhere name the origin.
+        Chromium before 142 checks this, so that pages do not probe networks behind a firewall; a hosted studio that uses
+        ``langlog dev`` needs it. "Any origin" therefore applies to the machine's own name only: elsewhere name the origin.
         """
         if self._names(request.headers.get("origin", "")):
             return True
         return self._any and THIS_MACHINE.fullmatch(request.headers.get("host", "")) is not None
 
     def admits_socket(self, request: web.Request, origin: str) -> bool:
-        """Whether a page of that origin may open a WebSocket: browsers ask nobody, and send cookies along.
+        """Return whether a page of that origin may open a WebSocket: browsers do not check, and send cookies along.
 
-        With cookies "any origin" does not mean this one: it has to be named, or credentials allowed to any.
+        With cookies "any origin" is not enough: the origin must be named, or credentials allowed for any.
         """
         if self._any and ("cookie" not in request.headers or self._credentials):
             return True
         return self._names(origin)
 
     def preflight(self, request: web.Request) -> web.Response | None:
-        """The answer to a preflight request; None for any other request."""
+        """Return the response to a preflight request, or None for any other request."""
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
         headers = {
@@ -133,7 +133,7 @@ class Cors:
         return web.Response(text="OK", headers=headers)
 
     async def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Headers of every answer, streams too."""
+        """Set the headers of a response, also of a stream."""
         headers = response.headers
         vary = headers.get("vary")
         headers["vary"] = f"{vary}, Origin" if vary else "Origin"
@@ -151,7 +151,7 @@ class Cors:
 
 
 def cors_of(settings: Settings, options: Options) -> Cors:
-    """The policy of one gateway."""
+    """Return the policy of one gateway."""
     return Cors(
         settings.cors_allow_origins,
         options.http.cors,

@@ -1,6 +1,6 @@
 """Error responses: the shapes of the wire contract (§1.2).
 
-Handlers raise; the middleware turns what was raised into an answer. An exception that nobody foresaw becomes 500 in plain
+Handlers raise; the middleware turns the exception into a response. An unexpected exception becomes 500 in plain
 text, and the log has its trace.
 """
 
@@ -13,38 +13,38 @@ from aiohttp import web
 from langlog_backbone.values.lone_surrogates import encodable
 
 RETRY_AFTER_S = 1
-"""Seconds after which a client may try again when a server behind us is away."""
+"""Seconds after which a client may try again when a server behind the gateway is unavailable."""
 
 DETAIL_CHARACTERS_MAX = 10_000
-"""Characters of a detail: what a client has sent is not sent back in full."""
+"""Maximum length of a detail, in characters: a client's value is not sent back in full."""
 
 CLOSING = frozenset({401, 408, 413})
-"""Answers that end the connection: the rest of such a request is not read."""
+"""Statuses that close the connection: the rest of the request is not read."""
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
 
 REASON_BYTES_MAX = 65_536
-"""Of an answer that is read for why it refuses."""
+"""Maximum size of a response, in bytes, that is read for its reason."""
 
 
 class ErrorAnswer(msgspec.Struct):
-    """Why a request failed."""
+    """Error of a request."""
 
     detail: str
-    """What failed, on what value, and what to do"""
+    """The failure, its value, and what to do"""
 
 
 class KeyedAnswer(msgspec.Struct):
-    """Why a request failed, at the few endpoints that say so under another member."""
+    """Error of a request, at the few endpoints that use another member."""
 
     error: str
-    """What failed, on what value, and what to do"""
+    """The failure, its value, and what to do"""
 
 
 class ApiError(Exception):
-    """An answer with ``{"detail": …}``."""
+    """An error response with ``{"detail": …}``."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail[:DETAIL_CHARACTERS_MAX])
@@ -62,7 +62,7 @@ class ApiError(Exception):
 
 
 class HintedError(ApiError):
-    """As `ApiError`, with a hint behind the detail for REST clients; the streaming protocol answers the detail alone, as recorded."""
+    """An `ApiError` with a hint after the detail, for REST clients; the streaming protocol sends the detail only, as recorded."""
 
     def __init__(self, status: int, detail: str, hint: str) -> None:
         super().__init__(status, detail)
@@ -73,14 +73,14 @@ class HintedError(ApiError):
 
 
 class KeyedError(ApiError):
-    """As `ApiError`, under the member ``error``: a few endpoints of the store say it so (wire contract §11)."""
+    """An `ApiError` under the member ``error``, as a few endpoints of the store send it (wire contract §11)."""
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, body=msgspec.json.encode(KeyedAnswer(self.detail)), content_type=JSON)
 
 
 class PlainError(ApiError):
-    """As `ApiError`, in plain text: namespace rules of the store (wire contract §11)."""
+    """An `ApiError` in plain text: namespace rules of the store (wire contract §11)."""
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, text=self.detail, headers={"content-type": TEXT}, content_type=None)
@@ -99,12 +99,12 @@ def unprocessable(detail: str) -> ApiError:
 
 
 def unavailable(what: str) -> ApiError:
-    """Something behind us is away; nothing was changed."""
+    """Return the error for an unavailable server; nothing was changed."""
     return ApiError(503, f"{what} is unavailable, try again shortly", {"retry-after": str(RETRY_AFTER_S)})
 
 
 def not_ready(reasons: Iterable[str]) -> ApiError:
-    """Servers behind us would not do their work, each with its reason."""
+    """Return the error for unavailable servers, each with its reason."""
     return ApiError(503, "; ".join(reasons), {"retry-after": str(RETRY_AFTER_S)})
 
 
@@ -114,7 +114,7 @@ class _Refusal(msgspec.Struct):
 
 
 def reason_of(response: web.StreamResponse) -> str:
-    """Why a request was refused, as far as its answer says it; empty for other answers, and for large ones."""
+    """Return the reason in an error response; empty for other responses, and for large ones."""
     body = response.body if isinstance(response, web.Response) and 400 <= response.status < 500 else None
     if not isinstance(body, bytes) or len(body) > REASON_BYTES_MAX:
         return ""
@@ -128,5 +128,5 @@ def reason_of(response: web.StreamResponse) -> str:
 
 
 def internal_error(raised: str = "") -> web.Response:
-    """``raised``: class and text of what the project's graph raised, which its developer has to see. Plain text, as recorded."""
+    """Return the 500. ``raised``: class and text of the graph's exception, which its developer has to see. Plain text, as recorded."""
     return web.Response(status=500, text=f"Internal Server Error\n{raised}" if raised else "Internal Server Error")

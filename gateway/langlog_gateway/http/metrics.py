@@ -10,7 +10,7 @@ from langlog_backbone.metrics import table, tenants
 from langlog_backbone.metrics.families import Family, Labels, Sample, family
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Counted by name; a client may make up others, and labels must not grow without end."""
+"""Methods that are counted by name; clients may invent others, and labels must be bounded."""
 
 Key = tuple[str, str, int]
 """(method, path pattern, status)"""
@@ -23,7 +23,7 @@ class Metrics:
         self._seconds: dict[Key, float] = {}
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """One request is answered."""
+        """Count a request with its response."""
         key = (method if method in METHODS else "other", path, status)
         self._requests[key] += 1
         buckets = self._buckets.get(key)

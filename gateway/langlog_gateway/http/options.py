@@ -1,7 +1,7 @@
-"""What the project says about serving: sections ``http`` and ``auth`` of langgraph.json (wire contract §16) and their variables.
+"""The project's options for serving: sections ``http`` and ``auth`` of langgraph.json (wire contract §16) and their variables.
 
-``LANGGRAPH_HTTP`` and ``LANGGRAPH_AUTH`` hold a section as JSON and win over the file; ``MOUNT_PREFIX`` and ``CORS_ALLOW_ORIGINS``
-win over both. Read once at start. Pure but for reading the file.
+``LANGGRAPH_HTTP`` and ``LANGGRAPH_AUTH`` hold a section as JSON and take precedence over the file; ``MOUNT_PREFIX`` and
+``CORS_ALLOW_ORIGINS`` take precedence over both. Read once at start. Pure but for reading the file.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class CorsOptions(msgspec.Struct, frozen=True):
 
 
 class HeaderPatterns(msgspec.Struct, frozen=True):
-    """Header names with ``*``; excludes win."""
+    """Header names with ``*``; excludes take precedence."""
 
     includes: list[str] | None = None
     excludes: list[str] | None = None
     include: list[str] | None = None
-    """Another spelling of ``includes``, as other servers read it; both together add up."""
+    """Alias of ``includes``, for compatibility; both are combined."""
     exclude: list[str] | None = None
-    """Another spelling of ``excludes``."""
+    """Alias of ``excludes``."""
 
     def pick(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers that match, their names in lower case."""
+        """Return the matching headers, with names in lower case."""
         picked = {}
         for name, value in headers.items():
             name = name.lower()
@@ -68,10 +68,10 @@ class ConfigurableHeaders(HeaderPatterns, frozen=True):
     """Headers that become configurable keys of runs."""
 
     public: list[str] | None = None
-    """Of those that are picked: no credentials, so readers of a run, webhooks and the log may hold them. langlog's own."""
+    """Headers among them that are no credentials, so readers of a run, webhooks and the log may see them. langlog's own."""
 
     def is_public(self, name: str) -> bool:
-        """Whether everybody who sees a run may see the header's value."""
+        """Return whether every reader of a run may see the header's value."""
         return _any(name, self.public)
 
 
@@ -97,12 +97,12 @@ class HttpOptions(msgspec.Struct, frozen=True):
     disable_ui: bool = False
     disable_webhooks: bool = False
     disable_console: bool = False
-    """The pages at ``/console``. langlog's own."""
+    """Do not serve the pages at ``/console``. langlog's own."""
     disable_operator: bool = False
-    """Serve nothing below ``/operator``: health, log records and dead letters. langlog's own."""
+    """Do not serve paths below ``/operator``: health, log records and dead letters. langlog's own."""
 
     def disabled(self, path: str) -> bool:
-        """Whether a built-in route (without prefix) is switched off."""
+        """Return whether a built-in route (without prefix) is switched off."""
         parts = path.strip("/").split("/")
         first = parts[0]
         if self.disable_runs and (first in ("mcp", "a2a", ".well-known") or _makes_runs(parts)):
@@ -130,7 +130,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
         }.get(first, False)
 
     def configurable(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Members of a run's configurable that come from the request's headers."""
+        """Return the members of a run's configurable that are set from the request's headers."""
         if self.configurable_headers is None:
             return {}
         picked = self.configurable_headers.pick(headers)
@@ -141,7 +141,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
         }
 
     def trace(self, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Members of a run's configurable that say which LangSmith trace it belongs to, but for those that the project excludes."""
+        """Return the members of a run's configurable for its LangSmith trace, without those that the project excludes."""
         excluding = self.configurable_headers
         return {
             name: value
@@ -150,19 +150,19 @@ class HttpOptions(msgspec.Struct, frozen=True):
         }
 
     def is_public(self, header: str) -> bool:
-        """Whether everybody who sees a run may see the value of a header in its configurable."""
+        """Return whether every reader of a run may see the value of a header in its configurable."""
         return self.configurable_headers is not None and self.configurable_headers.is_public(header)
 
 
 def _makes_runs(parts: list[str]) -> bool:
-    """Whether a path outside ``/runs`` makes or shows runs; the streaming protocol's socket takes commands too."""
+    """Return whether a path outside ``/runs`` creates or shows runs; the streaming protocol's socket accepts commands too."""
     if parts == ["interrupts", "respond"]:
         return True
     return parts[0] == "threads" and (parts[2:3] in (["runs"], ["commands"]) or parts[2:] == ["stream", "events"])
 
 
 class AuthCache(msgspec.Struct, frozen=True):
-    """Answers of authenticate are kept by the values of some request headers."""
+    """Cache of authentication results, by the values of some request headers."""
 
     cache_keys: tuple[str, ...] = ("authorization",)
     ttl_seconds: float = 60
@@ -174,8 +174,8 @@ class AuthOptions(msgspec.Struct, frozen=True):
 
     path: str | None = None
     public_members: list[str] = []
-    """Of what authenticate returns, beside identity, display_name, is_authenticated and permissions: what is no credential, so that
-    readers of a run, webhooks and the log may hold it. langlog's own."""
+    """Members that ``authenticate`` returns, beside identity, display_name, is_authenticated and permissions, that are no
+    credentials, so that readers of a run, webhooks and the log may see them. langlog's own."""
     disable_studio_auth: bool = False
     openapi: dict[str, Any] | None = None
     cache: AuthCache | None = None
@@ -186,17 +186,17 @@ class Options(msgspec.Struct, frozen=True):
     http: HttpOptions
     auth: AuthOptions
     prefix: str
-    """Before every path; empty or ``/…`` without a slash at its end."""
+    """Prefix of every path; empty or ``/…`` without a slash at its end."""
 
     def owner(self) -> Project:
-        """The project, for objects it names. Raises StartError when there is none."""
+        """Return the project, for objects it names. Raises StartError if there is none."""
         if self.project is None:
             raise StartError("the langgraph.json that http.app and auth.path belong to is missing (LANGLOG_PROJECT)")
         return self.project
 
 
 def read_options(settings: Settings, environ: Mapping[str, str] | None = None) -> Options:
-    """Raises StartError for a project that cannot be read, and for a section that is not valid."""
+    """Read the options. Raises StartError for a project that cannot be read, and for a section that is not valid."""
     env = os.environ if environ is None else environ
     project = required_project(settings)
     http = _section(project, env, "http", "LANGGRAPH_HTTP", HttpOptions)

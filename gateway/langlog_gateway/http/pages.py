@@ -1,6 +1,6 @@
-"""Pages by cursor: where a page ended, so that the next one begins there however many rows come before. Pure.
+"""Pages by cursor: the end of a page, so that the next one begins there at the same cost, however many rows precede it. Pure.
 
-An offset reads and drops what it skips, and shifts when rows come or go; a cursor does neither.
+An offset reads and drops the rows it skips, and shifts when rows are added or removed; a cursor does neither.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import msgspec
 from .errors import unprocessable
 
 AFTER = "x-pagination-after"
-"""Response header: cursor of the next page, where there is one."""
+"""Response header: cursor of the next page, if there is one."""
 CHARACTERS_MAX = 1_000
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The last row of a page: by what it was sorted, and its id, which decides between equals."""
+    """The last row of a page: its sort key, and its id, which orders equal keys."""
 
     sort_by: str
     sort_order: str
     id: str
     at: datetime | None = None
-    """None: the rows are sorted by their ids."""
+    """Time in the sort column; None: the rows are sorted by their ids."""
 
     def text(self) -> str:
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(Cursor)
 
 
 def cursor_of(text: str, sort_by: str, sort_order: str) -> Cursor:
-    """A cursor that a page with the same order gave. Raises ApiError 422."""
+    """Decode a cursor of a page with the same order. Raises ApiError 422."""
     try:
         if len(text) > CHARACTERS_MAX:
             raise ValueError(text)

@@ -1,8 +1,9 @@
-"""How many runs wait on the whole server, known closely enough to refuse more (``LANGLOG_MAX_QUEUED_RUNS``), and how many of each
-authenticated user (``LANGLOG_MAX_QUEUED_RUNS_PER_USER``), so that one user cannot take all places.
+"""Number of pending runs on the whole server, precise enough to refuse more (``LANGLOG_MAX_QUEUED_RUNS``), and of each
+authenticated user (``LANGLOG_MAX_QUEUED_RUNS_PER_USER``), so that one user cannot fill the queue.
 
-The count comes from Postgres, while runs are made once in `FRESH_S`; what this gateway has let in since is added. A run never waits
-for a count unless the queue looks full; then all that come together wait for the same one. One per gateway, on its event loop.
+The count is read from Postgres, once per `FRESH_S` while runs are created; runs that this gateway has admitted since are
+added. A run never waits for a count unless the queue looks full; then concurrent requests wait for the same one. One per
+gateway, on its event loop.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from .errors import ApiError
 SQL = load_sql("langlog_gateway", "runs.sql")
 FRESH_S = 1.0
 BELIEVED = 2.0
-"""A count that says full is believed for this many times as long as counting took: refusing must stay cheap."""
+"""Factor: a count of a full queue stays valid for this many times as long as counting took, so that refusing stays cheap."""
 RETRY_AFTER_S = 1
 
 
 class QueueDepth:
-    """``limit`` 0: nothing is counted. ``share``: of one user; 0: no limit of its own."""
+    """``limit``: maximum of pending runs; 0: no limit. ``share``: maximum of one user; 0: no limit."""
 
     def __init__(self, reads: Reads, limit: int, share: int = 0) -> None:
         self._reads, self._limit, self._share = reads, limit, share
         self._counted: Counter[str] = Counter()
-        """User -> runs, as of the last count; those of nobody in particular under the empty string."""
+        """User -> runs at the last count; runs without a user under the empty string."""
         self._counted_at = float("-inf")
         self._took_s = 0.0
         self._entering: Counter[str] = Counter()
-        """Let in, and perhaps not in Postgres yet."""
+        """Admitted runs that may not be in Postgres yet."""
         self._entered: Counter[str] = Counter()
-        """In Postgres since the last count began."""
+        """Runs that were admitted since the last count began."""
         self._counting: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def enter(self, user: str, runs: int = 1) -> AsyncIterator[None]:
-        """Around the making of runs. Raises ApiError 429 when there would be more than may wait."""
+        """Context for the creation of runs. Raises ApiError 429 if there would be too many."""
         if not self._limit:
             yield
             return
@@ -88,4 +89,4 @@ class QueueDepth:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._counting = None
         if not task.cancelled():
-            task.exception()  # Postgres is away: the run itself will say so
+            task.exception()  # Postgres is unavailable: the request itself will report it

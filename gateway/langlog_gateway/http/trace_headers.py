@@ -1,10 +1,10 @@
-"""What a caller's LangSmith headers put into the configurable of its run. Pure.
+"""Members of a run's configurable that are set from its caller's LangSmith headers. Pure.
 
-A client that is part of a trace (`RemoteGraph` with ``distributed_tracing``, langsmith's ``RunTree.to_headers``) sends ``langsmith-trace``,
-the dotted order of its run, and ``baggage`` (W3C Baggage) with members ``langsmith-project``, ``langsmith-metadata`` (JSON) and
-``langsmith-tags``, each percent-encoded. Graphs find them under these names, the way the LangGraph Server documents it ("Distributed
-tracing"). What is not of that form is left out: a header of some proxy must not keep a run from being made. Destinations beyond a
-project's name (replicas) are never taken from a caller.
+A client that is part of a trace (`RemoteGraph` with ``distributed_tracing``, langsmith's ``RunTree.to_headers``) sends
+``langsmith-trace``, the dotted order of its run, and ``baggage`` (W3C Baggage) with members ``langsmith-project``,
+``langsmith-metadata`` (JSON) and ``langsmith-tags``, each percent-encoded. Graphs read them under these names, as the
+LangGraph Server documents it ("Distributed tracing"). Values of another form are left out: a header of some proxy must not
+prevent a run. Destinations beyond a project's name (replicas) are never accepted from a caller.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ DOTTED_ORDER = re.compile(rf"{_RUN}(?:\.{_RUN})*")
 """Start time and id of each run, from the outermost to the caller's own."""
 TIME_CHARACTERS = len("20260101T000000000000Z")
 HEADER_MAX = 8_190
-"""Characters of one header; what HTTP servers take."""
+"""Maximum length of a header, in characters: the usual limit of HTTP servers."""
 PROJECT_MAX = 1_000
 INTEGER_MAX = 2**63 - 1
 ENTRIES_MAX = 100
-"""Of tags, and of members of the metadata."""
+"""Maximum number of tags, and of members of the metadata."""
 
 
 _Integer = Annotated[int, msgspec.Meta(ge=-INTEGER_MAX - 1, le=INTEGER_MAX)]
@@ -42,7 +42,7 @@ _metadata = msgspec.json.Decoder(dict[str, str | _Integer | float | bool | None]
 
 
 def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Members of the configurable: text, but for the metadata (object of scalars) and the tags (list of texts).
+    """Return the members of the configurable: text, but for the metadata (object of scalars) and the tags (list of texts).
 
     ``baggage`` is what was taken of that header, for graphs that hand on both headers as they came.
     """
@@ -73,7 +73,7 @@ def trace_configurable(headers: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_of_times(order: str) -> bool:
-    """Whether each run began at a time that exists: langsmith reads the last one with `datetime`, and a run must not end by that."""
+    """Return whether each start time exists: langsmith reads the last one with `datetime`, and a run must not end by that."""
     try:
         for run in order.split("."):
             datetime.strptime(run[:TIME_CHARACTERS], "%Y%m%dT%H%M%S%fZ")
@@ -83,7 +83,7 @@ def _is_of_times(order: str) -> bool:
 
 
 def _scalars(text: str) -> dict[str, Any] | None:
-    """Without NUL characters, which Postgres has no form for, and of integers that checkpoints can hold."""
+    """Return the scalars without NUL characters, which Postgres has no form for, and of integers that checkpoints can hold."""
     try:
         scalars = _metadata.decode(without_nul(text.encode()))
     except (msgspec.MsgspecError, RecursionError):

@@ -25,13 +25,13 @@ BAD_JSON = "Invalid JSON in request body"
 NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
 TOO_DEEP = f"JSON must not be nested deeper than {JSON_DEPTH_MAX} arrays and objects"
 REPORTED_BYTES_MAX = 100_000
-"""A body over this is not decoded once more for a report that shows what is wrong in it."""
+"""Size in bytes above which a body is not decoded again for a report of its errors."""
 SHOWN_CHARACTERS_MAX = 2_000
-"""Characters of a value that a report shows."""
+"""Maximum number of characters of a value in a report."""
 
 NO_SCHEMA = "is not valid under any of the schemas listed in the 'anyOf' keyword"
 CHOICES_SHOWN = 3
-"""More are counted: ``"a", "b" or 2 other candidates``."""
+"""Maximum number of choices in a report; more are counted: ``"a", "b" or 2 other candidates``."""
 _PATH = re.compile(r" - at `(key in )?\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|(\[[^\]]*\])")
 _TYPES = {
@@ -46,12 +46,12 @@ _TYPES = {
 
 
 async def read_body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T:
-    """The request's body. Raises ApiError 422; the server raises 413 for one over the limit."""
+    """Read and decode the request's body. Raises ApiError 422; the server raises 413 for one over the limit."""
     return decode_body(await request.read(), decoder)
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """As `read_body`, of bytes at hand. Members held as ``Raw`` are checked as far as storing them needs."""
+    """Decode a body, like `read_body`. ``Raw`` members are checked as far as storing them requires."""
     try:
         decoded = decoder.decode(body)
         check_json(body)
@@ -65,9 +65,9 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def check_json(body: bytes | str) -> None:
-    """What `decode_body` asks of all JSON beside its types. ``body``: a decoder has found it to be JSON.
+    """Check the requirements of `decode_body` on all JSON besides types. ``body``: valid JSON.
 
-    Raises ApiError 422, UnicodeDecodeError, and MsgspecError for a number that no float holds.
+    Raises ApiError 422, UnicodeDecodeError, and MsgspecError for a number beyond a float.
     """
     if isinstance(body, str):
         body = body.encode()
@@ -81,13 +81,13 @@ def check_json(body: bytes | str) -> None:
 
 
 def check_depth(body: bytes) -> None:
-    """Raises ApiError 422 for JSON that is nested too deeply."""
+    """Raise ApiError 422 for JSON that is nested too deeply."""
     if json_shape.too_deep(body):
         raise unprocessable(TOO_DEEP)
 
 
 def decode_any(body: bytes) -> Any:
-    """JSON of any type, for those who check it themselves. Raises ApiError 422 for deep nesting, and DecodeError."""
+    """Decode JSON of any type, for callers that check it themselves. Raises ApiError 422 for deep nesting, and DecodeError."""
     try:
         decoded = msgspec.json.decode(body)
     except UnicodeDecodeError as error:  # of a string that is not UTF-8: the decoder has no error of its own for it
@@ -99,7 +99,7 @@ def decode_any(body: bytes) -> Any:
 
 
 def violation(message: str, keyword: str, path: Sequence[str | int], value: Any) -> str:
-    """A report in the validator's form. ``path``: names of members and numbers of entries that lead to the value."""
+    """Return a report in the validator's form. ``path``: names of members and numbers of entries that lead to the value."""
     schema = "".join('["items"]' if isinstance(step, int) else f'["properties"]["{step}"]' for step in path)
     instance = "".join(f"[{step}]" if isinstance(step, int) else f'["{step}"]' for step in path)
     return (
@@ -113,7 +113,7 @@ def compact(value: Any) -> str:
 
 
 def report(message: str, body: bytes, kind: Any = None) -> str:
-    """The decoder's complaint as a validator's report. ``kind``: what was to be decoded, for the choices that there are."""
+    """Return the decoder's error as a validator's report. ``kind``: the expected type, for the choices that there are."""
     if len(body) > REPORTED_BYTES_MAX:
         return message
     try:
@@ -124,7 +124,7 @@ def report(message: str, body: bytes, kind: Any = None) -> str:
 
 
 def _reported(message: str, kind: Any, value: Any, outer: Sequence[str | int]) -> str:
-    """As `report`, of a value at the path ``outer``."""
+    """Return the report for a value at the path ``outer``."""
     path: list[str] = []
     at = _PATH.search(message)
     if at is not None:
@@ -133,7 +133,7 @@ def _reported(message: str, kind: Any, value: Any, outer: Sequence[str | int]) -
         message = message[: at.start()]
         for name, index in _STEP.findall(at.group(2)):
             if index or not isinstance(value, dict) or name not in value:
-                break  # inside a list the decoder does not say which entry: the list is shown
+                break  # inside a list the decoder does not report which entry: the report quotes the list
             path.append(name)
             value = value[name]
     if message.startswith("Invalid enum value"):
@@ -142,7 +142,7 @@ def _reported(message: str, kind: Any, value: Any, outer: Sequence[str | int]) -
 
 
 def _of_entry(message: str, kind: Any, entries: list[Any]) -> str:
-    """Of a list's first entry that is not valid."""
+    """Return the report for a list's first invalid entry."""
     of_entry = next((get_args(part)[0] for part in _parts(kind) if get_origin(part) is list), Any)
     for n, entry in enumerate(entries):
         try:
@@ -153,7 +153,7 @@ def _of_entry(message: str, kind: Any, entries: list[Any]) -> str:
 
 
 def _unknown_choice(kind: Any, path: Sequence[str | int], value: Any) -> str:
-    """Of a value, or of a list's first entry, that is not among the allowed ones."""
+    """Return the report for a value, or a list's first entry, that is not an allowed choice."""
     choices = next((get_args(part) for part in _parts(kind) if get_origin(part) is Literal), ())
     if get_origin(kind) in (Union, UnionType) and any(get_origin(part) is list for part in get_args(kind)):
         return violation(f"{compact(value)} {NO_SCHEMA}", "anyOf", path, value)
@@ -164,7 +164,7 @@ def _unknown_choice(kind: Any, path: Sequence[str | int], value: Any) -> str:
 
 
 def _kind_at(kind: Any, path: Sequence[str]) -> Any:
-    """The type of a member of a Struct."""
+    """Return the type of a member of a Struct."""
     for name in path:
         kind = next((p for p in _parts(kind) if isinstance(p, type) and issubclass(p, msgspec.Struct)), None)
         kind = get_type_hints(kind).get(name) if kind is not None else None
@@ -172,7 +172,7 @@ def _kind_at(kind: Any, path: Sequence[str]) -> Any:
 
 
 def _parts(kind: Any) -> Iterator[Any]:
-    """The type, and those that it is made of."""
+    """Yield the type, and the members of its union."""
     yield kind
     if get_origin(kind) is not Literal:
         for part in get_args(kind):
@@ -219,7 +219,7 @@ def _phrase(message: str, path: Sequence[str | int], value: Any) -> str:
 
 
 def canonical_uuid(text: str) -> str | None:
-    """A UUID in its canonical spelling; None: the text is no UUID."""
+    """Return a UUID in its canonical spelling; None: the text is not a UUID."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
@@ -227,19 +227,19 @@ def canonical_uuid(text: str) -> str | None:
 
 
 def uuid_of(text: str, what: str) -> str:
-    """As `canonical_uuid`; ``what``: assistant, thread, run. Raises ApiError 422."""
+    """Return the canonical UUID. ``what``: assistant, thread, run. Raises ApiError 422."""
     if (canonical := canonical_uuid(text)) is None:
         raise unprocessable(f"Invalid {what} ID: must be a UUID")
     return canonical
 
 
 def path_uuid(request: web.Request, what: str) -> str:
-    """The UUID in the path parameter ``<what>_id``. Raises ApiError 422."""
+    """Return the UUID in the path parameter ``<what>_id``. Raises ApiError 422."""
     return uuid_of(request.match_info[f"{what}_id"], what)
 
 
 def query_int(request: web.Request, name: str, default: int) -> int:
-    """An integer of the query string. Raises ApiError 400 in the words of `int`."""
+    """Return an integer of the query string. Raises ApiError 400 with the message of `int`."""
     text = request.query.get(name)
     if text is None:
         return default
@@ -250,12 +250,12 @@ def query_int(request: web.Request, name: str, default: int) -> int:
 
 
 def query_names(request: web.Request, *keys: str) -> list[str]:
-    """Names given by repeating a parameter, or as `listed`."""
+    """Return the names in a repeated parameter, or as in `listed`."""
     return listed(text for key in keys for text in request.query.getall(key, []))
 
 
 def listed(texts: Iterable[str]) -> list[str]:
-    """The texts; one that is a JSON array of texts stands for its members: the JavaScript client writes lists so."""
+    """Return the texts; a JSON array of texts is replaced by its members: the JavaScript client writes lists so."""
     names: list[str] = []
     for text in texts:
         try:
@@ -266,5 +266,5 @@ def listed(texts: Iterable[str]) -> list[str]:
 
 
 def truthy(text: str | None) -> bool:
-    """``true`` or ``1``; anything else is false, junk as well (wire contract §1.6)."""
+    """Return True for ``true`` or ``1``; anything else is false (wire contract §1.6)."""
     return text is not None and text.lower() in ("true", "1")

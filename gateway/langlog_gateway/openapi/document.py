@@ -1,4 +1,4 @@
-"""``/openapi.json`` and ``/docs``: made from the types that requests are read into and from the routes there are (wire contract §15).
+"""``/openapi.json`` and ``/docs``: generated from the types of requests and from the routes there are (wire contract §15).
 
 Descriptions are docstrings: of an operation that of its handler, of a body or response those of its Struct and of each member.
 Examples are in ``examples.json``, recorded from a running server (``python -m tests.openapi.examples``). A route without an entry in
@@ -26,7 +26,7 @@ from .operations import OPERATIONS, PATH, Operation
 
 TITLE = "langlog"
 COMMON = (413, 422, 429, 503, 504)
-"""Statuses that any endpoint may answer."""
+"""Statuses that any endpoint may return."""
 REFUSED = (401, 403)
 WORDS = {
     101: "Switching to WebSocket",
@@ -57,7 +57,7 @@ _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 def document(
     routes: Iterable[web.RouteDef], options: Options, custom: CustomApp | None = None, *, guarded: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these routes (without prefix)."""
+    """Return the OpenAPI 3.1 document of these routes (without prefix)."""
     shown = [route for route in routes if not options.http.disabled(route.path)]
     endpoints: list[tuple[str, web.RouteDef, Operation]] = []
     for route in shown:
@@ -88,7 +88,7 @@ def document(
 
 
 def _describe(components: Mapping[str, dict[str, Any]], types: Iterable[Any]) -> None:
-    """Add the docstrings of Structs and their members to the schemas made of them."""
+    """Add the docstrings of Structs and their members to their schemas."""
     classes: dict[str, type[msgspec.Struct]] = {}
     for hint in types:
         _collect(hint, classes)
@@ -103,7 +103,7 @@ def _describe(components: Mapping[str, dict[str, Any]], types: Iterable[Any]) ->
 
 
 def _collect(hint: Any, classes: dict[str, type[msgspec.Struct]]) -> None:
-    """Note the Structs that a type is made of, by name."""
+    """Collect the Structs that a type refers to, by name."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint.__name__ not in classes:
         classes[hint.__name__] = hint
         for member in get_type_hints(hint, include_extras=True).values():
@@ -113,7 +113,7 @@ def _collect(hint: Any, classes: dict[str, type[msgspec.Struct]]) -> None:
 
 
 def _markdown(docstring: str) -> str:
-    """A docstring's paragraphs, each on one line, without citations of documents."""
+    """Return a docstring's paragraphs, each on one line, without citations of documents."""
     text = re.sub(r" \((?:wire contract|docs/)[^)]*\)", "", docstring.replace("``", "`"))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
@@ -170,7 +170,7 @@ def _parameters(path: str, operation: Operation, example: Mapping[str, Any]) -> 
 def _responses(
     operation: Operation, by_type: Mapping[Any, dict[str, Any]], example: Mapping[str, Any], *, guarded: bool
 ) -> dict[str, Any]:
-    """By status. ``guarded``: callers may be refused."""
+    """Return the responses by status. ``guarded``: callers may be refused."""
     by_status: dict[str, Any] = {}
     if operation.answer is not None or operation.media is not None:
         schema = {} if operation.answer is None else by_type[operation.answer]
@@ -196,7 +196,7 @@ def _responses(
 
 
 def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:
-    """The application's own document when it makes one (FastAPI), else its routes."""
+    """Merge the application's own document if it has one (FastAPI), else its routes."""
     own: Any = getattr(custom.app, "openapi", None)
     if callable(own):
         other = _apart(msgspec.json.decode(msgspec.json.encode(own())), made["components"])
@@ -223,7 +223,7 @@ def _merge_app(made: dict[str, Any], custom: CustomApp, prefix: str) -> None:
 
 
 def _apart(other: dict[str, Any], taken: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The document with names of components that ours has too made ``App<name>``, wherever it refers to them."""
+    """Return the document with components renamed to ``App<name>`` if ours has the same name, wherever it refers to them."""
     moved = {
         f"#/components/{kind}/{name}": f"#/components/{kind}/App{name}"
         for kind, entries in other.get("components", {}).items()
@@ -247,7 +247,7 @@ def _apart(other: dict[str, Any], taken: Mapping[str, Mapping[str, Any]]) -> dic
 
 
 def _merge_auth(made: dict[str, Any], declared: Mapping[str, Any]) -> None:
-    """Section ``auth.openapi``: security schemes, what is asked by default, and exceptions by path."""
+    """Merge section ``auth.openapi``: security schemes, the default requirement, and exceptions by path."""
     if schemes := declared.get("securitySchemes"):
         made["components"]["securitySchemes"] = schemes
     if security := declared.get("security"):

@@ -1,4 +1,5 @@
-"""Operations of the OpenAPI document: parameters, request bodies and responses of each endpoint (wire contract §2 to §5, §8, §10, §11, §15)."""
+"""Operations of the OpenAPI document: parameters, request bodies and responses of each endpoint (wire contract §2 to §5,
+§8, §10, §11, §15)."""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ def text(about: str) -> Schema:
 
 
 def texts(about: str) -> Schema:
-    """A parameter that may be repeated."""
+    """Return a parameter that may be repeated."""
     return {"type": "array", "items": {"type": "string"}, "description": about}
 
 
@@ -87,7 +88,7 @@ def choice(about: str, *values: str) -> Schema:
 
 
 class Operation(Struct, frozen=True):
-    """What the document says of an endpoint beyond its route. Its description is the docstring of its handler, its example is in
+    """The document's description of an endpoint, beyond its route. Its description is the docstring of its handler, its example is in
     ``examples.json``."""
 
     summary: str = ""
@@ -97,9 +98,9 @@ class Operation(Struct, frozen=True):
     query: dict[str, Schema] = {}
     headers: dict[str, str] = {}
     required: tuple[str, ...] = ()
-    """Query parameters that must be there."""
+    """Required query parameters."""
     empty: tuple[int, ...] = ()
-    """Statuses of success without a body."""
+    """Success statuses without a body."""
     media: str | None = None
     tag: str | None = None
     names: tuple[str, ...] = ()

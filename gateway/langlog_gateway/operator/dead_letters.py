@@ -17,7 +17,7 @@ from ..requests.operator import DropRecord, RetryKey
 from ..responses.system import Released
 
 RECORDS_SHOWN = 200
-"""Waiting records of one key that are shown; the others are counted."""
+"""Maximum number of waiting records of one key in a response; the others are counted."""
 
 _retry = msgspec.json.Decoder(RetryKey)
 _drop = msgspec.json.Decoder(DropRecord)
@@ -94,5 +94,5 @@ class DeadLetters:
 
 
 def _unavailable(error: Exception) -> Exception:
-    """503 for what Postgres' absence raises; any other error as it is."""
+    """Return 503 for errors of an unavailable Postgres; any other error unchanged."""
     return unavailable("Postgres") if is_unavailable(error) else error

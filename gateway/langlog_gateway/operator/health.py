@@ -1,4 +1,4 @@
-"""``GET /operator/health``: what `langlog why` and `langlog log groups` say, for the whole system. JSON once, or a stream of it."""
+"""``GET /operator/health``: the facts of `langlog why` and `langlog log groups` for the whole system. JSON once, or a stream of it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..streams import sse
 from .live import LiveStreams, wants_stream
 
 PAUSE_S = 2.0
-"""Between two events of a stream. No server signals that a figure has changed."""
+"""Seconds between two events of a stream. No server signals that a figure has changed."""
 FRESH_S = 1.0
-"""A view that is younger answers everybody."""
+"""Seconds for which a view is reused for all requests."""
 
 
 class HealthPages:
@@ -46,7 +46,7 @@ class HealthPages:
             await asyncio.sleep(PAUSE_S)
 
     async def _view(self) -> SystemHealth:
-        """As it is now, or was within `FRESH_S`: all that look at once share one view."""
+        """Return the current view, or one from within `FRESH_S`; concurrent requests share it."""
         if self._gathering is None or (self._gathering.done() and monotonic() - self._gathered_at > FRESH_S):
             self._gathering = asyncio.create_task(self._gather())
         return await asyncio.shield(self._gathering)

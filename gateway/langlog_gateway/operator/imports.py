@@ -1,8 +1,9 @@
-"""``/operator/import``: objects that `langlog import` has read elsewhere become commands like any other, with their provenance.
+"""``/operator/import``: turns objects that `langlog import` has read elsewhere into ordinary commands, with their provenance.
 
 Checkpoints are prepared by a worker, which has the graph and the serializer (`langlog_executor.queries.imports`), and appended as state
-updates in records that the log takes. What was imported before is left alone, so a request may be repeated, and an import goes on
-where it ended. A gateway that dies on the way leaves a thread with fewer checkpoints, whose time of change is that of the import.
+updates in records within the log's limit. Objects that were imported before are left unchanged, so a request may be
+repeated, and an import continues where it ended. A gateway that dies in between leaves a thread with fewer checkpoints,
+whose time of change is that of the import.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from ..threads.copy import RECORD_SHARE, parts
 
 SQL = load_sql("langlog_gateway", "imports.sql")
 EMBEDDED_AT_ONCE = 8
-"""Items whose vectors are asked for at the same time."""
+"""Number of items whose vectors are computed at the same time."""
 NO_GRAPH = "graph {!r} is not one of this server's ({}): add it to the graphs of langgraph.json and import again"
 MOVED_ON = "the thread has {} runs here: what was changed at the source since is left there"
 DIFFERENT = "assistant {} has another version {} here"
@@ -61,7 +62,7 @@ _rows = msgspec.json.Decoder(list[cmd.StoreVector])
 
 
 class _Place(msgspec.Struct):
-    """What is read of a history entry or a row before a worker gets it."""
+    """Members that are read of a history entry or a row before a worker gets it."""
 
     checkpoint: Any = None
     checkpoint_id: str = ""
@@ -97,7 +98,7 @@ class Imports:
         return [web.post("/operator/import", self.take), web.post("/operator/import/held", self.held)]
 
     async def held(self, request: web.Request) -> web.Response:
-        """Which of these objects this server has, and how far: what an import leaves out when it goes on."""
+        """Returns which of these objects this server has, and their state: an import that continues leaves them out."""
         admit_operator(request)
         wanted = await read_body(request, _held)
         reads = self._core.reads
@@ -121,8 +122,8 @@ class Imports:
     async def take(self, request: web.Request) -> web.Response:
         """Import objects that were read from another server or database. They keep ids, times and versions.
 
-        An object that is here already is left as it is; a thread gets the checkpoints that it does not have, unless it has had runs
-        here. Each object has an outcome of its own. The log says in `provenance` where an object comes from.
+        An object that exists here is left unchanged; a thread gets the checkpoints that it does not have, unless it has had runs
+        here. Each object has an outcome of its own. The member `provenance` in the log names the source of an object.
         """
         admit_operator(request)
         body = await read_body(request, _import)
@@ -148,7 +149,8 @@ class _Import:
         self._source, self._read_at = body.source, _time(body.read_at)
 
     async def of(self, work: Any) -> ImportOutcome:
-        """The outcome; what is wrong with the object refuses it alone. Raises ApiError for trouble of the server's own."""
+        """Return the outcome of one object; an error in the object refuses only this one. Raises ApiError for trouble of
+        the server's own."""
         try:
             outcome: ImportOutcome = await work
         except ApiError as error:
@@ -171,7 +173,7 @@ class _Import:
         )
 
     async def _execute(self, commands: Sequence[cmd.Body], what: str) -> None:
-        """Raises ApiError for the first that is rejected."""
+        """Execute the commands. Raises ApiError for the first that is rejected."""
         for reply in await self._core.commands.execute_all(commands, self._origin, what):
             if reply.status != web.HTTPOk.status_code:
                 raise ApiError(reply.status, reply.detail or "")
@@ -224,7 +226,7 @@ class _Import:
         return cmd.CreateAssistant(**members) if version.version == 1 else cmd.PatchAssistant(**members)
 
     async def _check_same(self, id: str, version: ImportedVersion) -> None:
-        """Raises ApiError when the version that is here is another one. The first of a graph's own assistant may differ."""
+        """Raise ApiError if the version here differs. The first of a graph's own assistant may differ."""
         if version.version == 1 and id == ids.default_assistant_id(version.graph_id):
             return
         row = await self._core.reads.row(SQL["version"], id, version.version)
@@ -260,7 +262,7 @@ class _Import:
         return ImportOutcome("imported", notes=notes)
 
     async def _checkpoints(self, id: str, given: ImportedThread, origin: Provenance) -> list[str]:
-        """Append what is not here yet. Returns what could not be carried over."""
+        """Append the checkpoints that are missing here. Returns notes on values that could not be imported."""
         kind, member, texts = (
             ("import_rows", "rows", given.rows) if given.rows else ("import_history", "entries", given.history)
         )
@@ -284,7 +286,7 @@ class _Import:
         return answer.notes
 
     def _updates(self, id: str, bundles: list[bytes], origin: Provenance) -> Iterator[cmd.UpdateState]:
-        """State updates that hold the bundles; one that is too large for a record comes in pieces."""
+        """Yield state updates that hold the bundles; one that is too large for a record is split."""
         limit = int(self._core.commands.max_record_bytes * RECORD_SHARE)
         for part in parts(bundles, limit):
             if len(part) > 1 or len(part[0]) <= limit:
@@ -314,7 +316,7 @@ class _Import:
         )
 
     async def _complete(self, id: str, given: ImportedThread) -> list[str]:
-        """Give the thread the values, status and interrupts of its state, and the time of its last change. Returns what is left out."""
+        """Set the thread's values, status and interrupts of its state, and the time of its last change. Returns what is left out."""
         row = await self._core.reads.row(SQL["thread"], id)
         state = _State()
         if row is not None and row["has_checkpoints"]:
@@ -428,7 +430,7 @@ class _Import:
 
 
 def _place(text: Raw) -> _Place:
-    """Raises ApiError 422."""
+    """Decode the position of an entry. Raises ApiError 422."""
     try:
         place = msgspec.json.decode(text, type=_Place)
     except msgspec.MsgspecError as error:
@@ -439,7 +441,7 @@ def _place(text: Raw) -> _Place:
 
 
 def _time(text: str | None) -> str | None:
-    """The time as the log has it. Raises ApiError 422."""
+    """Return the time in the log's format. Raises ApiError 422."""
     if text is None:
         return None
     try:

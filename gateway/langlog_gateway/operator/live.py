@@ -1,4 +1,4 @@
-"""Server-sent streams of a source that belongs to no thread: written as they come, with heartbeats, until the client leaves.
+"""Server-sent streams of a source that belongs to no thread: written as data arrives, with heartbeats, until the client disconnects.
 
 Concurrency: one task reads the source while another writes. The source is closed with the stream, however it ends.
 """
@@ -18,11 +18,11 @@ from ..streams import sse
 from ..streams.stream_out import StreamOut
 
 NO_THREAD = ""
-"""What the streams of operators are about."""
+"""Thread id of operators' streams, which have no thread."""
 
 
 def wants_stream(request: web.Request) -> bool:
-    """Whether the client takes server-sent events."""
+    """Return whether the client accepts server-sent events."""
     return "text/event-stream" in request.headers.get(hdrs.ACCEPT, "")
 
 
@@ -35,8 +35,7 @@ class LiveStreams:
         core.on_drain.append(self._draining.set)
 
     async def follow(self, request: web.Request, source: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-        """Write what the source gives, as long as the caller is an operator. Ends with the source; breaks off when the server goes
-        down."""
+        """Write the source's data, as long as the caller is an operator. Ends with the source; breaks off when the server stops."""
         core = self._core
         out = StreamOut(request, core.settings.heartbeat_s, {})
         return await out.while_permitted(
@@ -48,7 +47,7 @@ class LiveStreams:
         )
 
     async def written(self, out: StreamOut, source: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-        """As `follow`, of a stream whose permission somebody else holds."""
+        """Write the source's data to a stream whose permission the caller of this method holds."""
         core, request = self._core, out.request
         core.enter_stream(request)
         going_down: asyncio.Future[object] = asyncio.ensure_future(self._draining.wait())

@@ -22,11 +22,11 @@ from .live import LiveStreams
 LIMIT = 100
 LIMIT_MAX = 500
 NAMES_MAX = 50
-"""Keys, types or topics that one request may name."""
+"""Maximum number of keys, types or topics in one request."""
 PAGES_AT_ONCE = 2
-"""Searches of one gateway at a time; others wait. A log of large records is read through a window that may take much memory."""
+"""Concurrent searches of one gateway; others wait. A log of large records is read through a window that may take much memory."""
 TAILS_MAX = 16
-"""Open tails of one gateway: each reads the whole log as it grows."""
+"""Maximum number of open tails of one gateway: each reads the whole log as it grows."""
 
 
 class LogRecords:
@@ -78,9 +78,9 @@ class LogRecords:
         return json_response(msgspec.json.encode(record))
 
     async def tail(self, request: web.Request) -> web.StreamResponse:
-        """Records as they are appended, as events `records`, each a list. With `from`, those since that time first.
+        """Streams records as they are appended, as events `records`, each a list. With `from`, records since that time come first.
 
-        A client that reconnects gives `from` the time of its last record, and drops what it has already.
+        A client that reconnects sets `from` to the time of its last record, and drops the records that it has already.
         """
         admit_operator(request)
         wanted = filter_of(request)
@@ -101,7 +101,7 @@ class LogRecords:
 
 
 def filter_of(request: web.Request) -> RecordFilter:
-    """The filters of the query. Raises ApiError 422."""
+    """Return the filters of the query. Raises ApiError 422."""
     names = {
         name: tuple(part for text in query_names(request, name) for part in text.split(",") if part)
         for name in ("topic", "key", "type")

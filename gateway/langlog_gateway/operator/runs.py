@@ -1,4 +1,4 @@
-"""Why a run does not move, and a past run again in a sandbox: ``GET …/runs/{run_id}/why`` and ``POST …/runs/{run_id}/replay``.
+"""Explanations of waiting runs, and replays of past runs in a sandbox: ``GET …/runs/{run_id}/why`` and ``POST …/runs/{run_id}/replay``.
 
 A replay runs the graph's code, so it passes the gate as a new run of the thread does; nothing of it is appended.
 """
@@ -34,9 +34,9 @@ from .live import LiveStreams
 
 SQL = load_sql("langlog_gateway", "runs.sql")
 BEGIN_S = 30.0
-"""An executor that has not begun a replay by then does not begin it any more."""
+"""Seconds within which an executor begins a replay, or never."""
 SILENT_S = 15.0
-"""A replay of which nothing was heard for so long, not even that it goes on, has lost its executor."""
+"""Seconds without a message after which a replay counts as lost with its executor."""
 NO_EXECUTOR = f"no executor has begun the replay within {BEGIN_S:.0f} s: is one running, and free?"
 LOST = "the executor of the replay is gone: start it again"
 
@@ -99,7 +99,7 @@ class RunInsights:
         return await out.while_permitted(core.permissions, thread_id, "leave", check, follow)
 
     async def _admit(self, request: web.Request, thread_id: str, run_id: str) -> None:
-        """As who may read the run, and make the same one again. Raises ApiError."""
+        """Check that the caller may read the run, and create the same one again. Raises ApiError."""
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         run = await self._core.reads.row(SQL["replayed"], thread_id, run_id)
         if run is None:
@@ -119,12 +119,12 @@ class RunInsights:
         await admit(request, "threads", "create_run", value, missing_thread(thread_id))
 
     async def _exists(self, thread_id: str, run_id: str) -> None:
-        """Raises ApiError 404."""
+        """Raise ApiError 404 if the run does not exist."""
         if await self._core.reads.row(SQL["progress"], thread_id, run_id) is None:
             raise not_found("Run not found")
 
     async def _parts(self, query: ReplayQuery) -> AsyncGenerator[bytes, None]:
-        """The parts of the replay as events, until its end."""
+        """Yield the parts of the replay as events, until its end."""
         core, channel = self._core, channels.replay(query.id)
         arrived: asyncio.Queue[ReplayPart] = asyncio.Queue()
 

@@ -1,4 +1,5 @@
-"""Who may follow a thread by the streaming protocol (wire contract §9 and §18). A client may follow a thread that its first run will make."""
+"""Permission to follow a thread by the streaming protocol (wire contract §9 and §18). A client may follow a thread that its
+first run will create."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ EXISTS = "SELECT true FROM threads WHERE thread_id = $1"
 
 
 async def may_follow(core: Core, request: web.Request, thread_id: str) -> bool:
-    """Whether the caller may follow the thread; False: there is none yet, to be checked again before anything is sent.
+    """Return True if the caller may follow the thread, False if it does not exist yet: check again before sending anything.
 
-    Raises ApiError 404 for a thread that is not there for the caller, and whatever the project's handlers refuse with.
+    Raises ApiError 404 for a thread that the caller may not see, and the errors with which the project's handlers refuse.
     """
     try:
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))

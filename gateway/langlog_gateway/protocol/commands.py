@@ -1,7 +1,7 @@
-"""Commands of the streaming protocol (wire contract §9.1): what they ask for, done as the REST endpoints do it, answered in its envelope.
+"""Commands of the streaming protocol (wire contract §9.1): executed like the REST endpoints, with responses in the protocol's envelope.
 
-Stateless: what a connection knows of itself (its subscriptions, its run, its last number) is its `Session`. Over HTTP each command is
-a session of its own, so that what needs a connection answers that there is none. Failures are answers too, with status 200.
+Stateless: the state of a connection (its subscriptions, its run, its last number) is its `Session`. Over HTTP each command is
+a session of its own, so that methods which need a connection return an error. Failures are responses too, with status 200.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BAD_ENVELOPE = "Protocol commands must include an integer id and string method."
 NO_ACTIVE_RUN = "No active run is bound to this thread."
 BROKEN = "An internal error occurred"
 MODES = ["values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints"]
-"""What the peer's runs of the protocol are shown to stream (wire contract §9.1)."""
+"""Stream modes in the kwargs of the protocol's runs (wire contract §9.1)."""
 RUN_PARAMS = ("assistant_id", "input", "config", "metadata", "langsmith_tracer", "strict_resume")
 HIDDEN = frozenset({EVENT_STREAMING, "thread_id"})
 """Members of the configurable that the protocol adds, and threads do not show."""
@@ -46,7 +46,7 @@ MAX_RESPONSES = 1_000
 
 
 class Refused(Exception):
-    """A command that is answered with an error."""
+    """A command that gets an error response."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class Refused(Exception):
 
 
 class Session(Protocol):
-    """What a connection knows. All raise Refused."""
+    """State of a connection. All methods raise Refused."""
 
     @property
     def seq(self) -> int:
@@ -64,11 +64,12 @@ class Session(Protocol):
 
     @property
     def head(self) -> int:
-        """Number of the thread's last event that the connection knows to have happened; 0: it follows no events."""
+        """Number of the thread's last event known to the connection; 0: it follows no events."""
         ...
 
     def bind(self, run_id: str, graph_id: str, floor: int) -> None:
-        """The connection has started a run. ``floor``: `head` from before its command: the run's events have greater numbers."""
+        """Bind the connection to a run that it started. ``floor``: `head` from before its command: the run's events have
+        greater numbers."""
         ...
 
     async def subscribe(self, wanted: Filter) -> Object: ...
@@ -81,7 +82,7 @@ class Session(Protocol):
 
 
 class NoSession:
-    """Of a command over HTTP."""
+    """The session of a command over HTTP."""
 
     seq = 0
     head = 0
@@ -113,7 +114,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def read_envelope(body: object) -> Envelope | bytes:
-    """The command, or the error response to an invalid one."""
+    """Return the command, or the error response to an invalid one."""
     members = body if isinstance(body, dict) else {}
     id, method, params = members.get("id"), members.get("method"), members.get("params")
     if not isinstance(id, int) or isinstance(id, bool) or not isinstance(method, str):
@@ -127,7 +128,7 @@ class Commands:
         self._submission = RunSubmission(core)
 
     async def answer(self, request: web.Request, command: Envelope, session: Session) -> bytes:
-        """Carry the command out on the thread of the request's path. Never raises for what the client did."""
+        """Execute the command on the thread of the request's path. Never raises for what the client did."""
         try:
             result = await self._carry_out(request, command.method, command.params, session)
         except Refused as refused:
@@ -178,8 +179,8 @@ class Commands:
         return await self._run(request, thread_id, kept)
 
     async def _answers_a_question(self, thread_id: str, params: Object) -> bool:
-        """Whether the input is for the ``interrupt()`` that the thread has stopped at: so the protocol has it, and so `RemoteGraph`
-        resumes. A run from an earlier checkpoint asks anew."""
+        """Return whether the input answers the ``interrupt()`` at which the thread has stopped: the protocol defines it so,
+        and `RemoteGraph` resumes this way. A run from an earlier checkpoint raises its interrupts anew."""
         if _object(_object(params.get("config")).get("configurable")).get("checkpoint_id") is not None:
             return False
         row = await self._core.reads.row(SQL["waits_for_answer"], thread_id)
@@ -210,7 +211,7 @@ class Commands:
             body["metadata"] = params["metadata"]
         if (
             params.get("strict_resume") is True
-        ):  # then a run fails that says to all on the thread why (`decide_answers`)
+        ):  # then a run fails that reports the reason to all subscribers of the thread (`decide_answers`)
             body["strict_resume"] = True
             return await self._run(request, thread_id, body)
         try:
@@ -227,7 +228,7 @@ class Commands:
     async def _run(
         self, request: web.Request, thread_id: str, params: Object, answers: Sequence[str] = ()
     ) -> PreparedRun:
-        """A run of the protocol. Raises ApiError."""
+        """Start a run of the protocol. Raises ApiError."""
         body: RunCreate = decode_body(msgspec.json.encode(params), RUN_CREATE)
         configurable = {**_object(body.config.get("configurable")), EVENT_STREAMING: True, "thread_id": thread_id}
         body.config = {**body.config, "configurable": configurable}
@@ -249,7 +250,7 @@ def _thread(request: web.Request) -> str:
 
 
 def _answers(params: Object) -> Object:
-    """Interrupt id -> answer."""
+    """Return interrupt id -> answer."""
     given = params.get("responses")
     entries = given if isinstance(given, list) and given else [params]
     if len(entries) > MAX_RESPONSES:

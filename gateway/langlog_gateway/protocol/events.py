@@ -1,7 +1,7 @@
 """Frames as events of the streaming protocol (wire contract §9.2). Pure: the same frame is the same event on every gateway.
 
 A worker numbers its frames along the thread (`langlog_schemas.frames`), so an event's number, its id and its text follow from the
-frame alone. What of a run nobody kept is `derived` from the run's row: its end, and the values that it left; numbers between are
+frame alone. For a run whose frames are lost, events are `derived` from its row: its end, and its last values; numbers between are
 gaps then. An event is encoded once, for all its receivers.
 """
 
@@ -18,18 +18,18 @@ from langlog_schemas.runs.errors import Refusal
 Namespace = tuple[str, ...]
 
 SEPARATOR = "\ufffd"
-"""Between the segments of a namespace in an event's id."""
+"""Separator of the segments of a namespace in an event's id."""
 INTERRUPT = "__interrupt__"
 MESSAGE_MARK = b'"additional_kwargs"'
 EMPTY_UNSAID = ("additional_kwargs", "response_metadata", "name", "tool_calls", "invalid_tool_calls", "usage_metadata")
-"""Members of a message that are left out when there is nothing in them."""
+"""Members of a message that are left out when empty."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.encode
 
 
 class Event:
-    """One event: what subscriptions choose by, and its JSON."""
+    """One event: the attributes that subscriptions select by, and its JSON."""
 
     __slots__ = ("_sdk", "_sse", "channel", "method", "namespace", "seq", "text")
 
@@ -37,7 +37,7 @@ class Event:
         self.seq = seq
         self.method = method
         self.channel = channel
-        """What is subscribed to: the method, save for ``input`` and ``custom:<name>``."""
+        """Channel for subscriptions: the method, except for ``input`` and ``custom:<name>``."""
         self.namespace = namespace
         self.text = text
         self._sse: bytes | None = None
@@ -45,7 +45,7 @@ class Event:
 
     @property
     def for_sdk(self) -> Event:
-        """As the Python SDK reads it: it looks for what is asked as ``value``, where the protocol says ``payload``."""
+        """Return the event for the Python SDK, which reads ``value`` of an interrupt where the protocol has ``payload``."""
         if self.method != "input.requested":
             return self
         if self._sdk is None:
@@ -57,7 +57,7 @@ class Event:
 
     @property
     def sse(self) -> bytes:
-        """As a server-sent event."""
+        """Return the event as a server-sent event."""
         if self._sse is None:
             self._sse = b"event: %b\ndata: %b\nid: %d\n\n" % (self.method.encode(), self.text, self.seq)
         return self._sse
@@ -67,20 +67,20 @@ class Event:
 
 
 class Name:
-    """What a frame's name says: see `langlog_executor.frames.protocol_events`."""
+    """The parsed name of a frame: see `langlog_executor.frames.protocol_events`."""
 
     __slots__ = ("closing", "hint", "method", "namespace")
 
     def __init__(self, event: str) -> None:
         self.closing = event.startswith("@@")
-        """About the end of the run: not told before the end is in the read model."""
+        """About the end of the run: not delivered before the end is in the read model."""
         head, *namespace = event.lstrip("@").split("|")
         self.method, _, self.hint = head.partition("/")
         self.namespace: Namespace = tuple(namespace)
 
 
 def event_of(run_id: str, frame: Frame) -> Event | None:
-    """The event that a frame is; None for frames of no number."""
+    """Return the event of a frame; None for a frame without a number."""
     if not frame.seq:
         return None
     name = Name(frame.event)
@@ -99,7 +99,7 @@ def event_of(run_id: str, frame: Frame) -> Event | None:
 
 
 def _known_id(run_id: str, kind: str, namespace: Namespace, what: str) -> str:
-    """The id of something that happens once in a run."""
+    """Return the id of an event that happens once in a run."""
     return f"synth:{run_id}:{kind}|{SEPARATOR.join(namespace)}|{what}"
 
 
@@ -119,7 +119,7 @@ def _event(seq: int, id: str, method: str, channel: str, namespace: Namespace, m
 
 
 def is_python_sdk(user_agent: str) -> bool:
-    """Whether a client looks for what is asked where the Python SDK does. Its WebSockets do not carry its own name."""
+    """Return whether a client is the Python SDK. Its WebSockets do not carry its own name."""
     return user_agent.startswith("langgraph-sdk-py/") or " websockets/" in user_agent
 
 
@@ -127,7 +127,7 @@ def is_python_sdk(user_agent: str) -> bool:
 
 
 def shown_values(data: bytes) -> bytes:
-    """State values: without ``__interrupt__``, and messages without the members that say nothing."""
+    """Return state values without ``__interrupt__``, and messages without empty members."""
     if data[:1] != b"{" or (MESSAGE_MARK not in data and INTERRUPT.encode() not in data):
         return data
     members = _members.decode(data)
@@ -156,7 +156,7 @@ def _message(value: Any) -> Any:
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is over, as far as events can be made of it."""
+    """An ended run: the facts from which events can be derived."""
 
     run_id: str
     graph_id: str
@@ -167,19 +167,19 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int = 0
     error: str | None = None
     values: bytes | None = None
-    """What it left: the output, or the thread's values when nothing came after it."""
+    """Values after the run: the output, or the thread's values if no run followed it."""
     pending: bool = False
-    """It has stopped for a human, with no more said about it."""
+    """It has stopped for a human, without further details."""
     refusal: Refusal | None = None
-    """Its answer was refused, so it never started."""
+    """Refusal of its answer: the run never started."""
     answered: Sequence[str] = ()
     """The interrupts that a refused run would have answered by id."""
 
 
 def derived(ending: Ending, after: int) -> list[Event]:
-    """What follows an event of a run whose frames were lost or never kept: its beginning, what it left, its end.
+    """Return the events of a run whose frames are lost, after a number: its beginning, its values, its end.
 
-    Numbers are those that the worker gave: the end is the last event, or the last but one where values follow it.
+    Numbers are the worker's: the end is the last event, or the last but one if values follow it.
     """
     if not ending.last_event_number:
         return []
@@ -218,7 +218,7 @@ def derived(ending: Ending, after: int) -> list[Event]:
 
 
 def _open_interrupts(values: bytes | None) -> list[dict[str, Any]] | None:
-    """What a run that stopped for a human asks; None when its values do not say that it did."""
+    """Return the open interrupts in a run's values; None if it did not stop for a human."""
     if values is None or INTERRUPT.encode() not in values or values[:1] != b"{":
         return None
     raw = _members.decode(values).get(INTERRUPT)
@@ -227,7 +227,7 @@ def _open_interrupts(values: bytes | None) -> list[dict[str, Any]] | None:
 
 
 def running(run_id: str, graph_id: str, seq: int, ms: int) -> Event:
-    """The beginning of a run whose first frames nobody kept."""
+    """Return the event of the beginning of a run whose first frames are lost."""
     return _lifecycle(run_id, seq, {"event": "running", "graph_name": graph_id}, ms)
 
 
@@ -255,7 +255,7 @@ def _values(ending: Ending, seq: int) -> Event:
 
 
 def tree(events: Sequence[Event], run_id: str, graph_id: str) -> dict[str, Any]:
-    """The tree of graphs of one run, as ``agent.getTree`` shows it, from the lifecycle events of its thread.
+    """Return the tree of graphs of one run, as ``agent.getTree`` shows it, from the lifecycle events of its thread.
 
     Runs of a thread come one after the other: those before the run's beginning and after another's are left out. Before its
     beginning the run is shown as its graph alone.

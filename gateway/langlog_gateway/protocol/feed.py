@@ -1,6 +1,6 @@
-"""The events of one thread as they happen, for all of this gateway's subscribers of the streaming protocol (wire contract §9).
+"""The live events of one thread, for all of this gateway's subscribers of the streaming protocol (wire contract §9).
 
-One `Feed` per thread that is followed, with one task: it takes frames and lifecycle updates from a `Watch`, puts them in order, makes
+One `Feed` per thread that is followed, with one task: it receives frames and lifecycle updates from a `Watch`, puts them in order, makes
 each event once and delivers it to every subscriber. Events about the end of a run are delivered once the read model holds the end:
 clients query the state, or respond, right after. A feed keeps the number of the last event delivered, so it delivers none twice; numbers
 are the workers', so another gateway delivers the same. When the process dies subscribers continue elsewhere, from their last number.
@@ -32,11 +32,11 @@ logger = structlog.get_logger(__name__)
 
 KEPT_EVENTS = 64
 KEPT_BYTES = 64_000
-"""Of the newest events of a thread, for subscribers that come a little late."""
+"""Bytes of the newest events of a thread that are kept for subscribers that join a little late."""
 NO_EVENTS: deque[Event] = deque(maxlen=0)
 """The queue of all threads without an event yet: one of its own would cost each of them half a kilobyte."""
 AGAIN_S = 1.0
-"""Between two attempts while Postgres or Redis is unavailable."""
+"""Seconds between two attempts while Postgres or Redis is unavailable."""
 FAR_S = 3600.0
 
 
@@ -46,7 +46,7 @@ class Listener(Protocol):
     def deliver(self, event: Event) -> None: ...
 
     def gone(self) -> None:
-        """The thread was deleted: what comes now may be another's."""
+        """The thread was deleted: later events may be those of another one with the same id."""
         ...
 
     def end(self) -> None:
@@ -55,20 +55,20 @@ class Listener(Protocol):
 
 
 class _Active(NamedTuple):
-    """The run whose frames come now."""
+    """The run whose frames are being delivered."""
 
     run_id: str
     floor: int
-    """Number of the last event before it."""
+    """Number of the last event before the run."""
     frames: FrameSequencer
     held: list[Event]
-    """Events about its end, not delivered yet."""
+    """Events about the run's end that are not delivered yet."""
     attempt: list[int]
-    """The newest one seen."""
+    """The newest attempt seen."""
 
 
 class Feed(FrameFollower):
-    """Of one thread. `Feeds` makes and closes it."""
+    """The feed of one thread. `Feeds` opens and closes it."""
 
     __slots__ = (
         "_active",
@@ -92,7 +92,7 @@ class Feed(FrameFollower):
         self._listeners: dict[Listener, None] = {}
         self._active: _Active | None = None
         self._next: list[Batch] = []
-        """Of runs that began before the end of the run before has arrived."""
+        """Batches of runs that began before the end of the run before has arrived."""
         self._kept = NO_EVENTS
         self._kept_bytes = 0
         self._kept_after = 0
@@ -100,16 +100,16 @@ class Feed(FrameFollower):
         self.head = 0
         """Number of the last event delivered."""
         self._exists = False
-        """The read model holds the thread."""
+        """Whether the read model holds the thread."""
         self._coming: asyncio.Future[None] | None = None
-        """… of those who wait until it does."""
+        """Futures of subscribers that wait for that."""
 
     @property
     def thread_id(self) -> str:
         return self._watch.thread_id
 
     async def start(self) -> None:
-        """Query how far the thread is. Raises ApiError 503."""
+        """Query the thread's position. Raises ApiError 503."""
         await self._catch_up()
         self._kept_after = self.head
         self._task = asyncio.create_task(self._run())
@@ -143,7 +143,7 @@ class Feed(FrameFollower):
             self._coming = None
 
     async def past(self, after: int, upto: int) -> AsyncIterator[list[Event]]:
-        """Events that were delivered already: ``after < seq <= upto``. Raises ApiError 503."""
+        """Yield events that were delivered already: ``after < seq <= upto``. Raises ApiError 503."""
         if after >= self._kept_after:
             yield [event for event in tuple(self._kept) if after < event.seq <= upto]
             return
@@ -165,7 +165,7 @@ class Feed(FrameFollower):
             await asyncio.sleep(AGAIN_S)
 
     async def _catch_up(self) -> None:
-        """Continue from what is stored: at the start, and when something may have been missed."""
+        """Deliver stored events: at the start, and when some may have been missed."""
         if self._task is None:
             standing = await self._history.position(self.thread_id)
             self.head = 0 if standing is None else standing.seq
@@ -203,7 +203,7 @@ class Feed(FrameFollower):
             await self._watch.wait(now + FAR_S)
 
     async def _finish_ended(self) -> Standing | None:
-        """Deliver the ends of all runs that are over. Returns how far the thread was then."""
+        """Deliver the ends of all ended runs. Returns the thread's position then."""
         standing = await self._history.standing(self.thread_id, self.head)
         if standing is None:
             return None
@@ -213,7 +213,7 @@ class Feed(FrameFollower):
             )
         active = self._active
         if active is not None and active.run_id != standing.run_id and standing.seq > active.floor:
-            self._active = None  # it was deleted: a run that is not known yet comes after those that are
+            self._active = None  # it was deleted: a run that is not known yet comes after the known ones
         return standing
 
     async def _take_batch(self, batch: Batch) -> None:
@@ -232,7 +232,7 @@ class Feed(FrameFollower):
         self._deliver(active, await active.frames.take([batch]))
 
     async def _wait_over(self) -> None:
-        """Query whether the run that the next one waits for is over by now."""
+        """Query whether the run that the next one waits for has ended."""
         standing = await self._finish_ended()
         floor = self._next[0].floor if self._next else 0
         if self._active is None and self._next and standing is not None and self.head < floor <= standing.seq:
@@ -267,7 +267,7 @@ class Feed(FrameFollower):
                 pass
 
     async def _ending(self, event: ev.RunEnded | ev.RunDeleted, time: str) -> tuple[Ending, bool]:
-        """A run's end as its event has it, and whether its frames are recorded."""
+        """Return a run's end as its event reports it, and whether its frames are recorded."""
         row = await self._history.run(self.thread_id, event.run_id)  # gone when it was removed
         graph_id, recorded = ("", False) if row is None else (row["graph_id"], bool(row["resumable"]))
         ms = int(datetime.fromisoformat(time).timestamp() * 1000) if time else 0
@@ -298,9 +298,9 @@ class Feed(FrameFollower):
         return ending, recorded
 
     async def _finish(self, run_id: str, ending: Ending, attempt: int, frame_count: int, *, recorded: bool) -> None:
-        """The run is over: deliver its remaining events."""
+        """Deliver the remaining events of an ended run."""
         if self._active is not None and not self._is_active(run_id):
-            self._active = None  # whatever it was, it is over: runs of a thread come one after the other
+            self._active = None  # the active run has ended: runs of a thread come one after the other
         active = self._enter(run_id, ending.first_event_number - 1, recorded=recorded)
         if not active.frames.reached((attempt, frame_count)):
             self._deliver(active, await active.frames.fill((attempt, frame_count)))
@@ -310,7 +310,7 @@ class Feed(FrameFollower):
         await self._go_on()
 
     async def _go_on(self) -> None:
-        """With the run that began meanwhile."""
+        """Continue with the run that began meanwhile."""
         while self._next and self._active is None and self._next[0].floor <= self.head:
             waiting, self._next = self._next, []
             for batch in waiting:
@@ -383,7 +383,7 @@ class Feeds:
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def open(self, thread_id: str) -> Feed:
-        """The thread's feed, from now on; `close` it. Raises ApiError 503 when Redis or Postgres stays unavailable."""
+        """Return the thread's feed; call `close` afterwards. Raises ApiError 503 when Redis or Postgres stays unavailable."""
         self._users[thread_id] = self._users.get(thread_id, 0) + 1
         opened = self._open.get(thread_id)
         if opened is None:

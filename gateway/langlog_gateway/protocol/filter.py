@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .events import Event
 
 CHANNELS = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks")
-"""In the order in which the contract's error names them."""
+"""Channels, in the order in which the contract's error names them."""
 SILENT = ("checkpoints",)
 NEEDED = "channels is required and must be a non-empty array"
 MAX_NAMESPACES = 256
@@ -15,11 +15,11 @@ MAX_CHANNELS = 64
 
 
 class BadFilter(ValueError):
-    """The message says what is wrong."""
+    """An invalid filter; the message names the fault."""
 
 
 class Filter(NamedTuple):
-    """``namespaces`` None: all. ``depth``: how far below a namespace; without namespaces it means nothing."""
+    """``namespaces`` None: all. ``depth``: levels below a namespace; without namespaces it means nothing."""
 
     channels: frozenset[str]
     namespaces: tuple[tuple[str, ...], ...] | None = None
@@ -42,7 +42,7 @@ class Filter(NamedTuple):
 
 
 def read_filter(params: Any) -> Filter:
-    """A filter as clients send it. ``since``, ``depth`` and ``namespaces`` of the wrong type are ignored. Raises BadFilter."""
+    """Return a client's filter. ``since``, ``depth`` and ``namespaces`` of the wrong type are ignored. Raises BadFilter."""
     members = params if isinstance(params, dict) else {}
     channels = members.get("channels")
     if not isinstance(channels, list) or not channels:

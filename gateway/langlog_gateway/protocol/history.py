@@ -1,7 +1,7 @@
-"""What the streaming protocol has told of a thread so far: from Redis, from recorded frames, or derived from the runs' rows.
+"""Past events of a thread in the streaming protocol: from Redis, from recorded frames, or derived from the runs' rows.
 
-Every event has its number from its worker, so whatever is found is put together by number. No state; a run at a time, so that a long
-thread is never in memory as a whole.
+Every event has its number from its worker, so events of all sources are merged by number. No state; one run at a time, so that a long
+thread is never completely in memory.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SQL = load_sql("langlog_gateway", "protocol.sql")
 
 
 class Standing(NamedTuple):
-    """Where a thread is at one moment."""
+    """Position of a thread at one moment."""
 
     seq: int
-    """Number of the last event of the runs that are over."""
+    """Number of the last event of the ended runs."""
     run_id: str | None
-    """The run that a worker may hold."""
+    """Id of the run that a worker may hold."""
     attempt: int
     resumable: bool
     ended: list[Any]
-    """Rows of the runs that are over and have told something since."""
+    """Rows of the ended runs with events since then."""
     beginning: Event | None = None
-    """Of the run that a worker has, when its own word of it is lost."""
+    """Beginning of the run that a worker executes, if the worker's own event is lost."""
 
 
 class History:
@@ -45,14 +45,14 @@ class History:
         self._backlog = backlog
 
     async def position(self, thread_id: str) -> Standing | None:
-        """Where the thread is, without what has ended; None: the thread does not exist."""
+        """Return the thread's position, without ended runs; None: the thread does not exist."""
         row = await self._reads.row(SQL["position"], thread_id)
         if row is None:
             return None
         return Standing(row["seq"], row["run_id"], row["attempt"] or 0, bool(row["resumable"]), [])
 
     async def standing(self, thread_id: str, after: int) -> Standing | None:
-        """Where the thread is, with the runs that have ended after an event; None: the thread does not exist."""
+        """Return the thread's position, with the runs that have ended after an event; None: the thread does not exist."""
         rows = await self._reads.rows(SQL["standing"], thread_id, after)
         if not rows:
             return None
@@ -78,7 +78,7 @@ class History:
         return await self._reads.row(SQL["run"], thread_id, run_id)
 
     async def events(self, thread_id: str, after: int, upto: int) -> AsyncIterator[list[Event]]:
-        """All events with ``after < seq <= upto``, in order, run after run."""
+        """Yield all events with ``after < seq <= upto``, in order, run after run."""
         if after >= upto:
             return
         standing = await self.standing(thread_id, after)
@@ -99,7 +99,7 @@ class History:
             batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=standing.resumable)
             by_number = {e.seq: e for e in events_of(batches, standing.attempt)}
             begun = standing.beginning
-            if begun is not None and by_number and begun.seq < min(by_number):  # Redis keeps the newest frames alone
+            if begun is not None and by_number and begun.seq < min(by_number):  # Redis keeps the newest frames only
                 by_number[begun.seq] = begun
             yield [by_number[seq] for seq in sorted(by_number) if after < seq <= upto]
 
@@ -107,7 +107,7 @@ class History:
         self, run_id: str, recent: list[Batch], end: FramePosition | None, *, recorded: bool
     ) -> list[Batch]:
         recent.sort(key=lambda batch: (batch.attempt, batch.first))
-        retried = any(batch.attempt > 1 for batch in recent)  # how far the lost attempts went nobody knows
+        retried = any(batch.attempt > 1 for batch in recent)  # the last numbers of the lost attempts are unknown
         if recorded and (retried or not is_complete(recent, end)):
             known = recent + await self._backlog.recorded(run_id)
             return sorted(known, key=lambda batch: (batch.attempt, batch.first))
@@ -115,7 +115,7 @@ class History:
 
 
 def events_of(batches: list[Batch], attempt: int) -> list[Event]:
-    """The events of a run's frames; ``attempt``: the newest that the read model knows. A lost one's end was never told."""
+    """Return the events of a run's frames; ``attempt``: the newest one in the read model. The end of a lost one is left out."""
     events = []
     attempt = max([attempt, *(batch.attempt for batch in batches)])
     closed: set[int] = set()
@@ -133,7 +133,7 @@ def events_of(batches: list[Batch], attempt: int) -> list[Event]:
 
 
 def ending_of(row: Any) -> Ending:
-    """A run that is over, of its row in `ended`."""
+    """Return an ended run of its row in `ended`."""
     values = row["output"] or row["state_values"]
     ended_ms = _ms(row["ended_at"])
     return Ending(
@@ -157,7 +157,7 @@ def refusal_in(text: str | None) -> Refusal | None:
 
 
 def answered_in(text: str | None) -> list[str]:
-    """The interrupts that ``command.resume`` answers by id."""
+    """Return the interrupts that ``command.resume`` answers by id."""
     return [] if text is None else list(by_id(msgspec.json.decode(text)) or ())
 
 

@@ -1,4 +1,5 @@
-"""The streaming protocol over HTTP (wire contract §9.1 and §9.2): commands as requests, events as an SSE stream that never ends by itself."""
+"""The streaming protocol over HTTP (wire contract §9.1 and §9.2): commands as requests, events as an SSE stream that never
+ends by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from .socket import Sockets, wants_socket
 from .subscriber import Subscriber
 
 SOCKET_PATH = "/threads/{thread_id}/stream/events"
-"""The one path that takes WebSockets."""
+"""The one path that accepts WebSockets."""
 BAD_JSON = "Invalid JSON body"
 
 
@@ -118,7 +119,7 @@ class Protocol:
                 await out.write(HEARTBEAT)
             if not events:
                 continue
-            if not subscriber.permitted:  # the thread has come to be meanwhile
+            if not subscriber.permitted:  # the thread was created meanwhile
                 try:
                     async with asyncio.timeout_at(beat):
                         await feed.exists()
@@ -141,7 +142,7 @@ class Protocol:
 
 
 class EventsOut(StreamOut):
-    """A stream that ends without a word where it is refused, as one does that is refused at first (wire contract §18)."""
+    """A stream that ends without an error event if it is refused, like one that is refused at first (wire contract §18)."""
 
     async def fail(self, error: str, message: str) -> None:
         if error != REFUSED:
@@ -149,7 +150,7 @@ class EventsOut(StreamOut):
 
 
 async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: Filter, *, sdk: bool) -> None:
-    """Write what was before, and what happens meanwhile, until nothing is left but what comes."""
+    """Write the past events, and those that happen meanwhile, until only future ones are left."""
     subscriber.fall_back()
     while subscriber.permitted:
         head = feed.head
@@ -167,7 +168,7 @@ def _event_text(events: Sequence[Event], *, sdk: bool) -> bytes:
 
 
 async def _json(request: web.Request) -> object:
-    """The body. Raises ApiError 400."""
+    """Return the body, decoded. Raises ApiError 400."""
     try:
         decoded: object = decode_any(await request.read())
     except msgspec.DecodeError:

@@ -1,8 +1,9 @@
-"""The streaming protocol over one WebSocket (wire contract §9.3): commands in, answers and events out, several subscriptions side by side.
+"""The streaming protocol over one WebSocket (wire contract §9.3): commands in, responses and events out, several concurrent
+subscriptions.
 
-A socket has one task, that reads and carries out commands one after the other; a second one lives only while events go out. Events are
-the feed's own bytes, encoded once for all. A reader that does not keep up is closed with `SLOW`, and a server that goes down closes
-with 1012: either way the client goes on from its last number, here or elsewhere. Nothing is lost when the process dies.
+A socket has one task that reads and executes commands one after the other; a second one exists only while events are sent. Events are
+the feed's own bytes, encoded once for all. A reader that does not keep up is closed with `SLOW`, and a server that stops closes
+with 1012: either way the client continues from its last number, here or elsewhere. Nothing is lost when the process dies.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from .filter import Filter, read_filter
 
 BAD_JSON = "Protocol commands must be valid JSON."
 SLOW = 4008
-"""Close code for a client that does not take its events."""
+"""Close code for a client that does not read its events."""
 THREAD_ENDED = b"thread stream ended"
-"""Why a socket on what is no thread of the caller's is closed, with 1011."""
+"""Reason with which a socket on a thread that the caller may not see is closed, with 1011."""
 
 
 class Sockets:
@@ -51,7 +52,7 @@ class Sockets:
         core.on_drain.append(self._close_all)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Until the client leaves, or is closed. Raises ApiError where the upgrade is refused."""
+        """Serve the socket until either side closes it. Raises ApiError if the upgrade is refused."""
         origin = request.headers.get("origin")
         if origin is not None and not _own(origin, request) and not self._cors.admits_socket(request, origin):
             raise ApiError(403, "Disallowed CORS origin")
@@ -123,7 +124,7 @@ class _Subscription:
         self.filter = wanted
         self.after = wanted.since or 0
         self.behind = True
-        """Older events are sent; those that happen meanwhile will be read like them."""
+        """Older events are being sent; those that happen meanwhile will be read with them."""
 
 
 class Socket:
@@ -164,7 +165,7 @@ class Socket:
         *,
         permitted: bool,
     ) -> None:
-        """``permitted`` False: there is no such thread yet; access is checked before anything is sent."""
+        """``permitted`` False: the thread does not exist yet; access is checked before anything is sent."""
         self._core = core
         self._feeds = feeds
         self._limits = limits
@@ -180,7 +181,7 @@ class Socket:
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._left: asyncio.Future[None] | None = None
-        """Set when the client has left."""
+        """Set when the client has disconnected."""
         self._held = False
         permissions = core.permissions
         self._permission = permissions.open(request, thread_id, self._refuse, "ask")
@@ -263,7 +264,7 @@ class Socket:
         return self._closing is not None
 
     async def leave(self) -> None:
-        """The connection is gone, or is being closed, which is waited for."""
+        """Release the connection; wait until it is closed."""
         self._core.permissions.close(self._thread_id, self._permission)
         if self._left is not None and not self._left.done():
             self._left.set_result(None)
@@ -277,7 +278,7 @@ class Socket:
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """Within, events wait: those of a run follow the answer to the command that started it."""
+        """Context in which events wait: those of a run follow the response to the command that started it."""
         self._held = True
         try:
             yield
@@ -286,7 +287,7 @@ class Socket:
             self._begin()
 
     async def send_text(self, text: bytes) -> None:
-        """Send an answer."""
+        """Send a response."""
         if not self.closing:
             with contextlib.suppress(ConnectionResetError):
                 await self._out.send_frame(text, WSMsgType.TEXT)
@@ -295,11 +296,11 @@ class Socket:
         if self._feed is None:
             self._feed = await self._feeds.open(self._thread_id)
             self._feed.listen(self)
-            self._permission.doubt()  # nobody has listened to the thread's changes until now
+            self._permission.doubt()  # no listener has received the thread's changes until now
         return self._feed
 
     async def _replay(self, subscription: _Subscription) -> int:
-        """Send the earlier events, and while it is sent, save for what another subscription has had."""
+        """Send the earlier events and those that happen meanwhile, except those that another subscription has sent."""
         feed = await self._followed()
         others = [other for other in self._subscriptions.values() if not other.behind]
         sent, after = 0, subscription.after
@@ -351,7 +352,7 @@ class Socket:
             self._waiting.clear()
 
     async def _allowed(self) -> bool:
-        """Whether this caller may be told. The thread may have come to be after the connection, and permissions may end."""
+        """Return whether this caller may receive events. The thread may be created after the connection, and permissions may end."""
         try:
             await self._permission.settle()
         except PermissionEnded:
@@ -374,7 +375,8 @@ class Socket:
             self._closing = asyncio.ensure_future(self._close_soon(code, reason, self._left))
 
     async def _close_soon(self, code: int, reason: bytes, left: asyncio.Future[None]) -> None:
-        """Until the client has closed as well: closed before, it might never read the code. One that takes nothing is dropped."""
+        """Send a close frame, and wait until the client has closed too: otherwise it might never read the code. A client
+        that does not read is dropped."""
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 await self._out.send_frame(code.to_bytes(2) + reason, WSMsgType.CLOSE)
@@ -390,7 +392,7 @@ class Socket:
             self._feed = None
 
     async def _seq_of(self, event_id: str) -> int | None:
-        """The number of an event by its number or id; None: not known, everything is new."""
+        """Return the number of an event by its number or id; None: unknown, so every event is new."""
         if event_id.isascii() and event_id.isdecimal():
             return int(event_id[:18])
         mark = b'"event_id":%b,' % msgspec.json.encode(event_id)
@@ -407,5 +409,5 @@ def wants_socket(request: web.Request) -> bool:
 
 
 def _own(origin: str, request: web.Request) -> bool:
-    """Whether a page of this very server asks."""
+    """Return whether the origin is this server itself."""
     return urlsplit(origin).netloc == request.headers.get("host")

@@ -1,6 +1,6 @@
 """One subscriber of a thread's events by the streaming protocol, and its queue.
 
-On the event loop, no locks: the feed puts events in, the connection takes them. A subscriber that falls behind by too much is `overrun`:
+On the event loop, no locks: the feed adds events, the connection removes them. A subscriber that falls behind by too much is `overrun`:
 it gets no more, and continues from its last number on a new connection.
 """
 
@@ -19,11 +19,11 @@ class Subscriber:
     def __init__(self, wanted: Filter, limits: Limits, *, permitted: bool) -> None:
         self._filter = wanted
         self.permitted = permitted
-        """The caller may read the thread; False: to be checked once the thread exists."""
+        """Whether the caller may read the thread; False: to be checked once the thread exists."""
         self.after = wanted.since or 0
         """Number of the last event that it has read, while it is `behind`."""
         self.behind = False
-        """It reads past events: nothing is queued meanwhile, since it will read that too."""
+        """Whether it reads past events: nothing is queued meanwhile, since it will read that too."""
         self._limits = limits
         self._waiting: deque[Event] = deque()
         self._bytes = 0
@@ -31,7 +31,7 @@ class Subscriber:
         self.overrun = False
         self.on_overrun: Callable[[], object] | None = None
         self.ended = False
-        """The server stops."""
+        """Whether the server stops."""
 
     def deliver(self, event: Event) -> None:
         if self.behind or self.overrun or not self._filter.wants(event):
@@ -65,7 +65,7 @@ class Subscriber:
         return events
 
     async def wait(self, until: float) -> bool:
-        """Until it holds something (True), or the loop's time ``until`` (False)."""
+        """Wait until there is an event (True), or until the loop's time ``until`` (False)."""
         if not (self._waiting or self.overrun or self.ended):
             loop = asyncio.get_running_loop()
             self._waker = loop.create_future()

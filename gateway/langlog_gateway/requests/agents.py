@@ -20,7 +20,7 @@ class ProtocolCommand(Struct):
 
 
 class EventStream(Struct):
-    """What to receive of a thread by the streaming protocol (wire contract §9.2)."""
+    """Selection of a thread's events in the streaming protocol (wire contract §9.2)."""
 
     channels: Annotated[list[str], Meta(min_length=1)]
     """Channels: `values`, `updates`, `messages`, `tools`, `custom`, `lifecycle`, `input`, `tasks`, `checkpoints`, or `custom:<name>`"""

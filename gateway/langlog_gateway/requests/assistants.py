@@ -32,7 +32,8 @@ class AssistantCreate(Struct):
     assistant_id: str | None = None
     """Id of the assistant; the server creates one if it is absent"""
     config: Object = {}
-    """Configuration of the assistant's runs: `tags`, `recursion_limit`, `configurable`. Set either this `configurable` or `context`: the server copies one to the other"""
+    """Configuration of the assistant's runs: `tags`, `recursion_limit`, `configurable`. Set either this `configurable` or
+    `context`: the server copies one to the other"""
     context: Object = {}
     """Static context of the assistant's runs"""
     metadata: Object = {}
@@ -63,7 +64,7 @@ class AssistantPatch(Struct):
 
 
 class AssistantSearch(Struct):
-    """Which assistants to return, and how. All conditions must hold."""
+    """Conditions and form of a search for assistants. All conditions must hold."""
 
     metadata: Object = {}
     """Metadata that the objects must contain; nested objects are compared member by member"""
@@ -84,7 +85,7 @@ class AssistantSearch(Struct):
 
 
 class AssistantCount(Struct):
-    """Which assistants to count. All conditions must hold."""
+    """Conditions of a count of assistants. All conditions must hold."""
 
     metadata: Object = {}
     """Metadata that the objects must contain; nested objects are compared member by member"""
@@ -95,7 +96,7 @@ class AssistantCount(Struct):
 
 
 class AssistantVersions(Struct):
-    """Which versions to return, newest first."""
+    """Conditions of a list of versions, newest first."""
 
     metadata: Object = {}
     """Metadata that the versions must contain"""

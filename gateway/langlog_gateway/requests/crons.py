@@ -1,4 +1,4 @@
-"""Request bodies of crons (wire contract §10). A cron's body is that of the run it asks for, with when and how on top."""
+"""Request bodies of crons (wire contract §10). A cron's body is that of its runs, with schedule and options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CronColumn = Literal[
 
 
 class CronCreate(RunCreate, kw_only=True):
-    """A new cron: the body of a run, with when to create runs."""
+    """A new cron: the body of its runs, with their schedule."""
 
     schedule: str
     """Five fields (minute, hour, day of month, month, day of week), six (seconds last), or a name such as `@daily`"""
@@ -40,7 +40,7 @@ class CronCreate(RunCreate, kw_only=True):
     end_time: str | None = None
     """Time in ISO 8601 after which the cron does not fire"""
     on_run_completed: Literal["delete", "keep"] = "delete"
-    """What happens to the thread of a run of a cron without a thread: `delete` or `keep`"""
+    """For a cron without a thread: `delete` or `keep` the thread of a run that has ended"""
     enabled: bool = True
     """Whether the cron fires"""
 
@@ -59,7 +59,7 @@ class CronPatch(Struct):
     metadata: Object | UnsetType = UNSET
     """Members to merge into the metadata; those of the runs are replaced"""
     on_run_completed: Literal["delete", "keep"] | UnsetType = UNSET
-    """What happens to the thread of a run of a cron without a thread"""
+    """For a cron without a thread: `delete` or `keep` the thread of a run that has ended"""
     enabled: bool | UnsetType = UNSET
     """Whether the cron fires; false pauses it"""
     config: Object = {}
@@ -69,7 +69,7 @@ class CronPatch(Struct):
 
 
 class CronSearch(Struct):
-    """Which crons to return, and how. All conditions must hold."""
+    """Conditions and form of a search for crons. All conditions must hold."""
 
     assistant_id: str | None = None
     """Id of the assistant"""
@@ -94,7 +94,7 @@ class CronSearch(Struct):
 
 
 class CronCount(Struct):
-    """Which crons to count. All conditions must hold."""
+    """Conditions of a count of crons. All conditions must hold."""
 
     assistant_id: str | None = None
     """Id of the assistant"""

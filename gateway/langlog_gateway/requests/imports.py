@@ -1,4 +1,4 @@
-"""Request bodies of an import: what `langlog import` has read elsewhere."""
+"""Request bodies of an import: objects that `langlog import` has read elsewhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .members import Ids, null
 from .threads import ThreadTtl
 
 OBJECTS_MAX = 1_000
-"""Of one kind in one request."""
+"""Maximum number of objects of one kind in one request."""
 Time = Annotated[str, Meta(max_length=64)]
-"""ISO 8601 with an offset, as the source wrote it."""
+"""A time in ISO 8601 with an offset, as the source wrote it."""
 
 
 class HeldQuery(Struct, forbid_unknown_fields=True):
-    """Ids of the objects that are asked for."""
+    """Ids of the requested objects."""
 
     threads: Ids = []
     """Ids of threads"""
@@ -45,7 +45,7 @@ class ImportedVersion(Struct):
     description: str | None = None
     """Description"""
     created_at: Time | None = None
-    """When it was made"""
+    """Time of creation"""
 
 
 class ImportedAssistant(Struct, forbid_unknown_fields=True):
@@ -58,9 +58,9 @@ class ImportedAssistant(Struct, forbid_unknown_fields=True):
     latest: int
     """The version that is the latest"""
     created_at: Time | None = None
-    """When it was made"""
+    """Time of creation"""
     updated_at: Time | None = None
-    """When it was last changed"""
+    """Time of the last change"""
 
 
 class ImportedThread(Struct, forbid_unknown_fields=True):
@@ -79,11 +79,11 @@ class ImportedThread(Struct, forbid_unknown_fields=True):
     ttl: ThreadTtl | None = None
     """Time to live"""
     created_at: Time | None = None
-    """When it was made"""
+    """Time of creation"""
     updated_at: Time | None = None
-    """When it was last changed"""
+    """Time of the last change"""
     state_updated_at: Time | None = None
-    """When its state was last changed"""
+    """Time of the last change of its state"""
     status: Literal["idle", "interrupted", "error"] | None = None
     """Status; absent: it follows from its state"""
     error: Raw = field(default_factory=null)
@@ -108,9 +108,9 @@ class ImportedItem(Struct, forbid_unknown_fields=True):
     ttl: float | None = None
     """Minutes to live from now on"""
     created_at: Time | None = None
-    """When it was made"""
+    """Time of creation"""
     updated_at: Time | None = None
-    """When it was last written"""
+    """Time of the last write"""
 
 
 class ImportedCron(Struct, forbid_unknown_fields=True):
@@ -123,7 +123,7 @@ class ImportedCron(Struct, forbid_unknown_fields=True):
     schedule: str
     """Schedule"""
     payload: Object
-    """What its runs are made of"""
+    """Members of its runs"""
     thread_id: str | None = None
     """Thread of its runs; absent: each has its own"""
     user_id: str | None = None
@@ -131,17 +131,17 @@ class ImportedCron(Struct, forbid_unknown_fields=True):
     timezone: str | None = None
     """Time zone of the schedule"""
     end_time: str | None = None
-    """When it ends"""
+    """End of the cron"""
     metadata: Object = {}
     """Metadata"""
     on_run_completed: Literal["delete", "keep"] | None = None
-    """What becomes of the threads of its runs"""
+    """`delete` or `keep` the threads of its runs when they have ended"""
     enabled: bool = False
     """Whether it makes runs from now on"""
     created_at: Time | None = None
-    """When it was made"""
+    """Time of creation"""
     updated_at: Time | None = None
-    """When it was last changed"""
+    """Time of the last change"""
 
 
 class Import(Struct, forbid_unknown_fields=True):
@@ -150,7 +150,7 @@ class Import(Struct, forbid_unknown_fields=True):
     source: Annotated[str, Meta(min_length=1, max_length=2_000)]
     """Address that they were read from, without credentials"""
     read_at: Time
-    """When the import began"""
+    """Start time of the import"""
     assistants: Annotated[list[ImportedAssistant], Meta(max_length=OBJECTS_MAX)] = []
     """Assistants"""
     threads: Annotated[list[ImportedThread], Meta(max_length=OBJECTS_MAX)] = []

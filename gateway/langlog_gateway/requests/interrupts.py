@@ -12,7 +12,7 @@ from .members import BULK_MAX, Limit, Offset, SortOrder, null
 
 
 class InterruptCount(Struct):
-    """Which open interrupts to count. All conditions must hold."""
+    """Conditions of a count of open interrupts. All conditions must hold."""
 
     thread_id: str | None = None
     """Id of the thread that was interrupted"""
@@ -25,7 +25,7 @@ class InterruptCount(Struct):
 
 
 class InterruptSearch(InterruptCount):
-    """Which open interrupts to return. All conditions must hold."""
+    """Conditions of a search for open interrupts. All conditions must hold."""
 
     limit: Limit = 10
     """Maximum number of entries"""
@@ -43,7 +43,7 @@ class InterruptAnswer(Struct):
     interrupt_id: str
     """Id of the interrupt"""
     response: Raw = msgspec.field(default_factory=null)
-    """The answer, any JSON: what `interrupt()` returns in the node"""
+    """The answer, any JSON: the return value of `interrupt()` in the node"""
 
 
 class InterruptsRespond(Struct):

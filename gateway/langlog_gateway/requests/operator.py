@@ -24,10 +24,10 @@ class DropRecord(Struct, forbid_unknown_fields=True):
 
 
 class Replay(Struct):
-    """How to replay a run."""
+    """Options of a replay of a run."""
 
     checkpoint_id: str | None = None
-    """Checkpoint of the run to go on from instead of its input"""
+    """Checkpoint of the run to continue from, instead of its input"""
     strict: bool = False
     """Compare generated ids of messages and interrupts too"""
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 300.0

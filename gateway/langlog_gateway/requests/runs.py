@@ -28,7 +28,7 @@ RunColumn = Literal[
 
 
 class RunsCount(Struct):
-    """Which runs to count. All conditions must hold."""
+    """Conditions of a count of runs. All conditions must hold."""
 
     status: RunStatus | Annotated[list[RunStatus], Meta(max_length=10)] | None = None
     """Status of the runs, one or several"""
@@ -49,7 +49,7 @@ class RunsCount(Struct):
 
 
 class RunsSearch(RunsCount):
-    """Which runs to return, and how. All conditions must hold."""
+    """Conditions and form of a search for runs. All conditions must hold."""
 
     limit: Limit = 10
     """Maximum number of entries"""
@@ -64,14 +64,14 @@ class RunsSearch(RunsCount):
 
 
 class RunsRetry(Struct):
-    """Which runs to run again."""
+    """Runs to run again."""
 
     run_ids: Annotated[list[str], Meta(min_length=1, max_length=BULK_MAX)]
     """Ids of runs that have failed, at most 1,000"""
 
 
 class CancelMany(Struct):
-    """Which runs to cancel: either by `status`, or by `thread_id` and `run_ids`."""
+    """Runs to cancel: either by `status`, or by `thread_id` and `run_ids`."""
 
     status: Literal["pending", "running", "all"] | UnsetType = UNSET
     """Cancel all runs with this status"""

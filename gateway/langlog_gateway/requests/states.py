@@ -13,7 +13,7 @@ from .members import Limit
 
 
 class StateAtCheckpoint(Struct):
-    """Which state of a thread to return."""
+    """Address of a thread's state, and the form in which to return it."""
 
     checkpoint: Checkpoint
     """Checkpoint of the state; with `checkpoint_ns` the state of a subgraph"""
@@ -37,7 +37,7 @@ class StateUpdate(Struct):
 
 
 class HistoryBefore(Struct):
-    """Where to begin, given as a config or as a checkpoint."""
+    """Start of the history, given as a config or as a checkpoint."""
 
     configurable: Object = {}
     """Object with `checkpoint_id`"""
@@ -46,7 +46,7 @@ class HistoryBefore(Struct):
 
 
 class HistorySearch(Struct):
-    """Which states of a thread to return, newest first."""
+    """Conditions and form of a thread's history, newest first."""
 
     limit: Limit = 1
     """Maximum number of states"""

@@ -22,7 +22,7 @@ class StorePut(Struct):
     value: Object
     """Value of the item"""
     index: list[str] | Any = None
-    """Paths of the texts to embed for search; null takes those of `store.index`, false embeds nothing"""
+    """Paths of the texts to embed for search; null uses those of `store.index`, false embeds nothing"""
     ttl: Annotated[float, Meta(ge=-TTL_MAX_MINUTES, le=TTL_MAX_MINUTES)] | None = None
     """Time to live in minutes; null means no expiry. The next sweep removes an item whose time is negative"""
 
@@ -37,7 +37,7 @@ class StoreDelete(Struct):
 
 
 class StoreSearch(Struct):
-    """Which items to return, and how."""
+    """Conditions and form of a search for items."""
 
     namespace_prefix: list[str] | None = None
     """First labels of the items' namespaces; absent or empty means all"""
@@ -50,18 +50,18 @@ class StoreSearch(Struct):
     query: str | None = None
     """Text to rank the items by; needs `store.index`"""
     refresh_ttl: bool | None = None
-    """Restart the time to live of the items that are returned; null takes the setting of `store.ttl`"""
+    """Restart the time to live of the items that are returned; null uses the setting of `store.ttl`"""
     include: Annotated[list[Literal["ttl"]], Meta(max_length=ENTRIES_MAX)] = []
-    """`ttl` adds to each item when it expires"""
+    """`ttl` adds the time of expiry to each item"""
 
 
 class StoreNamespaces(Struct):
-    """Which namespaces to return."""
+    """Conditions of a list of namespaces."""
 
     prefix: list[str] | None = None
-    """First labels; `*` stands for any label"""
+    """First labels; `*` matches any label"""
     suffix: list[str] | None = None
-    """Last labels; `*` stands for any label"""
+    """Last labels; `*` matches any label"""
     max_depth: int | UnsetType = UNSET
     """Number of labels to cut namespaces to"""
     limit: int = 100

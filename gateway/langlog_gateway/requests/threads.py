@@ -30,7 +30,7 @@ ThreadColumn = Literal[
 
 
 class SuperstepUpdate(Struct):
-    """One update of a superstep: what one node wrote."""
+    """One update of a superstep: the values that one node wrote."""
 
     values: Raw = msgspec.field(default_factory=null)
     """Values to write into the state"""
@@ -53,7 +53,7 @@ class ThreadTtl(Struct):
     ttl: Minutes
     """Minutes since the last change of the thread"""
     strategy: Literal["delete", "keep_latest"] = "delete"
-    """What expires: `delete` removes the thread, `keep_latest` its checkpoints but the latest"""
+    """Effect of the expiry: `delete` removes the thread, `keep_latest` its checkpoints except the latest"""
 
     @property
     def kept(self) -> Ttl:
@@ -85,7 +85,7 @@ class ThreadPatch(Struct):
 
 
 class ThreadCount(Struct):
-    """Which threads to count. All conditions must hold."""
+    """Conditions of a count of threads. All conditions must hold."""
 
     metadata: Object = {}
     """Metadata that the objects must contain; nested objects are compared member by member"""
@@ -98,7 +98,7 @@ class ThreadCount(Struct):
     assistant_id: str | None = None
     """Id of the assistant of the last run"""
     id_prefix: Annotated[str, Meta(max_length=36)] | None = None
-    """What the ids of the threads begin with"""
+    """Prefix of the threads' ids"""
     created_after: Moment | None = None
     """Time that the threads were created at or after"""
     created_before: Moment | None = None
@@ -110,7 +110,7 @@ class ThreadCount(Struct):
 
 
 class ThreadSearch(ThreadCount):
-    """Which threads to return, and how. All conditions must hold."""
+    """Conditions and form of a search for threads. All conditions must hold."""
 
     ids: Ids = []
     """Ids of threads; an empty list means all"""
@@ -119,7 +119,8 @@ class ThreadSearch(ThreadCount):
     offset: Offset = 0
     """Number of entries to skip"""
     after: str | None = None
-    """Response header `x-pagination-after` of the page before: the page begins there. Pages stay as fast as the first one; not with `sort_by` status"""
+    """Response header `x-pagination-after` of the page before: the page begins there. Pages stay as fast as the first one;
+    not with `sort_by` status"""
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = "updated_at"
     """Member to sort by"""
     sort_order: SortOrder = "desc"
@@ -127,14 +128,15 @@ class ThreadSearch(ThreadCount):
     select: Annotated[list[ThreadColumn], Meta(max_length=ENTRIES_MAX)] = []
     """Members to return; an empty list returns all"""
     extract: dict[str, str] = {}
-    """Name -> path of a value to return in `extracted`, such as `values.messages[-1]`. Paths begin with `values`, `metadata`, `config` or `interrupts`; at most 10"""
+    """Name -> path of a value to return in `extracted`, such as `values.messages[-1]`. Paths begin with `values`,
+    `metadata`, `config` or `interrupts`; at most 10"""
 
 
 class ThreadFork(Struct):
-    """Where to fork a thread, and what the new thread is."""
+    """Checkpoint to fork a thread at, and properties of the new thread."""
 
     checkpoint_id: CheckpointName | None = None
-    """Id of the checkpoint that the new thread stands at; absent means the latest"""
+    """Id of the checkpoint at which the new thread begins; absent means the latest"""
     checkpoint: Checkpoint | None = None
     """Address of the checkpoint, in place of `checkpoint_id`. Its `checkpoint_ns` must be empty"""
     thread_id: str | None = None
@@ -144,7 +146,7 @@ class ThreadFork(Struct):
 
 
 class ThreadPrune(Struct):
-    """Which threads to prune, and how."""
+    """Threads to prune, and how."""
 
     thread_ids: Ids
     """Ids of the threads; unknown ones are skipped"""

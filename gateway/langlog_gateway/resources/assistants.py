@@ -36,7 +36,7 @@ _schemas = msgspec.json.Decoder(graphs.GraphSchemas)
 _subgraphs = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 DEPTH_MAX = 2**31 - 1
-"""Of a drawing: what the read model can be asked for."""
+"""Maximum depth of a drawing: the largest value in a query of the read model."""
 
 COLUMNS = assistants.Assistant.__struct_fields__
 
@@ -239,10 +239,10 @@ class Assistants:
         await self._core.commands.execute(command, origin_of(request))
         return encoded_response(assistants.assistant(await self._row(assistant_id)))
 
-    # what executors said of their graphs at start; where a factory makes another one of the assistant's config, a worker answers
+    # from executors' registrations at start; where a factory makes another graph for the assistant's config, a worker is queried
 
     async def graph(self, request: web.Request) -> web.Response:
-        """Returns the nodes and edges of the assistant's graph, for drawing. The name of a graph stands for its
+        """Returns the nodes and edges of the assistant's graph, for drawing. The name of a graph means its
         default assistant.
         """
         named = request.match_info["assistant_id"]
@@ -262,7 +262,7 @@ class Assistants:
         return json_response(registered["drawing"])
 
     async def subgraphs(self, request: web.Request) -> web.Response:
-        """Returns the schemas of subgraphs by the name of the node that runs them. An unknown name gives an empty
+        """Returns the schemas of subgraphs by the name of the node that runs them. An unknown name returns an empty
         object.
         """
         assistant_id = path_uuid(request, "assistant")
@@ -293,7 +293,7 @@ class Assistants:
         return encoded_response(schemas)
 
     async def _registered(self, request: web.Request, row: Any, depth: int = 0) -> Any:
-        """None: a worker has to be asked, because a factory may make another graph for this assistant or caller."""
+        """Return the registered graph; None: query a worker, because a factory may make another graph for this assistant or caller."""
         own = bool(msgspec.json.decode(row["config"]).get("configurable")) or bool(await self._core.caller_of(request))
         return await self._core.reads.row(SQL["registered"], row["graph_id"], own, depth)
 

@@ -1,7 +1,7 @@
-"""Who may see, remove and run crons (wire contract §10 and §18).
+"""Permissions to see, delete and fire crons (wire contract §10 and §18).
 
-A cron makes runs later, so creating one needs what making its runs needs: its run passes the steps of every run's submission up to
-the handlers of ``threads.create_run`` and ``assistants.read``, and their answer is kept with the cron (`CronAuthority`), because
+A cron creates runs later, so creating one requires the permissions of its runs: its run passes the steps of every run's submission up to
+the handlers of ``threads.create_run`` and ``assistants.read``, and their result is stored with the cron (`CronAuthority`), because
 schedulers have no handlers to call.
 A cron on a thread can also be seen and removed by the callers who may update that thread.
 """
@@ -50,9 +50,10 @@ class CronAccess:
         *,
         temporary: bool,
     ) -> CronAuthority | None:
-        """What the project's handlers allow the cron's runs; None: there are no handlers. The run's metadata is the cron's.
+        """Return the permissions of the cron's runs by the project's handlers; None: there are no handlers. The run's
+        metadata is the cron's.
 
-        Raises ``missing`` when the thread is not there for runs of the caller, and ApiError where a handler refuses.
+        Raises ``missing`` if the caller may not run on the thread, and ApiError if a handler refuses.
         """
         origin = origin_of(request)
         stateless = thread_id is None
@@ -78,7 +79,8 @@ class CronAccess:
         )
 
     async def admit(self, request: web.Request, action: CronAction, cron_id: str, missing: ApiError) -> Filter | None:
-        """The filter for a command to the cron. Raises ``missing`` when the cron is neither the caller's nor on a thread of theirs."""
+        """Return the filter for a command to the cron. Raises ``missing`` when the cron is neither the caller's nor on a
+        thread of theirs."""
         visible = await authorize(request, "crons", action, {"cron_id": cron_id})
         if not visible or await seen(self._core.reads, "crons", [cron_id], visible):
             return visible
@@ -94,7 +96,7 @@ class CronAccess:
     async def narrowed(
         self, request: web.Request, sql: str, value: Mapping[str, Any], *values: Any
     ) -> tuple[str, list[Any]]:
-        """A statement about ``crons`` whose ``{visible}`` is a condition, with its parameters. Raises ApiError.
+        """Return a statement about ``crons`` whose ``{visible}`` is a condition, with its parameters. Raises ApiError.
 
         ``value`` is what the handlers of ``crons.search`` are shown: what they add to its metadata narrows the caller's own crons.
         """
@@ -104,7 +106,7 @@ class CronAccess:
         return sql.replace("{visible}", filters), parameters.values
 
     async def sight(self, request: web.Request, value: Mapping[str, Any]) -> Sight:
-        """What the caller sees of crons, searched as ``value`` says. Raises ApiError."""
+        """Return what the caller sees of crons, for a search with the conditions in ``value``. Raises ApiError."""
         shown: dict[str, Any] = {**value, "metadata": dict(value["metadata"])}
         visible = await authorize(request, "crons", "search", shown)
         added = shown["metadata"] if shown["metadata"] != value["metadata"] else {}
@@ -113,7 +115,7 @@ class CronAccess:
         return Sight(visible=own.visible, metadata=own.metadata, on_threads=threads or {})
 
     async def _threads(self, request: web.Request, thread_id: str | None) -> Filter | None:
-        """The filter of threads that the caller may update; None: the handler names none, so crons are judged by themselves alone.
+        """Return the filter of threads that the caller may update; None: the handler names none, so crons are judged by themselves alone.
 
         A handler that fails, perhaps because no thread is named, widens nothing.
         """

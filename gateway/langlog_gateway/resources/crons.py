@@ -34,7 +34,7 @@ SQL = load_sql("langlog_gateway", "crons.sql")
 T = TypeVar("T")
 
 ONLY_WHEN = frozenset({"schedule", "timezone", "end_time", "metadata", "on_run_completed", "enabled"})
-"""Members of a patch that say when the cron runs, not what."""
+"""Members of a patch about the cron itself, not about its runs."""
 THREAD_MISSING = (
     "Thread with ID '{}' not found. Please verify the ID is correct and the thread hasn't been deleted or expired."
 )
@@ -46,9 +46,9 @@ TOO_MANY = (
 )
 CRON_RUN = Particulars(cron=True)
 FIRINGS, FIRINGS_MAX = 10, 100
-"""Times of a cron that are shown: by default, at most."""
+"""Number of due times in a response: default, and maximum."""
 FINEST_S = 1.0
-"""No schedule is due more often than this."""
+"""Minimum seconds between two due times of any schedule."""
 
 
 class Crons:
@@ -225,7 +225,7 @@ class Crons:
             moments.append(at)
             try:
                 at = schedule.after(at)
-            except (ValueError, OverflowError):  # no later one within what croniter looks at
+            except (ValueError, OverflowError):  # croniter finds no later time within its search range
                 break
         return encoded_response([stamp(moment) for moment in moments])
 
@@ -289,7 +289,7 @@ class Crons:
         return encoded_response(await self._core.reads.value(sql, *values))
 
     async def _assistant(self, request: web.Request, name: str) -> Assistant:
-        """An assistant that is there for the caller, by id or graph name. Raises ApiError 404, or where a handler refuses."""
+        """Return an assistant that the caller may read, by id or graph name. Raises ApiError 404, or where a handler refuses."""
         try:
             return (await self._submission.assistants.named(request, [name]))[0]
         except ApiError as error:
@@ -298,7 +298,7 @@ class Crons:
             raise not_found(f"Assistant '{name}' not found") from None
 
     def _check(self, schedule: str, timezone: str | None, end_time: str | None) -> None:
-        """Raises ApiError 422."""
+        """Check the cron's members. Raises ApiError 422."""
         least_s = self._core.settings.cron_min_interval_s
         try:
             parsed = Schedule(schedule, timezone)
@@ -310,7 +310,7 @@ class Crons:
             raise unprocessable(QUICK_SCHEDULE.format(shown(schedule), interval_s, least_s))
 
     async def _check_room(self, user_id: str, cron_id: str) -> None:
-        """Raises ApiError 422 when the owner has as many crons as may be, this one not counted."""
+        """Raise ApiError 422 if the owner has the maximum number of crons, not counting this one."""
         limit = self._core.settings.max_crons_per_owner
         if limit and await self._core.reads.value(SQL["of_owner"], user_id, cron_id, limit) >= limit:
             raise unprocessable(TOO_MANY.format(limit))
@@ -323,13 +323,13 @@ class Crons:
 
 
 async def remove_crons_of(core: Core, thread_id: str) -> None:
-    """Take a deleted thread's crons along; one that the decider has removed already is as good."""
+    """Delete a deleted thread's crons; those that the decider has removed already are ignored."""
     rows = await core.reads.rows(SQL["of_thread"], thread_id)
     await core.commands.execute_all([cmd.DeleteCron(cron_id=row["cron_id"]) for row in rows])
 
 
 def _run_of(payload: dict[str, Any], metadata: dict[str, Any]) -> RunCreate:
-    """A cron's payload as the body of its runs. Raises ApiError 422."""
+    """Return a cron's payload as the body of its runs. Raises ApiError 422."""
     run: RunCreate = decode_body(msgspec.json.encode(payload), RUN_CREATE)
     run.metadata = metadata
     return run
@@ -340,7 +340,7 @@ def _with_cron_id(config: dict[str, Any], cron_id: str) -> dict[str, Any]:
 
 
 def _set(given: T | UnsetType, stored: T) -> T:
-    """What a patch has set, or what stays."""
+    """Return the value of a patch, or the stored one if the patch does not set it."""
     return stored if given is UNSET else given
 
 

@@ -1,4 +1,5 @@
-"""``/ok?check_db=1``: the state of the servers behind this gateway, and the lag of its read model (wire contract §15). For load balancers.
+"""``/ok?check_db=1``: the state of the servers behind this gateway, and the lag of its read model (wire contract §15). For
+load balancers.
 
 Postgres, Redis or the log away is 503. No worker, or a backlog, is reported and no failure: requests are taken all the same.
 """
@@ -17,7 +18,7 @@ from ..http.errors import unavailable
 
 
 async def services(reads: Reads, pipe: RedisPipe, log: Log) -> dict[str, Any]:
-    """Of each what there is to say. Raises ApiError 503."""
+    """Return the state of each server. Raises ApiError 503."""
     rows = await reads.rows('SELECT topic, part, "offset" FROM positions')
     folded = {(row["topic"], row["part"]): row["offset"] for row in rows}
     try:

@@ -1,7 +1,7 @@
 """``/store`` (wire contract §11): writes go through the log, reads come from Postgres.
 
-With ``store.index`` a worker is asked for the vectors of what is put or searched for, before anything else: the embedding function is
-the project's code, and gateways run none of it here. Refreshed TTLs are written behind the read's back (`langlog_backbone.store.refresh`).
+With ``store.index`` a worker computes the vectors of texts that are put or searched for, before anything else: the embedding function is
+the project's code, and gateways run none of it here. Refreshed TTLs are written after the read (`langlog_backbone.store.refresh`).
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Store:
         return encoded_response(store.Namespaces(namespaces))
 
     async def _authorize(self, request: web.Request, action: Action, value: dict[str, Any]) -> None:
-        """Handlers change ``value``, most of all its namespace, to say where an access goes (wire contract §18)."""
+        """Authorize an access. Handlers change ``value``, mostly its namespace, to redirect the access (wire contract §18)."""
         visible = await authorize(request, "store", action, value)
         if visible and not self._warned:
             self._warned = True
@@ -179,11 +179,11 @@ class Store:
 
 
 LABELS_MAX = ADDRESS_BYTES_MAX // 9
-"""Of a namespace: an address of more is too long to be stored, each label taking 8 bytes besides its own."""
+"""Maximum number of labels of a namespace: a longer address cannot be stored, since each label takes 8 bytes besides its text."""
 
 
 def check_labels(namespace: list[str]) -> None:
-    """Raises PlainError 422 for a label that is empty or holds a period, and for more labels than a namespace can have."""
+    """Raise PlainError 422 for a label that is empty or holds a period, and for more labels than a namespace can have."""
     if len(namespace) > LABELS_MAX:
         raise PlainError(422, f"A namespace has at most {LABELS_MAX} labels, not {len(namespace)}")
     for label in namespace:
@@ -192,7 +192,7 @@ def check_labels(namespace: list[str]) -> None:
 
 
 def check_namespace(namespace: list[str]) -> None:
-    """The rules for writing. Raises ApiError 400, PlainError 422."""
+    """Check the rules for writing. Raises ApiError 400, PlainError 422."""
     check_labels(namespace)
     if not namespace:
         raise ApiError(400, "Namespace cannot be empty.")
@@ -201,7 +201,7 @@ def check_namespace(namespace: list[str]) -> None:
 
 
 def members_of(conditions: object) -> int:
-    """How many conditions a filter may come to: its members, those of its members included."""
+    """Return the number of conditions in a filter: its members, and those nested in them."""
     count, waiting = 0, [conditions]
     while waiting:
         inner = waiting.pop()
@@ -212,7 +212,7 @@ def members_of(conditions: object) -> int:
 
 
 def _namespace(value: dict[str, Any]) -> list[str]:
-    """As a handler has left it: a single label may be given as itself. Raises TypeError for anything else."""
+    """Return the namespace as a handler has left it; a text counts as a single label. Raises TypeError for other types."""
     namespace = value["namespace"]
     labels = [namespace] if isinstance(namespace, str) else list(namespace or ())
     if not all(isinstance(label, str) for label in labels):

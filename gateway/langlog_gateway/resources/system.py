@@ -107,4 +107,4 @@ FLAGS = {
     "strict_resume": True,
     "stream_namespaces": True,
 }
-"""Features that clients ask for before they use them."""
+"""Features that clients check before they use them."""

@@ -1,7 +1,7 @@
-"""``POST /internal/truncate``: deletes all that clients have made, for test suites that start from nothing.
+"""``POST /internal/truncate``: deletes all objects of clients, for test suites that start empty.
 
-`langlog dev` alone has the route, without authentication of the project's own and without LANGLOG_PRODUCTION. What is deleted is
-deleted by commands, as each object's own route does it: the log keeps the events.
+Only `langlog dev` has the route, without authentication of the project's own and without LANGLOG_PRODUCTION. Objects are
+deleted by commands, as by their own routes: the log keeps the events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE = 500
 
 
 class Truncate(msgspec.Struct):
-    """What is to go. A thread takes its runs and checkpoints along."""
+    """Kinds of objects to delete. Threads are deleted with their runs and checkpoints."""
 
     runs: bool = False
     threads: bool = False
@@ -56,7 +56,7 @@ class Truncation:
         return json_response(b'{"ok":true}')
 
     async def _each(self, name: str, command: Callable[[Any], cmd.Body]) -> None:
-        """Carry a command out for each row; one that is refused, because the object is in use or gone, is left."""
+        """Execute a command for each row; one that is refused, because the object is in use or gone, is left."""
         async for rows in self._pages(name):
             await self._core.commands.execute_all([command(row) for row in rows], what="truncation")
 
@@ -67,7 +67,7 @@ class Truncation:
             last = rows[-1][0]
 
     async def _empty_store(self) -> None:
-        """Each item once: a write that is refused or parked must not be tried without end."""
+        """Delete each item once: a write that is refused or parked must not be repeated without end."""
         last: tuple[list[str], str] = ([], "")
         while rows := await self._core.reads.rows(SQL["store_items"], *last, PAGE):
             last = rows[-1]["namespace"], rows[-1]["key"]

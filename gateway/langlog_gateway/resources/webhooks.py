@@ -1,6 +1,6 @@
-"""What became of a run's webhook: ``GET /threads/{thread_id}/runs/{run_id}/webhooks`` (langlog's own, docs/how-to/webhooks.md).
+"""Deliveries of a run's webhook: ``GET /threads/{thread_id}/runs/{run_id}/webhooks`` (langlog's own, docs/how-to/webhooks.md).
 
-The answer outlives run and thread: a stateless run is gone before its webhook is delivered.
+The deliveries outlive run and thread: a stateless run is deleted before its webhook is delivered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class WebhookLog:
         """Returns the deliveries of a run's webhooks with each attempt. They remain after the run is deleted."""
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         visible = await authorize(request, "threads", "read", {"thread_id": thread_id})
-        # a thread that is gone cannot be asked whose it was; its run's metadata can
+        # the owner of a deleted thread is unknown; its run's metadata is not
         sql, values = narrowed(SQL["of_run"], visible, thread_id, run_id, column="COALESCE(t.metadata, w.metadata)")
         rows = await self._core.reads.rows(sql, *values)
         if not rows:

@@ -1,5 +1,5 @@
-"""Responses of the API: the Structs that are encoded as the answers and that the OpenAPI document is made of.
+"""Responses of the API: the Structs that are encoded as responses and that the OpenAPI document is generated from.
 
-Big members (values, kwargs, output) come from Postgres as JSON text and stay `Raw`: msgspec puts them into the answer unparsed. No
-member is required where ``select`` is taken, since an object may be any part of itself then.
+Big members (values, kwargs, output) come from Postgres as JSON text and stay `Raw`: msgspec copies them into the response unparsed. No
+member is required where ``select`` is supported, since the response may then hold any of the members.
 """

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 
 class RpcFailure(Struct):
-    """Why a JSON-RPC request failed."""
+    """Error of a JSON-RPC request."""
 
     code: int
     """Code of the error"""
@@ -27,7 +27,7 @@ class JsonRpcAnswer(Struct):
     result: Any = UNSET
     """Result of the method"""
     error: RpcFailure | UnsetType = UNSET
-    """Why the request failed"""
+    """Error of the request"""
 
 
 class AgentInterface(Struct, rename="camel"):
@@ -42,7 +42,7 @@ class AgentInterface(Struct, rename="camel"):
 
 
 class AgentCapabilities(Struct, rename="camel"):
-    """What an A2A endpoint supports."""
+    """Features that an A2A endpoint supports."""
 
     streaming: bool
     """Streaming methods"""
@@ -55,7 +55,7 @@ class AgentCapabilities(Struct, rename="camel"):
 
 
 class AgentSkill(Struct, rename="camel"):
-    """What an assistant can do."""
+    """A skill of an assistant."""
 
     id: str
     """Id of the skill"""
@@ -72,11 +72,11 @@ class AgentSkill(Struct, rename="camel"):
     output_modes: list[str]
     """Media types of output"""
     metadata: Object
-    """`inputSchema`: members of the graph's input, and whether it takes messages"""
+    """`inputSchema`: members of the graph's input, and whether it accepts messages"""
 
 
 class AgentCard(Struct, rename="camel"):
-    """The A2A card of an assistant: who it is and how to call it."""
+    """The A2A card of an assistant: its identity and how to call it."""
 
     name: str
     """Name of the assistant"""
@@ -87,19 +87,19 @@ class AgentCard(Struct, rename="camel"):
     supported_interfaces: list[AgentInterface]
     """Protocol versions and addresses"""
     capabilities: AgentCapabilities
-    """What the endpoint supports"""
+    """Features that the endpoint supports"""
     default_input_modes: list[str]
     """Media types of input"""
     default_output_modes: list[str]
     """Media types of output"""
     skills: list[AgentSkill]
-    """What the assistant can do"""
+    """Skills of the assistant"""
     version: str
     """Version of the server"""
 
 
 class AppliedThrough(Struct):
-    """How far a command has got."""
+    """Progress of a command."""
 
     applied_through_seq: int
     """Number of the last event that the command takes into account; 0 over HTTP"""
@@ -115,7 +115,7 @@ class ProtocolAnswer(Struct):
     result: Object | UnsetType = UNSET
     """Result of a successful command"""
     meta: AppliedThrough | UnsetType = UNSET
-    """How far the command has got"""
+    """Progress of the command"""
     error: str | UnsetType = UNSET
     """Code of the error"""
     message: str | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""Assistants, and what workers and the read model know of their graphs (wire contract §2)."""
+"""Assistants (wire contract §2)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Assistant(Struct):
 
 
 class AssistantVersion(Struct):
-    """An assistant as it was in one version."""
+    """One version of an assistant."""
 
     assistant_id: Uuid
     """Id of the assistant"""
@@ -60,7 +60,7 @@ class AssistantVersion(Struct):
 
 
 def assistant(row: Row, select: Collection[str] = ()) -> Assistant:
-    """A row of ``assistants``; with ``select`` only those members (the others need not be in the row)."""
+    """Return the assistant of a row; with ``select`` only those members (the others need not be in the row)."""
     return Assistant(**{name: _MEMBERS[name](row[name]) for name in _MEMBERS if not select or name in select})
 
 
@@ -79,7 +79,7 @@ _MEMBERS: dict[str, Callable[[Any], Any]] = {
 
 
 def created_assistant(assistant_id: str, content: ev.AssistantVersion) -> Assistant:
-    """The assistant that an event has just made."""
+    """Return the assistant that an event has just created."""
     return Assistant(
         assistant_id=assistant_id,
         graph_id=content.graph_id,
@@ -95,7 +95,7 @@ def created_assistant(assistant_id: str, content: ev.AssistantVersion) -> Assist
 
 
 def assistant_version(row: Row) -> AssistantVersion:
-    """A row of ``assistant_versions``."""
+    """Return the version of a row of ``assistant_versions``."""
     return AssistantVersion(
         row["assistant_id"],
         row["version"],

@@ -38,7 +38,7 @@ class Cron(Struct):
     metadata: JsonObject | UnsetType = UNSET
     """Metadata, any JSON object"""
     on_run_completed: Literal["delete", "keep"] | UnsetType | None = UNSET
-    """What happens to the thread of a run when it has ended; null for a cron on a thread"""
+    """`delete` or `keep`: the server deletes or keeps the thread of a run that has ended; null for a cron on a thread"""
     enabled: bool | UnsetType = UNSET
     """Whether the cron fires"""
     created_at: Time | UnsetType = UNSET
@@ -50,13 +50,13 @@ class Cron(Struct):
 
 
 def cron(row: Row, columns: Collection[str] = ()) -> Cron:
-    """A row of ``crons``, or those columns of one. ``now`` is there only if it is one of them."""
+    """Return the cron of a row of ``crons``, or of some of its columns. ``now`` is present only if it is one of them."""
     names = columns or COLUMNS
     return Cron(**{name: _SHOWN[name](row[name]) if name in _SHOWN else row[name] for name in names})
 
 
 def created_cron(cron_id: str, content: ev.CronContent) -> Cron:
-    """The cron that an event has just made."""
+    """Return the cron that an event has just created."""
     return Cron(
         cron_id=cron_id,
         assistant_id=content.assistant_id,
@@ -76,7 +76,7 @@ def created_cron(cron_id: str, content: ev.CronContent) -> Cron:
 
 
 def _shown_payload(payload: dict[str, Any]) -> dict[str, Any]:
-    """Without the encryption context, which is between services alone."""
+    """Return the payload without the encryption context, which is internal to services."""
     return {name: value for name, value in payload.items() if name != CONTEXT_KEY}
 
 

@@ -17,14 +17,14 @@ class RunFailure(Struct):
 
 
 class FailedOutput(Struct, rename={"failure": "__error__"}):
-    """What ``/wait`` and ``/join`` answer when there is no output (wire contract §5.2)."""
+    """Response of ``/wait`` and ``/join`` for a failed run (wire contract §5.2)."""
 
     failure: RunFailure
     """Error of the run"""
 
 
 def failed_output(error: str, message: str) -> bytes:
-    """The encoded `FailedOutput`."""
+    """Return the encoded `FailedOutput`."""
     return encode(FailedOutput(RunFailure(error, message)))
 
 

@@ -17,7 +17,7 @@ class DrawnNode(Struct):
     type: str | UnsetType = UNSET
     """Kind of the node"""
     data: Any = UNSET
-    """Name or definition of what the node runs"""
+    """Name or definition of the code that the node runs"""
 
 
 class DrawnEdge(Struct):

@@ -1,4 +1,4 @@
-"""Open interrupts of all threads, and what becomes of answers to them (langlog's own)."""
+"""Open interrupts of all threads, and outcomes of answers to them (langlog's own)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class Interrupt(Struct):
     task_id: str
     """Id of the task that waits; tasks of a state have the same ids"""
     node: str | None
-    """Node of the graph that waits, or the node of the subgraph inside of which another one waits; null if a client has changed the state since"""
+    """Node of the graph that waits, or the node of the subgraph inside of which another one waits; null if a client has
+    changed the state since"""
     value: Raw
-    """What the node passed to `interrupt()`"""
+    """Argument of `interrupt()` in the node"""
     response_schema: OptionalJsonObject
-    """JSON Schema of the answer; null if the graph gives none"""
+    """JSON Schema of the answer; null if the graph declares none"""
     created_at: Time
     """Time at which the thread was interrupted"""
     metadata: JsonObject
@@ -39,7 +40,7 @@ class Interrupt(Struct):
 
 
 class Answered(Struct):
-    """What became of the answer to an interrupt."""
+    """Outcome of the answer to an interrupt."""
 
     thread_id: Uuid
     """Id of the thread"""
@@ -52,11 +53,11 @@ class Answered(Struct):
     code: int | UnsetType = UNSET
     """HTTP status of the refusal: 404 if nothing waits for an answer, 409 if the interrupt has been answered"""
     detail: str | UnsetType = UNSET
-    """Why the answer was refused"""
+    """Reason for which the answer was refused"""
 
 
 def interrupt(row: Row) -> Interrupt:
-    """A row of the statement ``search`` of ``interrupts.sql``."""
+    """Return the interrupt of a row of the statement ``search`` of ``interrupts.sql``."""
     metadata: dict[str, Any] = msgspec.json.decode(row["metadata"])
     return Interrupt(
         interrupt_id=row["interrupt_id"],

@@ -23,12 +23,12 @@ NULL = Raw(b"null")
 
 
 def stamp(moment: datetime) -> str:
-    """Microseconds and offset, always (wire contract §1.3)."""
+    """Return a time as text, always with microseconds and offset (wire contract §1.3)."""
     return moment.isoformat(timespec="microseconds")
 
 
 def raw(text: str | None) -> Raw:
-    """JSON text of Postgres; null for a column that is null."""
+    """Return JSON text of Postgres as ``Raw``; null for a column that is null."""
     return Raw(text) if text else NULL
 
 

@@ -30,7 +30,7 @@ class Run(Struct):
     kwargs: JsonObject | UnsetType = UNSET
     """The request as the server understood it: input, command, config, context and options"""
     multitask_strategy: MultitaskStrategy | UnsetType = UNSET
-    """What happened if the thread was busy"""
+    """Behavior when the thread was busy: `enqueue`, `reject`, `interrupt` or `rollback`"""
     created_at: Time | UnsetType = UNSET
     """Time of creation"""
     updated_at: Time | UnsetType = UNSET
@@ -42,7 +42,7 @@ class Run(Struct):
 
 
 class Retried(Struct):
-    """What became of retrying a run."""
+    """Outcome of retrying a run."""
 
     retried_run_id: Uuid
     """Id of the run that failed"""
@@ -55,11 +55,11 @@ class Retried(Struct):
     code: int | UnsetType = UNSET
     """HTTP status of the refusal: 404 if the run was not found, 409 if it cannot be retried"""
     detail: str | UnsetType = UNSET
-    """Why no run was created"""
+    """Reason for which no run was created"""
 
 
 def run(row: Row, select: Collection[str] = ()) -> Run:
-    """A row of ``runs``; with ``select`` only those members (``kwargs`` need not be in the row unless it is one of them)."""
+    """Return the run of a row; with ``select`` only those members (``kwargs`` need not be in the row unless it is one of them)."""
     if select:
         return Run(**{name: _MEMBERS[name](row) for name in _MEMBERS if name in select})
     return Run(
@@ -97,7 +97,7 @@ _MEMBERS: dict[str, Callable[[Row], Any]] = {
 
 
 def created_run(event: ev.RunCreated, time: str) -> Run:
-    """The run that an event has just made: pending."""
+    """Return the pending run that an event has just created."""
     metadata = encode(event.metadata)
     return Run(
         run_id=event.run_id,
@@ -114,7 +114,7 @@ def created_run(event: ev.RunCreated, time: str) -> Run:
 
 
 class Explanation(Struct):
-    """Why a run is not moving."""
+    """Explanation of why a run is not moving."""
 
     run_id: str
     """Id of the run"""

@@ -1,4 +1,4 @@
-"""States of threads (wire contract §4) where no worker is needed to make them. The others are encoded by workers."""
+"""States of threads (wire contract §4) that are made without a worker. The others are encoded by workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class StateUpdated(Struct):
 
 
 def empty_state(checkpoint: Mapping[str, Any] | None = None, select: Sequence[str] = ()) -> bytes:
-    """The encoded state of a thread without checkpoints, or at a checkpoint that does not exist. ``select``: as `select.checked`."""
+    """Return the encoded state of a thread without checkpoints, or at a checkpoint that does not exist. ``select``: as
+    `select.checked`."""
     state = State(
         values={},
         next=[],

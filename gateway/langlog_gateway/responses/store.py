@@ -41,12 +41,12 @@ class Namespaces(Struct):
 
 
 def item(row: Row) -> Item:
-    """A row of ``store_items``."""
+    """Return the item of a row of ``store_items``."""
     return Item(row["namespace"], row["key"], raw(row["value"]), stamp(row["created_at"]), stamp(row["updated_at"]))
 
 
 def scored_item(row: Row, score: float | None, *, ttl: bool) -> Item:
-    """An item of a search. ``score``: similarity to the query, if the search had one. ``ttl``: with the time of its expiry."""
+    """Return an item of a search. ``score``: similarity to the query, if the search had one. ``ttl``: with the time of its expiry."""
     scored = item(row)
     scored.score = score
     if ttl:

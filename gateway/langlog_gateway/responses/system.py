@@ -47,7 +47,7 @@ class Info(Struct):
 
 
 class Released(Struct):
-    """What releasing a parked key did."""
+    """Outcome of releasing a parked key."""
 
     key: str
     """Key of the records"""
@@ -56,18 +56,18 @@ class Released(Struct):
 
 
 class HeldThread(Struct):
-    """A thread that is here."""
+    """A thread on this server."""
 
     updated_at: str
-    """When it was last changed"""
+    """Time of the last change"""
     runs: int
-    """Runs that it has here"""
+    """Number of its runs on this server"""
     checkpoints: list[str]
     """Ids of its checkpoints, oldest first"""
 
 
 class HeldAssistant(Struct):
-    """An assistant that is here."""
+    """An assistant on this server."""
 
     versions: list[int]
     """Its versions"""
@@ -76,16 +76,16 @@ class HeldAssistant(Struct):
 
 
 class HeldCron(Struct):
-    """A cron that is here."""
+    """A cron on this server."""
 
     updated_at: str
-    """When it was last changed"""
+    """Time of the last change"""
     enabled: bool
     """Whether it makes runs"""
 
 
 class Held(Struct):
-    """What this server has of what was asked for."""
+    """Requested objects that this server has."""
 
     graphs: list[str]
     """Graphs of this server"""
@@ -98,24 +98,24 @@ class Held(Struct):
 
 
 class ImportOutcome(Struct):
-    """What became of one object."""
+    """Outcome of importing one object."""
 
     outcome: Literal["imported", "unchanged", "refused"]
-    """`unchanged`: all of it was here already. `refused`: nothing of this request was done to it"""
+    """`unchanged`: all of it existed here already. `refused`: this request did not change it"""
     detail: str | None = None
-    """Why it was refused"""
+    """Reason for which it was refused"""
     notes: list[str] = []
-    """What could not be carried over, in sentences"""
+    """Parts that could not be imported, in sentences"""
 
 
 class ImportOutcomes(Struct):
-    """What became of each object, in the order of the request."""
+    """Outcome of each object, in the order of the request."""
 
     assistants: list[ImportOutcome]
-    """Of assistants"""
+    """Outcomes of assistants"""
     threads: list[ImportOutcome]
-    """Of threads"""
+    """Outcomes of threads"""
     items: list[ImportOutcome]
-    """Of items"""
+    """Outcomes of items"""
     crons: list[ImportOutcome]
-    """Of crons"""
+    """Outcomes of crons"""

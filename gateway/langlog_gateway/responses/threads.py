@@ -20,7 +20,7 @@ class TimeToLive(Struct):
     """Time to live of a thread."""
 
     strategy: str
-    """What expires: `delete` removes the thread, `keep_latest` its checkpoints but the latest"""
+    """Effect of the expiry: `delete` removes the thread, `keep_latest` its checkpoints except the latest"""
     ttl_minutes: int | float
     """Minutes since the last change of the thread"""
     expires_at: Time
@@ -66,12 +66,12 @@ class Pruned(Struct):
 
 
 class Amount(Struct):
-    """How many, and how big."""
+    """Number and size of values."""
 
     count: int
     """Number"""
     bytes: int
-    """Bytes of them all"""
+    """Total size, in bytes"""
 
 
 class ChannelSize(Struct):
@@ -80,7 +80,7 @@ class ChannelSize(Struct):
     versions: int
     """Number of versions"""
     bytes: int
-    """Bytes of them all"""
+    """Total size, in bytes"""
 
 
 class ChannelSizes(Struct):
@@ -89,7 +89,7 @@ class ChannelSizes(Struct):
     count: int
     """Number of versions of all channels"""
     bytes: int
-    """Bytes of them all"""
+    """Total size, in bytes"""
     by_channel: dict[str, ChannelSize]
     """Channel -> its values"""
 
@@ -126,7 +126,8 @@ THREAD_COLUMNS = {
 
 
 def thread(row: Row, *, ttl: bool = False) -> Thread:
-    """A whole row of ``threads``. ``interrupts`` and ``error`` are absent until the first run (wire contract §3)."""
+    """Return the thread of a complete row of ``threads``. ``interrupts`` and ``error`` are absent until the first run (wire
+    contract §3)."""
     values, interrupts, error = row["state_values"], row["interrupts"], row["error"]
     copied = values is None and row["has_checkpoints"] and row["config"] == "{}"  # and never ran
     return Thread(
@@ -145,7 +146,7 @@ def thread(row: Row, *, ttl: bool = False) -> Thread:
 
 
 def selected_thread(row: Row, select: Collection[str]) -> Thread:
-    """A thread of the selected members; only their columns need to be in the row."""
+    """Return a thread with the selected members; only their columns need to be in the row."""
     return Thread(**{name: _SELECTED[name](row) for name in _SELECTED if name in select})
 
 
@@ -165,7 +166,7 @@ _SELECTED: dict[str, Callable[[Row], Any]] = {
 
 
 def created_thread(event: ev.ThreadCreated, time: str) -> Thread:
-    """The thread that an event has just made."""
+    """Return the thread that an event has just created."""
     return Thread(
         thread_id=event.thread_id,
         created_at=time,

@@ -22,7 +22,7 @@ class WebhookAttempt(Struct):
     status_code: int | None
     """Status of the response; null if there was none"""
     error: str | None
-    """Why the attempt failed; null if it succeeded"""
+    """Reason of the failure; null if the attempt succeeded"""
 
 
 class WebhookDelivery(Struct):
@@ -50,7 +50,7 @@ _attempts = msgspec.json.Decoder(list[WebhookAttempt])
 
 
 def delivery(row: Row) -> WebhookDelivery:
-    """A row of ``webhooks``."""
+    """Return the delivery of a row of ``webhooks``."""
     due = row["next_attempt_at"]
     return WebhookDelivery(
         webhook_id=f"msg_{row['run_id']}",

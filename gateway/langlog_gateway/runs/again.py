@@ -1,8 +1,8 @@
-"""Runs that go on from an earlier run of their thread: answers to interrupts, and retries. What they take over from it. Pure.
+"""Runs that continue an earlier run of their thread: answers to interrupts, and retries. Defines the settings that they inherit. Pure.
 
-They stream as it did, so that all followers of the thread see them as well; settings are those that the thread shows as its
+They stream as it did, so that all followers of the thread see them as well; settings are those in the thread's
 config,
-which holds nothing that the server has added for another caller.
+which holds no member that the server has added for another caller.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Config(Struct):
 
 
 class Earlier(Struct):
-    """What is read of the earlier run's kwargs."""
+    """Members that are read of the earlier run's kwargs."""
 
     input: Raw = Raw(b"null")
     command: Object | None = None
@@ -53,14 +53,14 @@ _earlier = msgspec.json.Decoder(Earlier)
 
 
 def earlier_of(kwargs: str | None) -> Earlier:
-    """Of a thread whose runs are gone: one of default settings."""
+    """Return the earlier run's members; defaults if the thread has no runs left."""
     return Earlier() if kwargs is None else _earlier.decode(kwargs)
 
 
 def following(
     earlier: Earlier, thread_id: str, assistant_id: str, config: str, number: int, **members: Any
 ) -> tuple[RunCreate, Particulars]:
-    """The body of a run that goes on from the earlier one; ``config``: JSON, of the thread. ``members``: of the body, its own."""
+    """Return the body of a run that continues the earlier one. ``config``: the thread's, JSON. ``members``: own members of the body."""
     settings: Object = msgspec.json.decode(config) or {}
     configurable = dict(settings.get("configurable") or {})
     streaming = earlier.config.configurable.event_streaming
@@ -80,7 +80,8 @@ def following(
 
 
 def repeated(earlier: Earlier, row: Any, number: int, *, goes_on: bool) -> tuple[RunCreate, Particulars]:
-    """The body of a run in place of the earlier one, whose ``row`` this is. ``goes_on``: from the checkpoints that it has left."""
+    """Return the body of a run that replaces the earlier one, whose ``row`` this is. ``goes_on``: from the checkpoints that
+    it has left."""
     thread_metadata: Object = msgspec.json.decode(row["thread_metadata"])
     metadata: Object = msgspec.json.decode(row["metadata"])
     own = {name: value for name, value in metadata.items() if thread_metadata.get(name) != value}

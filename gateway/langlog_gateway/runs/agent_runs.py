@@ -1,4 +1,4 @@
-"""Runs that other protocols (MCP, A2A) request: submitted and waited for as those of the API. All are on the gateway's event loop."""
+"""Runs that other protocols (MCP, A2A) request: submitted and awaited like those of the API. All are on the gateway's event loop."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ class AgentRuns:
     async def prepare(
         self, request: web.Request, assistant_id: str, thread_id: str | None, body: Mapping[str, Any]
     ) -> PreparedRun:
-        """The command for a run. Raises ApiError."""
+        """Return the command for a run. Raises ApiError."""
         run = msgspec.convert({"assistant_id": assistant_id, "on_disconnect": "cancel", **body}, RunCreate)
         return await self._submission.prepare(request, run, thread_id, Particulars(waits=True))
 
     async def submit(self, run: PreparedRun) -> None:
-        """Append the command; the run exists afterwards, unless nothing can speak against it. Raises ApiError."""
+        """Append the command; the run exists afterwards, unless the decider cannot reject it. Raises ApiError."""
         await self._submission.submit_unconfirmed(run)
 
     async def finish(self, request: web.Request, run: PreparedRun) -> bytes:
-        """Submit the run and wait for its end: the answer of ``/wait``. Raises ApiError, also when it is no longer the caller's to read."""
+        """Submit the run, wait for its end, and return the response of ``/wait``. Raises ApiError, also when it is no
+        longer the caller's to read."""
         permissions = self._core.permissions
         watch = await self._core.watches.open(run.thread_id, run.run_id)
         try:

@@ -35,7 +35,7 @@ class RunAssistants:
         self._lookup = AssistantLookup(reads)
 
     async def named(self, request: web.Request, names: Sequence[str]) -> list[Assistant]:
-        """The assistants with these ids or graph names. Raises ApiError 422 for a name of no graph, 404 for one that is not there.
+        """Return the assistants with these ids or graph names. Raises ApiError 422 for a name of no graph, 404 for one that is not there.
 
         An assistant that the caller may not read is as if it were not there. The one that the server makes of each graph is
         everybody's: every caller that may create runs may run the project's graphs.
@@ -59,13 +59,13 @@ class RunAssistants:
         return known
 
     async def filter(self, request: web.Request, assistant: Assistant) -> Filter | None:
-        """What the assistant must match for runs that begin later, when no handler can be called. Raises ApiError."""
+        """Return the filter that the assistant must match for later runs, when no handler can be called. Raises ApiError."""
         if is_default(assistant):
             return DEFAULTS_METADATA
         return await authorize(request, "assistants", "read", {"assistant_id": assistant.assistant_id})
 
     async def context_members(self, graph_id: str) -> list[str] | None:
-        """What the graph's context schema names; None: it has none, or takes anything."""
+        """Return the members of the graph's context schema; None: it has none, or accepts any."""
         members: list[str] | None = await self._reads.value(SQL["context_members"], graph_id)
         return members
 
@@ -73,7 +73,7 @@ class RunAssistants:
         if graph_name is not None:
             graphs = [row["graph_id"] for row in await self._reads.rows(SQL["graph_names"])]
             if graph_name not in graphs:
-                # clients look for either sentence: both the Python and the JavaScript reference server have theirs
+                # clients match either text: the Python and the JavaScript reference server differ
                 return HintedError(
                     422,
                     f"Invalid assistant: {graph_name!r}. Must be either:\n- A valid assistant UUID, or\n"
@@ -89,7 +89,7 @@ class RunAssistants:
         graph_names: Mapping[str, str],
         assistants: Sequence[Assistant | None],
     ) -> list[Assistant | None]:
-        """Those that the caller may read; None in place of the others. Raises ApiError where a handler refuses."""
+        """Return those that the caller may read, and None in place of the others. Raises ApiError if a handler refuses."""
         filters: dict[str, Filter | None] = {}
         readable: list[Assistant | None] = []
         for assistant_id, assistant in zip(ids, assistants, strict=True):
@@ -109,7 +109,7 @@ class RunAssistants:
 
 
 def is_default(assistant: Assistant) -> bool:
-    """Whether it is the one that the server made of its graph."""
+    """Return whether it is the one that the server created for its graph."""
     return assistant.assistant_id == default_assistant_id(assistant.graph_id) and admits(
         DEFAULTS_METADATA, assistant.metadata
     )
@@ -122,7 +122,8 @@ class AssistantLookup:
         self._querying: asyncio.Task[None] | None = None
 
     async def find(self, ids: Sequence[str]) -> list[Assistant | None]:
-        """In the order of the ids; None where there is no assistant. Lookups share the objects: callers must not change them. Raises ApiError 503."""
+        """Return the assistants in the order of the ids; None where there is none. Lookups share the objects: callers must
+        not change them. Raises ApiError 503."""
         loop = asyncio.get_running_loop()
         futures = []
         for id in ids:
@@ -150,7 +151,7 @@ class AssistantLookup:
 
 
 def _consume_exception(future: asyncio.Future[Any]) -> None:
-    """The requests may have ended: then nobody handles the error."""
+    """Retrieve the error: the requests may have ended, so that no caller does."""
     if not future.cancelled():
         future.exception()
 

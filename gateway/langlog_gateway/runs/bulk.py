@@ -1,4 +1,4 @@
-"""Many runs by one request, each decided by itself: what could be prepared is appended together, what was refused says why."""
+"""Many runs by one request, each decided by itself: prepared ones are appended together, refused ones report the reason."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .submission import RunSubmission
 
 
 class Outcome(NamedTuple):
-    """Of one entry: the run that came of it, or why none did."""
+    """Outcome of one entry: the run that was created, or the reason why none was."""
 
     run_id: str | None = None
     code: int = 200
     detail: str = ""
 
     def members(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the members that the API shows."""
         if self.run_id is not None:
             return {"status": "created", "run_id": self.run_id}
         return {"status": "refused", "code": self.code, "detail": self.detail}
 
 
 Prepare = Callable[[], Awaitable[PreparedRun]]
-"""Raises ApiError."""
+"""Returns the run for one entry. Raises ApiError."""
 
 
 async def submit_all(submission: RunSubmission, request: web.Request, wanted: Sequence[Prepare]) -> list[Outcome]:
-    """The outcome of each, in order. Raises ApiError for what keeps all of them from being made: 429, 503, 504."""
+    """Submit the runs; return the outcome of each, in order. Raises ApiError if none can be created: 429, 503, 504."""
     results: list[Outcome | PreparedRun] = []
     for prepare in wanted:
         try:
@@ -56,7 +56,7 @@ async def submit_all(submission: RunSubmission, request: web.Request, wanted: Se
 
 
 async def readable_threads(core: Core, request: web.Request, thread_ids: Sequence[str]) -> set[str]:
-    """Those that are there for the caller. A thread whose handler refuses is not. Raises ApiError 503."""
+    """Return those threads that the caller may read; a thread whose handler refuses is left out. Raises ApiError 503."""
     by_filter: dict[str, tuple[Filter | None, list[str]]] = {}
     for thread_id in thread_ids:
         try:

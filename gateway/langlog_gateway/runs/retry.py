@@ -1,4 +1,4 @@
-"""``POST /runs/retry``: run again what has failed (langlog's own)."""
+"""``POST /runs/retry``: runs failed runs again (langlog's own)."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Retries:
         return [web.post("/runs/retry", self.retry)]
 
     async def retry(self, request: web.Request) -> web.Response:
-        """Runs again what has failed: runs with the status `error`, `timeout` or `interrupted`, each the last one of its thread.
+        """Runs failed runs again: runs with the status `error`, `timeout` or `interrupted`, each the last one of its thread.
 
-        A run that has written checkpoints goes on from the last of them: nodes that were done are not executed again. A run that
-        has written none is given its input again. The new run is made for the caller, on the same thread, with the settings of the
+        A run that has written checkpoints continues from the last of them: completed nodes are not executed again. A run that
+        has written none gets its input again. The new run is created for the caller, on the same thread, with the settings of the
         failed one; its metadata has `retry_of`, the id of that run. Each run is decided by itself, the response has the outcomes in
         the order of the request: `created` with the `run_id`, or `refused` with the status `code` and the `detail` that a single
         request would have been refused with.
@@ -47,7 +47,7 @@ class Retries:
         body = await read_body(request, RUNS_RETRY)
         ids = list(dict.fromkeys(uuid_of(text, "run") for text in body.run_ids))
         rows = {row["run_id"]: row for row in await self._core.reads.rows(SQL["to_retry"], ids)}
-        # of runs that are not there the handlers are asked as well, so that a refusal does not tell the difference
+        # handlers are called for runs that do not exist as well, so that a refusal does not reveal the difference
         threads = list(dict.fromkeys(rows[id]["thread_id"] if id in rows else id for id in ids))
         readable = await readable_threads(self._core, request, threads)
         made = await self._made_before(origin_of(request), len(ids))
@@ -62,7 +62,7 @@ class Retries:
         )
 
     async def _made_before(self, origin: Origin, count: int) -> set[int]:
-        """Numbers of the runs that an earlier request with the same key has made: they came after the failed ones."""
+        """Return the numbers of the runs that an earlier request with the same key has created: they came after the failed ones."""
         if origin.key is None:
             return set()
         numbers = {new_run_id(origin, n): n for n in range(count)}

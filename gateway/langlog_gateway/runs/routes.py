@@ -34,10 +34,10 @@ NONE_MATCHING = (
 )
 COLUMNS: tuple[str, ...] = get_args(RunColumn)
 TAKEN = "taken: interrupt requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
-"""Of a run whose input another run has taken in: the clients' ``reason``."""
+"""Error of a run whose input another run has adopted: the clients' ``reason``."""
 BAD_REASON = 'reason may be "taken", with action "interrupt": got {!r} with {!r}'
 CANCEL_GRACE_S = 0.05
-"""A cancel that does not wait is answered this late at most: who looks at once then mostly finds the run stopped."""
+"""Maximum seconds before the response to a cancel that does not wait: a client that queries at once then mostly sees the run stopped."""
 
 
 class Runs:
@@ -109,11 +109,11 @@ class Runs:
         body = await read_body(request, RUN_CREATE)
         run = await self._submission.prepare(request, body, _target(request), Particulars(waits=True))
         recorded = body.stream_resumable
-        del body  # a stream lasts, and must not keep the input
+        del body  # a stream lasts, and must not hold the input
         self._core.enter_stream(request)
         watch = self._core.watches.enter(run.thread_id, run.run_id, frames=True)
         try:
-            # frames that come before the subscription stands are found in the backlog: they are numbered
+            # frames before the subscription exists are found in the backlog: they are numbered
             with tied_to_client(self._core, run.thread_id, run.run_id, tied=run.cancel_on_disconnect):
                 await asyncio.gather(self._core.watches.ready(watch), self._submission.submit(run))
                 watch.sent = watch.seen = True
@@ -172,7 +172,7 @@ class Runs:
         tied = await self._tied(request, thread_id)
         watch = await self._core.watches.open(thread_id, run_id)
         try:
-            watch.missed = True  # it may be over: look once
+            watch.missed = True  # it may have ended: check once
             with tied_to_client(self._core, thread_id, run_id, tied=tied):
                 check = self._core.permissions.reading(request, thread_id)
                 return await self._waits.answer(request, watch, run_id, check)
@@ -194,7 +194,7 @@ class Runs:
         """Streams the events of a run, as `/threads/{thread_id}/runs/{run_id}/stream` does."""
         run_id = path_uuid(request, "run")
         thread_id: str | None = await self._core.reads.value(SQL["thread_of"], run_id)
-        # handlers are asked before it is told whether the run is there
+        # handlers are called before the response reveals whether the run exists
         await admit(request, "threads", "read", {"thread_id": thread_id or run_id}, not_found())
         if thread_id is None:
             raise not_found()
@@ -214,7 +214,7 @@ class Runs:
             self._core.leave_stream(request)
 
     async def _tied(self, request: web.Request, thread_id: str) -> bool:
-        """Whether the run is cancelled when the client leaves: it asked for it, and may cancel runs of the thread."""
+        """Return whether the run is cancelled when the client disconnects: it requested that, and may cancel runs of the thread."""
         if not truthy(request.query.get("cancel_on_disconnect")):
             return False
         value = {"thread_id": thread_id, "action": "interrupt", "metadata": {}}
@@ -318,7 +318,7 @@ class Runs:
         return no_content()
 
     async def _with_state(self, request: web.Request, command: cmd.DeleteRun, row: Any) -> cmd.DeleteRun:
-        """The command with what the thread's state will be without the run."""
+        """Return the command with the thread's state without the run."""
         question = {
             "graph_id": row["graph_id"],
             "thread_id": command.thread_id,
@@ -329,7 +329,7 @@ class Runs:
         try:
             state = _state_left.decode(await self._core.queries.query("state_without_run", question))
         except UserCodeError:
-            return command  # a graph that no longer loads must not keep its runs from being removed
+            return command  # a graph that no longer loads must not prevent the removal of its runs
         return cmd.DeleteRun(
             thread_id=command.thread_id,
             run_id=command.run_id,
@@ -350,7 +350,7 @@ _state_left = msgspec.json.Decoder(StateLeft)
 
 
 def _target(request: web.Request) -> str | None:
-    """The thread to run on; None: stateless."""
+    """Return the thread to run on; None: stateless."""
     text = request.match_info.get("thread_id")
     if text is None:
         return None
@@ -361,5 +361,5 @@ def _target(request: web.Request) -> str | None:
 
 
 def _action(request: web.Request) -> cmd.CancelAction:
-    """Unknown actions are not rejected (wire contract §7.3)."""
+    """Return the requested action. Unknown actions are not rejected (wire contract §7.3)."""
     return "rollback" if request.query.get("action") == "rollback" else "interrupt"

@@ -19,9 +19,9 @@ from .submission import SQL
 
 CANCEL_REASON = """CASE WHEN status <> 'interrupted' THEN NULL WHEN cancel_reason IS NOT NULL THEN cancel_reason
     WHEN superseded_by IS NOT NULL THEN 'superseded by run ' || superseded_by ELSE coalesce(error ->> 'message', 'interrupt') END"""
-"""Why a run was cancelled; null: it was not. Shown where somebody said it, and to who selects it."""
+"""Reason of a run's cancellation; null: it was not cancelled. Shown if a reason was given, and when selected."""
 PARTIAL = ("pending", "running"), ("error", "timeout", "interrupted")
-"""Statuses that a partial index holds: said twice, as text, so that the planner sees that it fits."""
+"""Statuses that a partial index holds: repeated as text in the query, so that the planner can use the index."""
 
 
 class RunSearch:
@@ -67,7 +67,7 @@ class RunSearch:
         return encoded_response(int(await self._core.reads.value(sql, *parameters.values)))
 
     async def _sight(self, request: web.Request, body: RunsCount) -> Sight:
-        """What the caller sees; ids of the body are checked. Raises ApiError."""
+        """Return what the caller sees, after checking the ids in the body. Raises ApiError."""
         for name in ("thread", "assistant", "cron"):
             given: str | None = getattr(body, f"{name}_id")
             if given is not None:
@@ -76,7 +76,7 @@ class RunSearch:
 
 
 def conditions(body: RunsCount, sight: Sight, parameters: Parameters) -> str:
-    """The WHERE clause. Raises FilterError."""
+    """Return the WHERE clause. Raises FilterError."""
     clauses = []
     if not sight.everything:
         visible = " AND ".join(sight.conditions(parameters, "t.metadata"))
@@ -106,7 +106,7 @@ def conditions(body: RunsCount, sight: Sight, parameters: Parameters) -> str:
 
 
 def _beyond(body: RunsSearch, after: str, parameters: Parameters) -> str:
-    """The condition of rows that come after the cursor. Raises ApiError 422."""
+    """Return the condition of rows after the cursor. Raises ApiError 422."""
     at = cursor_of(after, "created_at", body.sort_order)
     sign = "<" if body.sort_order == "desc" else ">"
     cursor = f"({parameters.add(at.at, '::timestamptz')}, {parameters.add(at.id, '::text')})"
@@ -114,7 +114,7 @@ def _beyond(body: RunsSearch, after: str, parameters: Parameters) -> str:
 
 
 def run_columns(select: Collection[Any]) -> str:
-    """Columns for `runs.run`; ``kwargs`` only when it is wanted, it may be big."""
+    """Return the columns for `runs.run`; ``kwargs``, which may be big, only when selected."""
     columns = "run_id, thread_id, assistant_id, metadata, status, multitask_strategy, created_at, updated_at, attempt, started_at"
     columns += f", {CANCEL_REASON} AS cancel_reason" if "cancel_reason" in select else ", cancel_reason"
     return columns if select and "kwargs" not in select else f"{columns}, kwargs"

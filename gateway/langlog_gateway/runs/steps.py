@@ -1,6 +1,6 @@
 """A run after each step of its submission (`submission.RunSubmission`). Pure.
 
-Each step takes what the step before it returns, so that none can be left out: a command is built of an `AuthorisedRun` alone.
+Each step's argument is the result of the one before, so that none can be left out: a command is built from an `AuthorisedRun` only.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ NO_PRIVATE = Private()
 
 
 class Particulars(NamedTuple):
-    """How the way by which a run comes about differs from a run in the background."""
+    """Properties of a run that depend on the endpoint that creates it; the defaults are those of a background run."""
 
     waits: bool = False
     """The client waits for the run's end: ``on_disconnect`` counts."""
     cron: bool = False
-    """The run begins whenever its cron is due. ``on_completion`` and ``after_seconds`` do not count, and ``config.configurable`` and
-    ``context`` may be given together."""
+    """The run belongs to a cron and begins when it is due. ``on_completion`` and ``after_seconds`` do not count, and
+    ``config.configurable`` and ``context`` may be given together."""
     number: int = 0
-    """Of the run among those of one request."""
+    """Number of the run among those of one request."""
     answers: tuple[str, ...] = ()
-    """Ids of the interrupts that it answers: it is rejected unless all are open."""
+    """Ids of the interrupts that it answers; it is rejected unless all are open."""
     hidden: frozenset[str] = frozenset()
     """Names that its thread does not show in ``config.configurable``."""
 
@@ -45,14 +45,14 @@ PLAIN = Particulars()
 
 
 class RunIds(NamedTuple):
-    """Which run on which thread."""
+    """Ids of a run and its thread."""
 
     thread_id: str
     run_id: str
     stateless: bool
-    """The thread is made for the run."""
+    """The thread is created for the run."""
     temporary: bool
-    """And goes when the run ends."""
+    """The thread is deleted when the run ends."""
 
 
 class ValidRun(NamedTuple):
@@ -61,30 +61,30 @@ class ValidRun(NamedTuple):
     body: RunCreate
     config: Object
     context: Object
-    """Either holds what the other was given."""
+    """Context and configurable: both spellings filled in."""
     narrowed: bool
-    """``context`` was given: the configurable takes only what the graph's context schema names."""
+    """``context`` was set, so the configurable gets only members of the graph's context schema."""
 
 
 class MergedRun(NamedTuple):
-    """A run whose settings and its assistant's have become one."""
+    """A run whose settings are merged with its assistant's."""
 
     valid: ValidRun
     assistant: Assistant
     ids: RunIds
     layered: Layered
     private: Private
-    """What the run needs of its caller and its command must not hold."""
+    """Credentials that the run needs of its caller and its command must not hold."""
 
 
 class AuthorisedRun(NamedTuple):
-    """A run that the caller may make, as the project's handlers have left it. Made by `RunSubmission.authorise` alone."""
+    """A run that the caller may create, as the project's handlers have changed it. Made by `RunSubmission.authorise` alone."""
 
     merged: MergedRun
     metadata: Object
     kwargs: Object | Raw
     visible: Filter | None
-    """What the thread must match."""
+    """Filter that the thread must match."""
 
 
 class PreparedRun(NamedTuple):
@@ -106,22 +106,22 @@ class PreparedRun(NamedTuple):
 
     @property
     def cannot_be_rejected(self) -> bool:
-        """The decider has no reason to: its thread is minted for it."""
+        """Whether the decider has no reason to reject the command: its thread is minted for it."""
         return self.command.fresh and self.command.temporary
 
     @property
     def path(self) -> str:
-        """Where the run is, for ``content-location`` (wire contract §5.1)."""
+        """Path of the run, for ``content-location`` (wire contract §5.1)."""
         return f"/threads/{self.thread_id}/runs/{self.run_id}"
 
     def without_kwargs(self) -> PreparedRun:
-        """The same for those who follow the run: the input may be large."""
+        """Return the run without its input, which may be large, for following it."""
         return self._replace(command=replace(self.command, kwargs=Raw(b"{}")))
 
 
 def valid_run(body: RunCreate, particulars: Particulars, *, stateless: bool) -> ValidRun:
-    """The body, where its members are as they must be. Raises ApiError 400 and 422."""
-    # Each is checked only where it means something: the JavaScript client's types make it say `on_completion: "complete"`
+    """Return the body if its members are valid. Raises ApiError 400 and 422."""
+    # each is checked only where it has an effect: the JavaScript client's types make it send `on_completion: "complete"`
     # or `"continue"`, which mean nothing on a thread.
     if particulars.waits:
         check_choice("on_disconnect", body.on_disconnect, "cancel", "continue")
@@ -141,7 +141,7 @@ def layered(
     temporary: bool = False,
     members: list[str] | None = None,
 ) -> Layered:
-    """The run's settings on top of its assistant's. ``members``: those of the graph's context schema; None: any."""
+    """Return the run's settings merged over its assistant's. ``members``: those of the graph's context schema; None: any."""
     config = valid.config
     if members is not None and valid.narrowed:
         config = {**config, "configurable": {k: v for k, v in valid.context.items() if k in members}}
@@ -158,7 +158,7 @@ def built(
     thread_ttl: cmd.Ttl | None,
     now: datetime,
 ) -> PreparedRun:
-    """The command of a run. ``thread_ttl``: of a thread that it makes."""
+    """Return the command of a run. ``thread_ttl``: that of a thread that it creates."""
     valid, assistant, ids, merged, private = run.merged
     body = valid.body
     command = cmd.CreateRun(
@@ -184,7 +184,7 @@ def built(
 
 
 def if_not_exists(body: RunCreate, ids: RunIds) -> Literal["create", "reject"]:
-    """What the run does where its thread does not exist."""
+    """Return the behavior if the thread does not exist."""
     return "create" if ids.stateless else body.if_not_exists
 
 

@@ -2,7 +2,7 @@
 
 Live frames come by the watch, older ones from the backlog; a `FrameSequencer` puts them in order. The stream closes once the run's
 last event is in the read model and the frames up to its last one are delivered: clients query the status after the close.
-While Redis is unavailable frames are late at most: the gap is filled from the backlog, and the end is read from Postgres.
+While Redis is unavailable frames are only delayed: the gap is filled from the backlog, and the end is read from Postgres.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from .steps import PreparedRun
 from .submission import SQL
 
 SETTLE_S = 0.25
-"""How long a stream whose run is over waits for frames that the backlog does not have either."""
+"""Seconds that a stream whose run has ended waits for frames that are not in the backlog either."""
 
 QUICK_RUN_S = 0.75
-"""A run that is over so soon after its creation is one that its client had no chance to join while it was live."""
+"""Seconds within which a run that ends is a quick one: its client had no chance to join while it was live."""
 QUICK_JOIN_S = 5.0
 EARLY_JOIN_S = 0.75
-"""A join without ``Last-Event-ID`` gets everything from the run's start when it comes within `EARLY_JOIN_S` of the creation of a live
-run, or within `QUICK_JOIN_S` of that of a run that was quick: the client has created the run in order to follow it. Other joins get
-what happens from then on, and of a run that is over nothing (wire contract §6.4; the recorded runs took a second and more)."""
+"""A join without ``Last-Event-ID`` gets all events from the run's start if it arrives within `EARLY_JOIN_S` of the creation of a live
+run, or within `QUICK_JOIN_S` of that of a quick run: the client has created the run in order to follow it. Other joins get
+later events only, and none of an ended run (wire contract §6.4; the recorded runs took a second and more)."""
 
 NO_CHECKPOINTS = (
     "checkpoint_id: run {} was made without stream_resumable, and what it told after a checkpoint is not kept. Join it without "
@@ -79,16 +79,16 @@ class RunFollower(FrameFollower):
         self._modes = modes
         self._namespaces = namespaces
         self._end: FramePosition | None = None
-        """Last frame of the run, once it is over."""
+        """Position of the run's last frame, once it has ended."""
         self._until: float | None = None
-        """The loop's time until which frames of a run that is over may still come."""
+        """Time of the loop until which frames of an ended run may still arrive."""
 
     async def replay(self) -> None:
-        """Write what was published so far."""
+        """Write the frames published so far."""
         await self._write(await self._frames.fill(self._end))
 
     async def follow(self, end: FramePosition | None = None) -> web.StreamResponse:
-        """Write the run's frames until it is over (``end``: it is already)."""
+        """Write the run's frames until it ends (``end``: it has ended already)."""
         self._end = end
         await self._follow()
         return await self._out.close()
@@ -102,7 +102,7 @@ class RunFollower(FrameFollower):
             await self._over(end)
 
     async def _catch_up(self) -> None:
-        """Query where the run ended: in Postgres or, when its row is gone, in the log."""
+        """Query the run's last frame: in Postgres or, if its row is gone, in the log."""
         watch = self._watch
         row = await self._core.reads.row(SQL["progress"], watch.thread_id, self._run_id)
         if row is not None:
@@ -140,7 +140,7 @@ class RunFollower(FrameFollower):
             await self._out.wait(self._watch)
 
     async def _over(self, end: Ended) -> None:
-        """The run has ended. The frames that came before its end are written first."""
+        """End the stream after writing the frames before the run's end."""
         await self._take(self._watch.take_batches())
         self._end = (end.attempt, end.frame_count)
         if end.error is not None:
@@ -160,7 +160,7 @@ class RunStreams:
     async def follow_new(
         self, request: web.Request, watch: Watch, run: PreparedRun, *, recorded: bool
     ) -> web.StreamResponse:
-        """The stream of a run that was just made. ``recorded``: it is resumable."""
+        """Stream a run that was just created. ``recorded``: it is resumable."""
         path = f"/runs/{run.run_id}" if run.stateless else run.path
         out = self._out(request, path)
         await out.open()
@@ -174,14 +174,14 @@ class RunStreams:
         return await out.while_permitted(permissions, run.thread_id, "leave", check, follower.follow)
 
     async def refuse(self, request: web.Request, thread_id: str, run_id: str, error: ApiError) -> web.StreamResponse:
-        """A stream whose one event is the error. A caller who may not read gets status 200 too (wire contract §18)."""
+        """Send a stream whose one event is the error. A caller without permission gets status 200 too (wire contract §18)."""
         out = self._out(request, f"/threads/{thread_id}/runs/{run_id}")
         await out.open()
         await out.fail("HTTPException", f"{error.status}: {error.detail}")
         return await out.close()
 
     async def join(self, request: web.Request, watch: Watch, run_id: str) -> web.StreamResponse:
-        """The stream of a run that exists. The watch must be `ready`. Raises ApiError 422 for a checkpoint that tells nothing."""
+        """Stream an existing run. The watch must be `ready`. Raises ApiError 422 for a checkpoint that tells nothing."""
         row = await self._core.reads.row(SQL["progress"], watch.thread_id, run_id)
         out = self._out(request, f"/threads/{watch.thread_id}/runs/{run_id}")
         if row is None:
@@ -233,12 +233,12 @@ class RunStreams:
         return await RunFollower(self._core, out, watch, run_id, frames, *chosen).follow()
 
     async def _since(self, thread_id: str, run_id: str, checkpoint_id: str, end: FramePosition | None) -> Since | None:
-        """Where the stream begins for a client that shows a checkpoint; None: at the run's start, the checkpoint is not the run's."""
+        """Return the start of the stream for a client that shows a checkpoint; None: the run's start, the checkpoint is not the run's."""
         written = await self._core.reads.row(SQL["written_by"], thread_id, checkpoint_id)
         if written is None or written["run_id"] != run_id:
             return None
         since = Since(checkpoint_id, written["attempt"] or 0)
-        # of frames that do not say where checkpoints were (runs of the protocol, workers of before), nothing may be left out
+        # frames without positions of checkpoints (runs of the protocol, older workers) must all be sent
         batches = await self._core.backlog.of_run(thread_id, run_id, recorded=True, end=end)
         frames = [frame for batch in batches for frame in batch.frames]
         located = any(since.passed_by(frame) for frame in frames) or (
@@ -271,14 +271,14 @@ def _namespaces(request: web.Request) -> Namespaces | None:
 
 
 def is_early(row: Any, *, over: bool) -> bool:
-    """Whether a join comes so soon after the run's creation that it gets the whole run; of its row in `progress`."""
+    """Return whether a join, by its row in `progress`, is so soon after the run's creation that it gets the whole run."""
     if not over:
         return bool(row["age_s"] < EARLY_JOIN_S)
     return row["took_s"] is not None and row["took_s"] < QUICK_RUN_S and row["age_s"] < QUICK_JOIN_S
 
 
 def event_id(text: str | None) -> FrameId | None:
-    """The last event that the client knows; (-1, 0): none. None: it does not ask to go on from one."""
+    """Return the last event that the client knows; (-1, 0): none. None: it does not ask to go on from one."""
     if text is None:
         return None
     if text in ("-1", "0", "-"):

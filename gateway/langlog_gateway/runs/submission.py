@@ -1,13 +1,13 @@
-"""Submitting runs (wire contract §5.1): every way by which a run comes about passes the same steps, in `RunSubmission.prepare`.
+"""Submitting runs (wire contract §5.1): every endpoint that creates runs passes the same steps, in `RunSubmission.prepare`.
 
 1. `validate`: members of the body are of the right types and within the server's limits.
-2. `merge_config`: the run's settings on top of its assistant's; what the server adds.
-3. `authorise`: the project's handlers of ``threads.create_run`` see the run as it would be, may change it, and give a filter.
+2. `merge_config`: the run's settings merged over its assistant's, with the server's additions.
+3. `authorise`: the project's handlers of ``threads.create_run`` see the resulting run, may change it, and return a filter.
 4. `build_command`: the command, with that filter; the decider checks it against the thread.
 
-Each step takes what the one before returns (`steps`). Crons pass the first three when they are made; schedulers, which have no
-handlers, apply the answer (`CronAuthority`) to each run. All is on the gateway's event loop. A gateway that dies before the
-command is appended has made nothing.
+Each step's argument is the result of the one before (`steps`). Crons pass the first three when they are created;
+schedulers, which have no handlers, apply the result (`CronAuthority`) to each run. All is on the gateway's event loop. A
+gateway that dies before the command is appended has changed nothing.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class RunSubmission:
     async def prepare(
         self, request: web.Request, body: RunCreate, thread_id: str | None, particulars: Particulars = PLAIN
     ) -> PreparedRun:
-        """A run's command, by all steps. ``thread_id`` None: stateless. Raises ApiError."""
+        """Return a run with its command, by all steps. ``thread_id`` None: stateless. Raises ApiError."""
         assistant = (await self.assistants.named(request, [body.assistant_id]))[0]
         return await self._prepare(request, body, assistant, thread_id, particulars)
 
     async def prepare_batch(self, request: web.Request, bodies: Sequence[RunCreate]) -> list[PreparedRun]:
-        """As `prepare`, of stateless runs that are made together."""
+        """Like `prepare`, for stateless runs that are created together."""
         assistants = await self.assistants.named(request, [body.assistant_id for body in bodies])
         return [
             await self._prepare(request, body, assistant, None, Particulars(number=n))
@@ -96,7 +96,7 @@ class RunSubmission:
     # the steps
 
     def validate(self, body: RunCreate, particulars: Particulars, *, stateless: bool) -> ValidRun:
-        """Whether the body may become a run. A webhook is left out where the server sends none. Raises ApiError 400 and 422."""
+        """Check the body. A webhook is left out if the server sends none. Raises ApiError 400 and 422."""
         core = self._core
         valid = valid_run(body, particulars, stateless=stateless)
         core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
@@ -112,7 +112,7 @@ class RunSubmission:
     async def merge_config(
         self, request: web.Request, valid: ValidRun, assistant: Assistant, ids: RunIds, particulars: Particulars = PLAIN
     ) -> MergedRun:
-        """The run as its worker would get it. Raises ApiError, also what the project's own code refuses with."""
+        """Return the run as its worker would get it. Raises ApiError, also what the project's own code refuses with."""
         core = self._core
         user, headers, private = self._caller(request)
         context = await core.code.encryption_contexts.of(request)
@@ -133,7 +133,7 @@ class RunSubmission:
         return MergedRun(valid, assistant, ids, merged, private)
 
     async def authorise(self, request: web.Request, run: MergedRun) -> AuthorisedRun:
-        """The run, if the project's handlers let the caller make it. Raises ApiError where one refuses."""
+        """Return the run, if the project's handlers let the caller create it. Raises ApiError where one refuses."""
         body, kwargs = run.valid.body, run.layered.kwargs
         value: dict[str, Any] = {
             "thread_id": run.ids.thread_id,
@@ -151,11 +151,11 @@ class RunSubmission:
         return AuthorisedRun(run, value["metadata"], value["kwargs"], visible)
 
     def build_command(self, run: AuthorisedRun, origin: Origin, particulars: Particulars = PLAIN) -> PreparedRun:
-        """The command that makes the run."""
+        """Return the command that creates the run."""
         return built(run, particulars, origin, self._core.default_ttl, now())
 
     def _caller(self, request: web.Request) -> tuple[User | None, dict[str, str], Private]:
-        """The user's public members, the headers that are public, and what is neither."""
+        """Return the user's public members, the public headers, and the private ones of both."""
         options = self._core.options
         user = caller(request)
         public = PUBLIC_MEMBERS.union(options.auth.public_members)
@@ -177,7 +177,7 @@ class RunSubmission:
             return await self._core.commands.execute(run.command, run.origin, "run command")
 
     async def submit_unconfirmed(self, run: PreparedRun) -> None:
-        """As `submit`, without waiting for the decider's reply where it cannot reject the run."""
+        """Like `submit`, without waiting for the decider's reply if it cannot reject the run."""
         if not run.cannot_be_rejected:
             await self.submit(run)
             return
@@ -186,7 +186,7 @@ class RunSubmission:
             await self._core.commands.append(run.command, run.origin)
 
     async def submit_batch(self, request: web.Request, runs: Sequence[PreparedRun]) -> list[Reply]:
-        """As `submit`, of runs that are made together. Raises the first ApiError."""
+        """Like `submit`, for runs that are created together. Raises the first ApiError."""
         replies = await self.submit_each(request, runs)
         for reply in replies:
             if reply.status != 200:
@@ -194,14 +194,15 @@ class RunSubmission:
         return replies
 
     async def submit_each(self, request: web.Request, runs: Sequence[PreparedRun]) -> list[Reply]:
-        """Append the commands together; each is decided by itself, rejections are among the replies. Raises ApiError."""
+        """Append the commands together; each is decided by itself, and the replies include rejections. Raises ApiError."""
         async with self._core.queue_depth.enter(identity_of(request), len(runs)):
             await self._keep_private(runs)
             commands = [run.command for run in runs]
             return await self._core.commands.execute_all(commands, origin_of(request), "run command")
 
     async def _keep_private(self, runs: Sequence[PreparedRun]) -> None:
-        """Before the commands are appended: a run must not be acknowledged whose credentials are not on disk. Raises ApiError 503."""
+        """Store credentials before the commands are appended: a run must not be acknowledged whose credentials are not on
+        disk. Raises ApiError 503."""
         try:
             await self._core.credentials.keep({run.run_id: run.private for run in runs if run.private})
         except Exception as error:
@@ -210,7 +211,7 @@ class RunSubmission:
             raise
 
     async def created(self, run: PreparedRun, reply: Reply) -> runs.Run:
-        """The new run as the API shows it. Raises ApiError."""
+        """Return the new run as the API shows it. Raises ApiError."""
         if reply.type == ev.RunCreated.TYPE and run.origin.key is None:
             return _created(reply)
         # another event came first (a run that had to make room), or it is a repetition
@@ -226,7 +227,7 @@ class RunSubmission:
 
 
 def new_run_id(origin: Origin, number: int) -> str:
-    """Id of the run of a request with this number; the same again when the request is repeated under a key."""
+    """Return the id of the run of a request with this number; the same again when the request is repeated under a key."""
     return origin.mint(_numbered("run", number))
 
 
@@ -241,7 +242,7 @@ def _created(reply: Reply) -> runs.Run:
 
 
 def _as_made(command: cmd.CreateRun) -> ev.RunCreated:
-    """The event that the command gave, without the metadata of its thread."""
+    """Return the event that results from the command, without the metadata of its thread."""
     shown = {"graph_id": command.graph_id, "assistant_id": command.assistant_id}
     return ev.RunCreated(
         thread_id=command.thread_id,

@@ -1,7 +1,7 @@
 """Waiting for a run's end: ``/wait`` and ``/join`` (wire contract §5.2).
 
-Postgres is not queried while waiting: the projector notifies (`watch`). A newline goes out every few seconds so that no proxy
-takes the silence for death. When the gateway dies the client reconnects by ``location``; the run goes on.
+Postgres is not queried while waiting: the projector notifies (`watch`). A newline is sent every few seconds so that no proxy
+closes the silent connection. When the gateway dies the client reconnects by ``location``; the run continues.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .steps import PreparedRun
 from .submission import SQL
 
 GRACE_S = 0.5
-"""A run that ends within this is answered in one piece; otherwise the headers go out first."""
+"""Seconds within which the end of a run is sent in one piece; otherwise the headers are sent first."""
 
 
 class RunWaits:
@@ -34,9 +34,10 @@ class RunWaits:
     async def answer(
         self, request: web.Request, watch: Watch, run_id: str, check: Check | None, *, exists: bool = True
     ) -> web.StreamResponse:
-        """The run's output, once it is over. The watch must have been opened before the run could end.
+        """Send the run's output, once it has ended. The watch must have been opened before the run could end.
 
-        ``ask``: whether the caller may still read it. ``exists``: the read model is known to hold the run; if not, nothing names it to the client before it does.
+        ``ask``: whether the caller may still read it. ``exists``: the read model is known to hold the run; if not, nothing
+        names it to the client before it does.
         """
         path = f"/threads/{watch.thread_id}/runs/{run_id}"
         headers = {"content-location": path, "location": f"{path}/join"}
@@ -80,7 +81,7 @@ class RunWaits:
         return response
 
     async def until_ended(self, watch: Watch, run_id: str) -> bytes:
-        """The run's answer; for those who send nothing meanwhile."""
+        """Return the run's answer, for callers that send nothing meanwhile."""
         loop = asyncio.get_running_loop()
         while (end := await self._ended_answer(watch, run_id)) is None:
             await watch.wait(loop.time() + self._core.settings.heartbeat_s)
@@ -115,7 +116,7 @@ class RunWaits:
 
 @contextlib.contextmanager
 def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> Iterator[None]:
-    """``tied``: when the client goes away its run is cancelled (wire contract §6.5). Not when it is us who are going."""
+    """Cancel the run if the client disconnects in the block and ``tied`` is set (wire contract §6.5); not if the gateway stops."""
     try:
         yield
     except (asyncio.CancelledError, ConnectionResetError):
@@ -127,5 +128,5 @@ def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> It
 
 
 def run_headers(run: PreparedRun) -> dict[str, str]:
-    """Headers of a run created in the background (wire contract §5.1)."""
+    """Return the headers of a run created in the background (wire contract §5.1)."""
     return {"content-location": f"/runs/{run.run_id}" if run.stateless else run.path}

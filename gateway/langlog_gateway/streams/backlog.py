@@ -26,7 +26,7 @@ logger = structlog.get_logger(__name__)
 _SQL = load_sql("langlog_gateway", "frames.sql")
 
 PAGE = 200
-"""Batches that are looked at in one go, the newest first."""
+"""Number of batches that one query reads, the newest first."""
 
 
 class Backlog:
@@ -34,7 +34,7 @@ class Backlog:
         self._pipe = pipe
         self._reads = reads
         self.missing_events = 0
-        """Events that streams passed over since the start, because nobody has them."""
+        """Events that streams skipped since the start because they are lost."""
 
     def count_missing(self, run_id: str, events: int) -> None:
         """Count events that a stream leaves out although they were published."""
@@ -42,7 +42,7 @@ class Backlog:
         logger.info("stream.events_missing", run_id=run_id, events=events)
 
     async def tip(self, thread_id: str, run_id: str) -> FramePosition:
-        """Position of the run's newest frame in Redis; (0, 0) without frames."""
+        """Return the position of the run's newest frame in Redis; (0, 0) without frames."""
         try:
             entries = await self._pipe.call("XREVRANGE", self._key(thread_id), "+", "-", "COUNT", 1)
         except RedisUnavailable:
@@ -54,7 +54,7 @@ class Backlog:
         return (0, 0)
 
     async def recent(self, thread_id: str, run_id: str | None = None) -> list[Batch]:
-        """What Redis still holds of the thread, or of one run; nothing when Redis is away."""
+        """Return the batches in Redis of the thread, or of one run; none while Redis is unavailable."""
         try:
             entries = await self._pipe.call("XRANGE", self._key(thread_id), "-", "+")
         except RedisUnavailable:
@@ -63,7 +63,8 @@ class Backlog:
         return [await self._opened(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
 
     async def since(self, thread_id: str, seq: int) -> list[Batch]:
-        """What Redis still holds of the thread's protocol numbers over ``seq``, and a little before; nothing when Redis is away."""
+        """Return the batches in Redis with the thread's protocol numbers above ``seq``, and a few before; none while Redis
+        is unavailable."""
         newest_first: list[Batch] = []
         end = "+"
         while True:
@@ -79,14 +80,14 @@ class Backlog:
             end = f"({_text(page[-1][0])}"
 
     async def recorded(self, run_id: str) -> list[Batch]:
-        """A run's frames as recorded, in order of (attempt, sequence)."""
+        """Return a run's recorded frames, in order of (attempt, sequence)."""
         rows = await self._reads.rows(_SQL["of_run"], run_id)
         return [await self._opened(b) for row in rows if (b := frames.decode(row["data"])).frames]
 
     async def of_run(
         self, thread_id: str, run_id: str, *, recorded: bool, end: FramePosition | None = None
     ) -> list[Batch]:
-        """All that is known of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
+        """Return all available frames of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
 
         ``end``: its last frame, when that is known.
         """
@@ -97,7 +98,7 @@ class Backlog:
         return batches
 
     async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
-        """Frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
+        """Return the frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
         rows = await self._reads.rows(_SQL["of_thread"], thread_id)
         known = [await self._opened(frames.decode(row["data"])) for row in rows]
         known += [b for b in await self.recent(thread_id) if b.resumable]
@@ -107,7 +108,7 @@ class Backlog:
         return {run_id: sorted(batches, key=_position) for run_id, batches in runs.items()}
 
     async def ended(self, thread_id: str) -> dict[str, FramePosition]:
-        """Run id -> its last frame, of the runs of a thread that are over."""
+        """Return run id -> its last frame, for the ended runs of a thread."""
         rows = await self._reads.rows(_SQL["ended"], thread_id)
         return {row["run_id"]: (row["attempt"], row["frame_count"]) for row in rows}
 
@@ -119,7 +120,7 @@ class Backlog:
 
 
 def is_complete(batches: Iterable[Batch], end: FramePosition | None = None) -> bool:
-    """Whether no frame is missing from the first one of the run to the last one here; in order of (attempt, sequence). Pure.
+    """Return whether no frame is missing from the first one of the run to the last one here; in order of (attempt, sequence). Pure.
 
     ``end``: the last frame of the run, as far as it is known.
     """

@@ -1,10 +1,10 @@
-"""The end of a run that has left no row: a stateless run's row goes with its thread, perhaps in the batch that made it.
+"""The end of a run without a row: a stateless run's row is deleted with its thread, perhaps in the batch that created it.
 
-Waiters receive the end of a run by a lifecycle update. Where that may have been lost (Redis was away, the projector was killed
+Waiters receive the end of a run by a lifecycle update. Where that may have been lost (Redis was unavailable, the projector was killed
 between
-its commit and the message, the answer to a repeated request came first) and the read model has no row, the log still has the event.
-Looked for only for runs that are known to have been asked for, from shortly before the waiting began. What is under way is lost with
-the gateway, whose client asks again.
+its commit and the message, the reply to a repeated request came first) and the read model has no row, the log still has the event.
+The search covers only runs that were requested, from shortly before the waiting began. A search is lost with
+the gateway, whose client repeats the request.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .run_end import Ended, ended
 logger = structlog.get_logger(__name__)
 
 CLOCKS_DIFFER_S = 60.0
-"""The log is read from this long before the waiting began: records carry the times of those who append them."""
+"""Seconds before the start of the waiting from which the log is read: records carry the times of those who append them."""
 PAGE = 1_000
-"""Records that are held in memory at once."""
+"""Maximum number of records in memory at once."""
 
 
 class EndsInLog:
@@ -33,7 +33,7 @@ class EndsInLog:
         self._log = log
 
     async def find(self, thread_id: str, run_id: str, since: datetime) -> Ended | None:
-        """How the run ended; None when the log does not say so since then. Raises ApiError 503."""
+        """Return the end of the run; None if the log holds none since then. Raises ApiError 503."""
         part = self._log.partition_of(thread_id)
         try:
             at = (await self._log.offsets_at(ev.RUN_EVENTS, since - timedelta(seconds=CLOCKS_DIFFER_S)))[part]

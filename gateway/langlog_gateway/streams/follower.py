@@ -1,7 +1,7 @@
 """The one loop that every stream of frames runs: of a run, of a thread, of the streaming protocol, of an A2A task.
 
-It hands on what a `Watch` holds: batches of frames first, then lifecycle updates, so that a run's end finds the frames before it delivered.
-A follower puts frames in order by a `FrameSequencer` for each run. One task per follower, no locks.
+It hands on what a `Watch` holds: batches of frames first, then lifecycle updates, so that a run's end finds the frames
+before it delivered. A follower puts frames in order by a `FrameSequencer` for each run. One task per follower, no locks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class FrameFollower(ABC):
         self._watch = watch
 
     async def _follow(self) -> None:
-        """Until the stream is over."""
+        """Follow until the stream ends."""
         watch = self._watch
         while True:
             if watch.batches:
@@ -46,24 +46,24 @@ class FrameFollower(ABC):
 
     @abstractmethod
     async def _apply(self, update: ThreadUpdate) -> None:
-        """Note what has happened on the thread."""
+        """Apply an update of the thread."""
 
     @abstractmethod
     async def _catch_up(self) -> None:
-        """Query what may have been missed, and deliver it."""
+        """Query frames and updates that may have been missed, and deliver them."""
 
     @abstractmethod
     async def _overrun(self) -> bool:
-        """Too many frames waited, and were dropped. Whether the stream is over now."""
+        """Handle an overrun of the queue. Return whether the stream has ended."""
 
     @abstractmethod
     def _shut_down(self) -> None:
-        """The server stops. Does not wait."""
+        """End because the server stops. Does not wait."""
 
     @abstractmethod
     async def _settled(self) -> bool:
-        """Deliver what the frames and updates so far allow. Whether the stream is over now."""
+        """Deliver what the frames and updates so far allow. Return whether the stream has ended."""
 
     @abstractmethod
     async def _wait(self) -> None:
-        """Until the watch holds something, or it is time for the next step."""
+        """Wait until the watch holds something, or it is time for the next step."""

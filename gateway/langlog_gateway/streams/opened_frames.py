@@ -1,4 +1,4 @@
-"""Frames in clear, of what workers have sealed by the project's JSON handlers (`frames.publisher` in the executor)."""
+"""Decrypts frames that workers have sealed with the project's JSON handlers (`frames.publisher` in the executor)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from langlog_schemas.frames import FrameBatch
 
 
 async def opened_frames(handlers: JsonHandlers | None, batch: FrameBatch) -> FrameBatch:
-    """The same batch where nothing is sealed. Raises what a handler raises."""
+    """Return the batch decrypted; the same one if nothing is sealed. Raises the handlers' errors."""
     if handlers is None or not any(MARK_BYTES in frame.data for frame in batch.frames):
         return batch
     opened = [msgspec.structs.replace(frame, data=await handlers.open_json(frame.data)) for frame in batch.frames]

@@ -1,9 +1,9 @@
-"""Whether a caller may go on reading a thread while a stream of it is open (wire contract §18, docs/how-to/authentication.md).
+"""Permission of a caller to continue reading a thread while a stream of it is open (wire contract §18, docs/how-to/authentication.md).
 
-A stream is admitted once and may then stay open for hours. Its `Permission` asks the project's handlers again when the thread's
+A stream is admitted once and may then stay open for hours. Its `Permission` calls the project's handlers again when the thread's
 metadata changes and every ``stream_check_s`` seconds, ends the stream when they refuse, when the thread is deleted and when the
 caller's credentials expire. A change of metadata reaches the gateway before any frame that was published after it: writes wait for the
-answer (`settle`), so nothing that happens after a share was taken back is sent. All on the gateway's event loop, no locks.
+result (`settle`), so no event after the withdrawal of a permission is sent. All on the gateway's event loop, no locks.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from .watch import Watches
 logger = structlog.get_logger(__name__)
 
 AGAIN_S = 1.0
-"""Between two tries of a check that failed because something that it needs is away."""
+"""Seconds between two attempts of a check that failed because a server is unavailable."""
 TIMER_MAX_S = 30 * 86_400.0
-"""Credentials that expire later than this are not timed: no stream is open for so long."""
+"""Maximum seconds for which the expiry of credentials is timed: no stream is open for longer."""
 EXISTS = "SELECT true FROM threads WHERE thread_id = $1"
 EXPIRED = "The credentials have expired"
 
 AtDeletion = Literal["end", "ask", "leave"]
-"""What becomes of a stream when its thread is deleted: it ends; the handlers are asked, since the stream goes on with a later thread of
-the same id; or it is left alone, since it is one run's and ends with that."""
+"""Effect of the thread's deletion on a stream: ``end`` it; ``ask`` the handlers, since the stream continues with a later thread of
+the same id; ``leave`` it, since it is a run's stream and ends with the run."""
 Check = Callable[[], Awaitable[object]]
 """Raises ApiError when the caller may no longer read."""
 
 
 class PermissionEnded(Exception):
-    """The stream must end: why, as an error of the API."""
+    """The stream must end. Holds the reason as an error of the API."""
 
     def __init__(self, error: ApiError) -> None:
         super().__init__(error.detail)
@@ -51,7 +51,7 @@ class PermissionEnded(Exception):
 
 
 class Permission:
-    """Of one open stream. `Permissions.hold` makes it and takes it back."""
+    """The permission of one open stream. `Permissions.hold` creates and closes it."""
 
     def __init__(self, check_s: float, on_end: Callable[[], object], at_deletion: AtDeletion) -> None:
         self._check_s = check_s
@@ -61,19 +61,19 @@ class Permission:
         self._again = False
         self._checking: asyncio.Task[None] | None = None
         self._doubt: asyncio.Future[None] | None = None
-        """Writes wait for it; None: the last answer still holds."""
+        """Future that writes wait for; None: the last result still holds."""
         self._timers: list[asyncio.TimerHandle] = []
         self.ended: ApiError | None = None
 
     async def settle(self) -> None:
-        """Wait until what is known of the caller's permission is current. Raises PermissionEnded."""
+        """Wait until the caller's permission is known to be current. Raises PermissionEnded."""
         while self._doubt is not None and self.ended is None:
             await asyncio.shield(self._doubt)
         if self.ended is not None:
             raise PermissionEnded(self.ended)
 
     def follow(self, check: Check, *, at_once: bool = True) -> None:
-        """Repeat this check from now on; ``at_once``: nothing is written before the first answer."""
+        """Repeat this check from now on; ``at_once``: nothing is written before its first result."""
         self._query = check
         self._schedule()
         if at_once:
@@ -82,7 +82,7 @@ class Permission:
             self._check_soon()
 
     def doubt(self) -> None:
-        """What was known may be wrong: ask, and let writes wait."""
+        """Check again, and make writes wait: the last result may be outdated."""
         if self._query is None or self.ended is not None:
             return
         if self._doubt is None:
@@ -90,7 +90,7 @@ class Permission:
         self._check_soon()
 
     def happened(self, event: ev.AnyEvent) -> None:
-        """An event of the thread."""
+        """Handle an event of the thread."""
         if isinstance(event, ev.ThreadUpdated) or (isinstance(event, ev.ThreadDeleted) and self._at_deletion == "ask"):
             self.doubt()
         elif isinstance(event, ev.ThreadDeleted) and self._at_deletion == "end":
@@ -141,7 +141,7 @@ class Permission:
             self._checking = asyncio.ensure_future(self._check())
 
     async def _check(self) -> None:
-        """Check until the answer is newer than the last reason to check."""
+        """Check until the result is newer than the last reason to check."""
         loop = asyncio.get_running_loop()
         tries_until = loop.time() + self._check_s
         while self._again and (check := self._query) is not None:
@@ -152,9 +152,7 @@ class Permission:
                 if error.status < 500 or loop.time() > tries_until:
                     self.end(error)
                     break
-            except (
-                Exception
-            ) as error:  # the project's code: nobody is let in by its failing, and it may be over in a moment
+            except Exception as error:  # the project's code failed: access is denied, but the failure may be temporary
                 logger.warning("gateway.permission_unknown", error=repr(error))
                 if loop.time() > tries_until:
                     self.end(ApiError(503, "The permission to read this thread cannot be checked"))
@@ -169,7 +167,7 @@ class Permission:
 
 
 class Permissions:
-    """Those of a gateway's open streams."""
+    """The permissions of a gateway's open streams."""
 
     def __init__(self, settings: Settings, reads: Reads, watches: Watches) -> None:
         self._check_s = settings.stream_check_s
@@ -180,7 +178,8 @@ class Permissions:
 
     @contextlib.asynccontextmanager
     async def hold(self, request: web.Request, thread_id: str, at_deletion: AtDeletion) -> AsyncIterator[Permission]:
-        """The permission of the stream that the current task serves. Raises PermissionEnded when it ends before the stream does.
+        """Context with the permission of the stream that the current task serves. Raises PermissionEnded when it ends
+        before the stream does.
 
         The thread must be watched within.
         """
@@ -199,7 +198,7 @@ class Permissions:
     def open(
         self, request: web.Request, thread_id: str, on_end: Callable[[], object], at_deletion: AtDeletion
     ) -> Permission:
-        """As `hold`, for streams that are not served by one task. `close` it."""
+        """Like `hold`, for streams that are not served by one task. Call `close` afterwards."""
         permission = Permission(self._check_s, on_end, at_deletion)
         self._held.setdefault(thread_id, set()).add(permission)
         expires = expiry(caller(request) or {})
@@ -216,7 +215,7 @@ class Permissions:
                 del self._held[thread_id]
 
     def reading(self, request: web.Request, thread_id: str) -> Check | None:
-        """Whether the caller may still read the thread; one that is gone tells nothing more. None: nobody has to be asked."""
+        """Return a check that the caller may still read the thread, which fails once it is deleted. None: nothing has to be checked."""
         if request.app.get(GATE) is None:
             return None
 
@@ -226,16 +225,16 @@ class Permissions:
         return check
 
     def running(self, request: web.Request, command: cmd.CreateRun) -> Check | None:
-        """Whether the caller may still follow the run that this request made. None: nobody has to be asked.
+        """Return a check that the caller may still follow the run that this request created. None: nothing has to be checked.
 
-        Handlers of ``threads.create_run`` are not asked again: they may count calls. A caller who may read the thread follows the run
-        for as long as that holds; one who could make the run but not read the thread, as long as the filter that let it be made.
+        Handlers of ``threads.create_run`` are not called again: they may count calls. A caller who may read the thread follows the run
+        for as long as that holds; one who could create the run but not read the thread, as long as the filter that permitted it matches.
         """
         gate = request.app.get(GATE)
         if gate is None or command.temporary:
             return None
         checked = bool(command.visible) and command.if_not_exists == "reject"
-        """The decider has compared the filter with a thread that there was."""
+        """Whether the decider has compared the filter with an existing thread."""
         by: str | None = None
 
         async def admitted() -> bool:
@@ -277,14 +276,14 @@ class Permissions:
             permission.happened(event)
 
     def _missed(self) -> None:
-        """Redis was away: a change of metadata may not have arrived."""
+        """Check all streams: Redis was unavailable, so a change of metadata may have been missed."""
         for held in self._held.values():
             for permission in held:
                 permission.doubt()
 
 
 def expiry(user: dict[str, Any]) -> float | None:
-    """When the caller's credentials expire, in seconds since 1970, as far as ``authenticate`` has said so.
+    """Return the expiry of the caller's credentials in seconds since 1970, or None if ``authenticate`` returned none.
 
     ``exp`` (RFC 7519) or ``expires_at``: a number of seconds, or a time in ISO 8601.
     """

@@ -17,13 +17,13 @@ class Ended(NamedTuple):
     frame_count: int
     last_frame_ms: int
     answer: bytes | None
-    """What ``/wait`` answers; None: the thread's values as they are."""
+    """Response of ``/wait``; None: the thread's values."""
     error: RunError | None = None
-    """Of a run that failed without its worker: no frame says so."""
+    """Error of a run that failed without its worker, so that no frame reports it."""
 
 
 def ended(event: ev.AnyEvent, run_id: str) -> Ended | None:
-    """The end of the run, when the event is that."""
+    """Return the end of the run if the event is one, else None."""
     match event:
         case ev.RunSucceeded() | ev.RunCancelled() | ev.RunRolledBack() | ev.RunFailed() | ev.RunTimedOut():
             if event.run_id != run_id:
@@ -47,7 +47,7 @@ def _ended(event: ev.RunEnded, answer: bytes | None) -> Ended:
 
 
 def answer_of(row: Any) -> bytes | None:
-    """What a join answers, of the row of `answer` in runs.sql; None while the run is in flight."""
+    """Return the response of a join for the row of `answer` in runs.sql; None while the run is in flight."""
     if row is None:
         return RUN_NOT_FOUND
     if row["status"] not in FINAL_STATUSES:
@@ -59,5 +59,5 @@ def answer_of(row: Any) -> bytes | None:
 
 
 def values(text: str | None) -> bytes:
-    """State values as an answer."""
+    """Return state values as a response."""
     return b"null" if text is None else text.encode()

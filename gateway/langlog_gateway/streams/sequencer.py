@@ -1,8 +1,8 @@
-"""The frames of one run in their order, for one reader: live ones, older ones from the backlog, no gap, none twice.
+"""The frames of one run in their order, for one reader: live ones, and older ones from the backlog, without gaps or duplicates.
 
-Frames are numbered from 1 within an attempt. Those of an attempt before the newest are dropped; a new attempt begins at 1 again. Frames
-of a resumable run that Redis has lost come from the log by way of Postgres, up to a second after they were sent: a reader that meets such
-a gap waits for them. Other lost frames are passed over, and the stream says so by a comment. One task per reader, no locks.
+Frames are numbered from 1 within an attempt. Frames of older attempts are dropped; a new attempt begins at 1 again. Frames
+of a resumable run that Redis has lost arrive from the log through Postgres, up to a second after they were sent: a reader with such
+a gap waits for them. Other lost frames are skipped, and a comment in the stream reports it. One task per reader, no locks.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from .backlog import Backlog
 from .sse import UNKNOWN, Batch, FrameId, FramePosition, FrameSlice, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Between queries for recorded frames that are on their way; in all, what recording and folding take on a busy machine."""
+"""Seconds between queries for recorded frames that are still being folded; in all, the time of recording and folding on a
+busy machine."""
 START: FramePosition = (0, 0)
 
 
 class Since(NamedTuple):
-    """A checkpoint of the run that the client shows already, and the attempt that wrote it."""
+    """A checkpoint of the run that the client has already, and the attempt that wrote it."""
 
     checkpoint_id: str
     attempt: int
 
     def passed_by(self, frame: Frame) -> bool:
-        """Whether the frame is the first one after the checkpoint."""
+        """Return whether the frame is the first one after the checkpoint."""
         return self.checkpoint_id in frame.past.split(" ")
 
 
@@ -45,21 +46,21 @@ class FrameSequencer:
         since: Since | None = None,
     ) -> None:
         """``recorded``: the run is resumable. ``after``: the frame before the first one to deliver; None: begin with whatever comes.
-        ``known``: the last frame that the client has from elsewhere. ``since``: leave out the frames before it."""
+        ``known``: the last frame that the client has from another stream. ``since``: leave out the frames before it."""
         self._backlog = backlog
         self._thread_id = thread_id
         self._run_id = run_id
         self._recorded = recorded
         self.attempt, self.sequence = after or START
-        """Position of the last frame that was taken."""
+        """Position of the last delivered frame."""
         self._anchored = after is not None
         self._known = known
         self._since = since
         self.last: FrameId | None = None
-        """Id of the last frame that was taken."""
+        """Id of the last delivered frame."""
 
     async def take(self, batches: Iterable[Batch]) -> list[FrameSlice]:
-        """The new frames of the batches, and those that were missing before them."""
+        """Return the new frames of the batches, and those that were missing before them."""
         slices: list[FrameSlice] = []
         for batch in batches:
             if self.gap_before(batch):
@@ -68,11 +69,11 @@ class FrameSequencer:
         return slices
 
     async def fill(self, end: FramePosition | None = None) -> list[FrameSlice]:
-        """The frames of the backlog beyond those that were taken. ``end``: the run's last frame, when it is over."""
+        """Return the frames of the backlog beyond the delivered ones. ``end``: the run's last frame, when it is over."""
         return await self.take(await self._query(end))
 
     def gap_before(self, batch: Batch) -> bool:
-        """Whether the client misses frames before this batch."""
+        """Return whether the client misses frames before this batch."""
         if not self._anchored or not batch.frames or batch.attempt < self.attempt:
             return False
         if batch.first <= (self.sequence + 1 if batch.attempt == self.attempt else 1):
@@ -81,7 +82,7 @@ class FrameSequencer:
         return self._known is None or (first.ms, first.n) > self._known
 
     def accept(self, batch: Batch) -> FrameSlice | None:
-        """The new frames of the batch; None if it has none. Frames that are missing before it are passed over."""
+        """Return the new frames of the batch; None if it has none. Frames that are missing before it are passed over."""
         if not batch.frames or batch.attempt < self.attempt:
             return None
         lost = self._lost_before(batch)
@@ -105,12 +106,12 @@ class FrameSequencer:
         return FrameSlice(batch, after, lost) if after < batch.last else None
 
     def reached(self, end: FramePosition) -> bool:
-        """Whether every frame up to that one was taken."""
+        """Return whether every frame up to that one was delivered."""
         attempt, sequence = end
         return self.attempt > attempt or (self.attempt == attempt and self.sequence >= sequence) or sequence <= 0
 
     def missing_until(self, end: FramePosition) -> bytes:
-        """The comment of a stream that ends without the run's last frames; empty when it has them."""
+        """Return the comment of a stream that ends without the run's last frames; empty when it has them."""
         if self.reached(end):
             return b""
         attempt, sequence = end
@@ -119,7 +120,7 @@ class FrameSequencer:
         return missing(events)
 
     async def _bridge(self, batch: Batch) -> list[FrameSlice]:
-        """The frames that were missing before the batch, as far as they are available."""
+        """Return the frames that were missing before the batch, as far as they are available."""
         slices: list[FrameSlice] = []
         for pause in GAP_PAUSES_S:
             for stored in await self._query():
@@ -144,7 +145,7 @@ class FrameSequencer:
         return () if accepted is None else (accepted,)
 
     def _before(self, since: Since, batch: Batch) -> int:
-        """The last frame of the batch that comes before the checkpoint. A later attempt continues from it, or from one after it."""
+        """Return the last frame of the batch before the checkpoint. A later attempt continues from the checkpoint, or a later one."""
         if batch.attempt < since.attempt:
             return batch.last
         passed = [frame.sequence for frame in batch.frames if since.passed_by(frame)]
@@ -154,7 +155,7 @@ class FrameSequencer:
         return passed[0] - 1 if passed else 0
 
     def _lost_before(self, batch: Batch) -> int:
-        """How many frames before the batch are passed over."""
+        """Return the number of frames before the batch that are skipped."""
         if not self.gap_before(batch):
             return 0
         if self._known is not None and self.attempt == 0:  # the number of the client's last frame is not known

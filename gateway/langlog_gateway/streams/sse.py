@@ -25,7 +25,7 @@ UNKNOWN = -1
 
 
 def missing(events: int) -> bytes:
-    """A comment, which clients pass over: this many events of the run are no longer to be had; `UNKNOWN`: perhaps some are."""
+    """Return a comment, which clients ignore: this many events of the run are no longer available; `UNKNOWN`: perhaps some are."""
     if events == UNKNOWN:
         return b": events may be missing here, neither Redis nor the log has what was before\n\n"
     return b": %d events are missing here, neither Redis nor the log has them\n\n" % events
@@ -39,7 +39,7 @@ HEADERS = {
 
 
 def event(name: str, data: bytes, id: str | None = None) -> bytes:
-    """One event; ``data`` is JSON in one line."""
+    """Return one event; ``data`` is JSON in one line."""
     if id is None:
         return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
     return b"event: %b\ndata: %b\nid: %b\n\n" % (name.encode(), data, id.encode())
@@ -53,19 +53,19 @@ Modes = frozenset[str]
 
 
 def modes_of(text: Iterable[str]) -> Modes | None:
-    """Stream modes as the query gives them (repeated, or with commas) -> names of events; None: all of them."""
+    """Return the event names of stream modes in a query (repeated, or separated by commas); None: all of them."""
     modes = {mode for value in text for mode in value.split(",") if mode}
     return frozenset("messages" if mode == "messages-tuple" else mode for mode in modes) or None
 
 
 ALWAYS = frozenset({"metadata", "error", "feedback"})
-"""Events that no filter leaves out."""
+"""Events that pass every filter."""
 WITHOUT_METADATA = "-metadata"
 """Among modes: leave `metadata` out too."""
 
 
 def matches(name: str, modes: Modes) -> bool:
-    """Whether an event belongs to the modes: ``messages/partial`` is of mode messages, ``updates|ns`` of updates."""
+    """Return whether an event belongs to the modes: ``messages/partial`` is of mode messages, ``updates|ns`` of updates."""
     base = name.partition("|")[0].partition("/")[0]
     return base in modes or (base in ALWAYS and f"-{base}" not in modes)
 
@@ -74,12 +74,12 @@ Namespaces = frozenset[tuple[str, ...]]
 
 
 def namespaces_of(texts: Iterable[str]) -> Namespaces | None:
-    """Namespaces as the query gives them: ``child:<task id>|inner:<task id>``, empty for the whole graph; None: all of them."""
+    """Return the namespaces in a query: ``child:<task id>|inner:<task id>``, empty for the whole graph; None: all of them."""
     return frozenset(tuple(text.split("|")) if text else () for text in texts) or None
 
 
 def within(frame: Frame, namespaces: Namespaces) -> bool:
-    """Whether the frame is of one of the namespaces itself, not of what is inside it. ``child`` stands for any task of that name."""
+    """Return whether the frame is of one of the namespaces itself, not of one inside it. ``child`` matches any task of that name."""
     name, *namespace = frame.event.split("|")
     if name in ALWAYS:
         return True
@@ -106,7 +106,7 @@ _event_decoder = msgspec.json.Decoder(_Event)
 
 
 def _namespace_of_event(data: bytes) -> list[str]:
-    """Where an event of mode ``events`` comes from: its metadata names the node, which is inside of the graph that is meant."""
+    """Return the namespace of an event of mode ``events``: its metadata names the node, whose graph it is."""
     try:
         metadata = _event_decoder.decode(data).metadata
     except msgspec.MsgspecError:
@@ -145,7 +145,7 @@ class Batch:
         *,
         ids: bool | None = None,
     ) -> bytes:
-        """The frames with a sequence number over ``after``. ``ids`` None: as the run was made."""
+        """Return the encoded frames with a sequence number above ``after``. ``ids`` None: those of the run's own stream."""
         shown = self.resumable if ids is None else ids
         key = (max(after, self.first - 1), modes, namespaces, shown)
         data = self._encoded.get(key)
@@ -166,7 +166,7 @@ class FrameSlice(NamedTuple):
     batch: Batch
     after: int
     missing: int = 0
-    """Events before them that were passed over, or `UNKNOWN`"""
+    """Number of events before them that were skipped, or `UNKNOWN`"""
 
     @property
     def frames(self) -> list[Frame]:

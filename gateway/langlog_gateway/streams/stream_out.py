@@ -1,6 +1,6 @@
 """One SSE response: writes events, keeps the connection alive by heartbeats, and drops readers that are too slow.
 
-A heartbeat goes out every few seconds counted from the start, whatever else is sent (wire contract §6.1).
+A heartbeat is sent every few seconds counted from the start, whatever else is sent (wire contract §6.1).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from . import sse
 from .permission import AtDeletion, Check, Permission, PermissionEnded, Permissions
 
 CUT_OFF_WRITE_S = 5.0
-"""Time for a reader that lagged too far to take the last event."""
+"""Seconds for a reader that lagged too far to read the last event."""
 REFUSED = "HTTPException"
-"""The error of a stream whose caller may not, or may no longer, read it."""
+"""Error name of a stream whose caller may not, or may no longer, read it."""
 GOING_DOWN = "the server stops"
 
 
@@ -58,7 +58,7 @@ class StreamOut:
         self._beat = asyncio.get_running_loop().time() + self._heartbeat
 
     async def write(self, data: bytes) -> None:
-        """Raises ConnectionResetError when the client is gone, PermissionEnded when it may no longer read."""
+        """Write bytes. Raises ConnectionResetError when the client is gone, PermissionEnded when it may no longer read."""
         if data:
             if self.permission is not None and data is not sse.HEARTBEAT:
                 await self.permission.settle()
@@ -78,7 +78,7 @@ class StreamOut:
             self.request.transport.abort()
 
     async def wait(self, watch: Waited, until: float | None = None) -> bool:
-        """Until the watch holds something, sending heartbeats meanwhile. False: the loop's time ``until`` has come."""
+        """Wait until the watch holds something, sending heartbeats. Return False if the loop's time ``until`` has come."""
         loop = asyncio.get_running_loop()
         while True:
             await watch.wait(self._beat if until is None else min(self._beat, until))
@@ -104,7 +104,7 @@ class StreamOut:
         check: Check | None,
         follow: Callable[[], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """What ``follow`` writes, as long as the caller may read it; then the stream ends with the reason."""
+        """Run ``follow`` as long as the caller may read; then end the stream with the reason."""
         try:
             async with permissions.hold(self.request, thread_id, at_deletion) as permission:
                 self.permission = permission
@@ -117,7 +117,7 @@ class StreamOut:
             return self._response
 
     async def refuse(self, error: ApiError) -> None:
-        """End the stream with the reason, if its reader still takes it."""
+        """End the stream with the reason, if its client still reads it."""
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 if not self._response.prepared:

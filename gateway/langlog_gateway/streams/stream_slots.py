@@ -1,5 +1,5 @@
-"""Open streams of one gateway: so many at all (``LANGLOG_MAX_STREAMS``), and so many of one authenticated user
-(``LANGLOG_MAX_STREAMS_PER_USER``), so that one user cannot take them all. On the gateway's event loop."""
+"""Limits of open streams of one gateway: in all (``LANGLOG_MAX_STREAMS``), and of one authenticated user
+(``LANGLOG_MAX_STREAMS_PER_USER``), so that one user cannot use them all. On the gateway's event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RETRY_AFTER_S = 1
 
 
 class StreamSlots:
-    """``share`` 0: no limit of its own for a user."""
+    """Counts open streams. ``share``: maximum of one user; 0: no limit."""
 
     def __init__(self, limit: int, share: int) -> None:
         self._limit, self._share = limit, share
@@ -21,7 +21,7 @@ class StreamSlots:
         self._total = 0
 
     def enter(self, user: str) -> None:
-        """One more stream of this user; empty: of nobody in particular. Raises ApiError 429 over a limit."""
+        """Count one more stream of this user; empty: without a user. Raises ApiError 429 over a limit."""
         if self._total >= self._limit:
             raise _too_many(f"Too many open streams (limit {self._limit})")
         if user and self._share and self._open[user] >= self._share:
@@ -31,7 +31,7 @@ class StreamSlots:
         self._open[user] += 1
 
     def leave(self, user: str) -> None:
-        """A stream that was let in has ended."""
+        """Count the end of a stream."""
         self._total -= 1
         STREAMS_OPEN.dec()
         self._open[user] -= 1

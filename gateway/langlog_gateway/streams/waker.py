@@ -6,7 +6,7 @@ import asyncio
 
 
 class Waker:
-    """Base of queues with one consumer, which waits; whatever fills the queue wakes it."""
+    """Base of queues with one waiting consumer, which producers wake."""
 
     __slots__ = ("_waker",)
 
@@ -15,7 +15,7 @@ class Waker:
 
     @property
     def ready(self) -> bool:
-        """Whether the consumer has something to look at."""
+        """Whether the consumer can proceed."""
         raise NotImplementedError
 
     def wake(self) -> None:
@@ -23,7 +23,7 @@ class Waker:
             self._waker.set_result(None)
 
     async def wait(self, until: float) -> None:
-        """Until it is `ready`, or the loop's time ``until``."""
+        """Wait until it is `ready`, or until the loop's time ``until``."""
         if self.ready:
             return
         loop = asyncio.get_running_loop()

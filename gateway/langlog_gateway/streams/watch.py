@@ -36,7 +36,7 @@ LIFECYCLE, FRAMES = "lifecycle", "frames"
 
 
 class Limits(NamedTuple):
-    """What may wait for one watcher."""
+    """Limits of the queue of one watch."""
 
     frames: int
     bytes: int
@@ -85,24 +85,24 @@ class Watch(Waker):
         self.updates = NO_UPDATES
         self.batches: list[Batch] = []
         self.missed = False
-        """Something may not have arrived: Redis was unavailable, or another projector has taken over."""
+        """Messages may be missing: Redis was unavailable, or another projector has taken over."""
         self.opened_at = now()
         self.sent = False
-        """Its run was submitted here: it exists, will exist, or did."""
+        """Whether its run was submitted here: it exists, will exist, or has existed."""
         self.seen = False
-        """The read model has held its run."""
+        """Whether the read model has held its run."""
         self.overrun = False
-        """Too many frames wait for this watcher: it gets no more."""
+        """Whether too many frames wait for this watch: it gets no more."""
         self.on_overrun: Callable[[], object] | None = None
         self.closing = False
-        """The server stops."""
+        """Whether the server stops."""
         self._limits = limits
         self._waiting_frames = 0
         self._waiting_bytes = 0
 
     @property
     def ready(self) -> bool:
-        """Whether it holds something."""
+        """Whether it holds frames or updates, or ends."""
         return bool(self.updates or self.batches or self.missed or self.overrun or self.closing)
 
     def put(self, batch: Batch) -> None:
@@ -221,7 +221,7 @@ class Opening:
 
 
 class Watches:
-    """``partition_of``: the log's, of a thread's id."""
+    """``partition_of``: the log's function from a thread's id to its partition."""
 
     def __init__(self, bus: Bus, settings: Settings, partition_of: Callable[[str], int]) -> None:
         self._bus = bus
@@ -231,7 +231,7 @@ class Watches:
         self._threads: dict[str, _Thread] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.handlers: Callable[[], JsonHandlers | None] = lambda: None
-        """The handlers that decrypt what workers have encrypted, as they are in force."""
+        """Returns the current handlers that decrypt workers' messages."""
         self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
         """Called with each event of a watched thread before its watches get it. Must not block or raise."""
         self.on_missed: list[Callable[[], object]] = []
@@ -242,7 +242,7 @@ class Watches:
         await self._bus.subscribe(channels.SUCCESSION, self._succeeded, remote=False)
 
     async def open(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
-        """A watch that misses nothing from now on. Raises ApiError 503 when Redis stays unavailable."""
+        """Return a watch that misses nothing from now on. Raises ApiError 503 when Redis stays unavailable."""
         watch = self.enter(thread_id, run_id, frames=frames)
         try:
             await self.ready(watch)
@@ -252,7 +252,7 @@ class Watches:
         return watch
 
     def enter(self, thread_id: str, run_id: str | None = None, *, frames: bool = False) -> Watch:
-        """A watch that still has to be made `ready`. `close` it in any case."""
+        """Return a watch that still has to be made `ready`. Call `close` in any case."""
         thread = self._threads.get(thread_id)
         if thread is None:
             handlers = self.handlers()
@@ -264,7 +264,7 @@ class Watches:
         return watch
 
     async def ready(self, watch: Watch) -> None:
-        """Subscribed: nothing published from now on is missed. Raises ApiError 503 when Redis stays unavailable."""
+        """Wait until the watch is subscribed and misses no later message. Raises ApiError 503 when Redis stays unavailable."""
         thread = self._threads[watch.thread_id]
         try:
             async with asyncio.timeout(self._timeout):
@@ -305,7 +305,7 @@ class Watches:
     async def _subscribed(self, thread: _Thread, kind: str) -> None:
         task = thread.ready.get(kind)
         if task is None:
-            # lifecycle events come from the projector, which may share our process; frames never do
+            # lifecycle events come from the projector, which may share this process; frames never do
             work = (
                 self._bus.subscribe(thread.lifecycle, thread.on_lifecycle, remote=False)
                 if kind == LIFECYCLE
@@ -340,7 +340,7 @@ class Watches:
             thread.missed()
 
     def _succeeded(self, data: bytes) -> None:
-        """The former projector may have died between a commit and its messages."""
+        """Mark watches as missed: the former projector may have died between a commit and its messages."""
         partitions = frozenset(msgspec.json.decode(data, type=list[int]))
         for thread_id, thread in self._threads.items():
             if self._partition_of(thread_id) in partitions:

@@ -1,7 +1,7 @@
 """Copying a thread, whole or up to a checkpoint: by value, through the log (wire contract §3).
 
-The checkpoints are read from Postgres and appended as state updates of the new thread, with their ids, in records that the log
-takes. What dies on the way leaves a thread with fewer checkpoints, and the client without an answer.
+The checkpoints are read from Postgres and appended as state updates of the new thread, with their ids, in records within the log's
+limit. A gateway that dies in between leaves a thread with fewer checkpoints, and the client without a response.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..http.backends import Reads
 
 SQL = load_sql("langlog_gateway", "threads.sql")
 RECORD_SHARE = 0.5
-"""Of the log's record limit: JSON makes a third more of bytes."""
+"""Share of the log's record limit that checkpoints may take: JSON makes bytes a third larger."""
 
 
 async def copied_state(reads: Reads, source: str, target: str, record_bytes: int) -> list[cmd.UpdateState]:
-    """Commands that give ``target`` the checkpoints of ``source``."""
+    """Return commands that copy the checkpoints of ``source`` to ``target``."""
     checkpoints = await reads.rows_as_stored(SQL["checkpoints"], source, target)
     if not checkpoints:
         return []
@@ -36,10 +36,10 @@ async def copied_state(reads: Reads, source: str, target: str, record_bytes: int
 async def forked_state(
     reads: Reads, source: str, target: str, checkpoint_id: str, record_bytes: int
 ) -> list[cmd.UpdateState]:
-    """Commands that give ``target`` the history of ``source`` up to a checkpoint; none: there is no such checkpoint.
+    """Return commands that copy the history of ``source`` up to a checkpoint to ``target``; none if the checkpoint does not exist.
 
-    Where others have come after it, what its own tasks have written stays behind: the fork executes them anew. The latest one keeps
-    it, with its open interrupts.
+    If later ones exist, writes of the checkpoint's own tasks are left out: the fork executes them anew. The latest one keeps
+    them, with its open interrupts.
     """
     latest = await reads.value(SQL["head"], source) == checkpoint_id
     checkpoints = await reads.rows(SQL["fork_checkpoints"], source, target, checkpoint_id, latest)
@@ -64,7 +64,7 @@ def _commands(target: str, bundles: Iterable[bytes], record_bytes: int) -> list[
 
 
 def bundle(checkpoints: Iterable[Any], blobs: Iterable[Any], writes: Iterable[Any]) -> Iterator[bytes]:
-    """Rows as encoded bundles, oldest checkpoint first. A channel's blob travels with the first that names it."""
+    """Return rows as encoded bundles, oldest checkpoint first. A channel's blob travels with the first that names it."""
     at: dict[tuple[str, str, str], cp.ChannelBlob] = {
         (row["ns"], row["channel"], row["version"]): cp.ChannelBlob(
             row["channel"], row["version"], row["type"], row["data"]
@@ -103,7 +103,7 @@ def bundle(checkpoints: Iterable[Any], blobs: Iterable[Any], writes: Iterable[An
 
 
 def parts(bundles: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
-    """Bundles in portions of at most ``limit`` bytes, one at least."""
+    """Yield bundles in portions of at most ``limit`` bytes, at least one each."""
     part: list[bytes] = []
     size = 0
     for encoded in bundles:

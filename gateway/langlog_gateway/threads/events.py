@@ -1,8 +1,8 @@
-"""What happened on a thread: ``GET /threads/{thread_id}/events`` and ``…/runs/{run_id}/events`` (langlog's own, docs/how-to/audit.md).
+"""Events of a thread: ``GET /threads/{thread_id}/events`` and ``…/runs/{run_id}/events`` (langlog's own, docs/how-to/audit.md).
 
-A page of JSON, or a server-sent stream that goes on with what happens. Callers who may read the thread may read this. A thread
+A page of JSON, or a server-sent stream that continues with new events. Callers who may read the thread may read them. A thread
 that is
-gone answers 404: what the log still holds of it is for operators (``langlog log``). Following costs one query of the index
+deleted is 404: the records that the log still holds are for operators (``langlog log``). Following costs one query of the index
 whenever the thread's partition has moved, at most one in `FOLLOW_PAUSE_S`.
 """
 
@@ -32,12 +32,12 @@ from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
 
 LIMIT = 100
-"""Events of a page unless the client says otherwise."""
+"""Default number of events in a page."""
 LIMIT_MAX = 1_000
 FOLLOW_PAUSE_S = 0.05
-"""Between two looks of one stream, however often its partition moves."""
+"""Minimum seconds between two queries of one stream, however often its partition moves."""
 TYPES_MAX = 50
-"""Types that one request may name."""
+"""Maximum number of types in one request."""
 INCLUDES = ("frames",)
 
 
@@ -53,9 +53,9 @@ class ThreadEvents:
         ]
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Returns what the log holds of a thread or run, oldest first, a page at a time.
+        """Returns the events of a thread or run in the log, oldest first, a page at a time.
 
-        With `Accept: text/event-stream` the events come as server-sent events, and new ones follow.
+        With `Accept: text/event-stream` the events are sent as server-sent events, and new ones follow.
         """
         thread_id = path_uuid(request, "thread")
         run_id = path_uuid(request, "run") if "run_id" in request.match_info else None
@@ -71,7 +71,7 @@ class ThreadEvents:
         return encoded_response(EventPage(page.events, str(page.last) if page.more else None))
 
     async def _exists(self, thread_id: str, run_id: str | None) -> None:
-        """Raises ApiError 404. A run that was rolled back or removed is there as long as its thread is."""
+        """Raise ApiError 404 if thread or run does not exist. A run that was rolled back or removed exists as long as its thread is."""
         if not await self._core.reads.value(SQL["thread_exists"], thread_id):
             raise missing_thread(thread_id)
         if run_id is None or await self._core.reads.row(SQL["progress"], thread_id, run_id) is not None:
@@ -108,18 +108,18 @@ class ThreadEvents:
             core.leave_stream(request)
 
     async def _written(self, out: StreamOut, watch: Watch, query: EventQuery, page: Page) -> web.StreamResponse:
-        """Write the events, from this page on, until the thread is gone."""
+        """Write the events, from this page on, until the thread is deleted."""
         while True:
             await out.write(encoded(page.events))
             if not page.more and not await self._wait(out, watch):
                 return await out.close()
             try:
                 page = await self._page(query, page.last, LIMIT)
-            except ApiError:  # the client goes on from its last event when it comes back
+            except ApiError:  # the client continues from its last event when it reconnects
                 out.break_off()
 
     async def _wait(self, out: StreamOut, watch: Watch) -> bool:
-        """Until there may be more. False: the thread is gone, and its events with it."""
+        """Wait until there may be more events. Return False if the thread was deleted, and its events with it."""
         await out.wait(watch)
         if watch.closing:
             out.break_off()
@@ -137,12 +137,12 @@ def _moved(watch: Watch) -> None:
 
 
 def encoded(events: Iterable[EventView]) -> bytes:
-    """Events as server-sent ones, their offsets as ids."""
+    """Return events as server-sent events, with their offsets as ids."""
     return b"".join([sse.event(e.type, msgspec.json.encode(e), str(e.position.offset)) for e in events])
 
 
 def query_of(request: web.Request, thread_id: str, run_id: str | None) -> EventQuery:
-    """The filters of the query. Raises ApiError 422."""
+    """Return the filters of the query. Raises ApiError 422."""
     types = tuple(t for text in query_names(request, "type") for t in text.split(",") if t)
     if len(types) > TYPES_MAX:
         raise unprocessable(f"At most {TYPES_MAX} types can be requested at once")
@@ -155,10 +155,10 @@ def query_of(request: web.Request, thread_id: str, run_id: str | None) -> EventQ
 
 
 def moment(text: str | None, name: str) -> datetime | None:
-    """A time in ISO 8601; UTC when it says no zone. Raises ApiError 422."""
+    """Return a time in ISO 8601; UTC if it has no zone. Raises ApiError 422."""
     if not text:
         return None
-    for spelling in (text, "+".join(text.rsplit(" ", 1))):  # an unescaped + comes as a space
+    for spelling in (text, "+".join(text.rsplit(" ", 1))):  # an unescaped + arrives as a space
         try:
             parsed = datetime.fromisoformat(spelling)
         except ValueError:
@@ -168,7 +168,7 @@ def moment(text: str | None, name: str) -> datetime | None:
 
 
 def after_of(last_event_id: str | None, after: str | None) -> int:
-    """The position to go on after; -1: from the first. Raises ApiError 422."""
+    """Return the position to continue after; -1: from the first event. Raises ApiError 422."""
     text = after if last_event_id is None else last_event_id
     if text is None or text in ("", "-", "-1"):
         return -1

@@ -1,7 +1,7 @@
-"""``POST /threads/{thread_id}/fork``: a new thread that stands at a checkpoint of another one (langlog's own).
+"""``POST /threads/{thread_id}/fork``: a new thread that begins at a checkpoint of another one (langlog's own).
 
 The history up to the checkpoint is appended to the new thread as in a copy (`copy`); then a worker reads the state there, and the new
-thread gets its values, status and open interrupts. A gateway that dies on the way leaves a thread without them; the request can be
+thread gets its values, status and open interrupts. A gateway that dies in between leaves a thread without them; the request can be
 repeated under its ``Idempotency-Key``.
 """
 
@@ -58,10 +58,10 @@ class Forks:
     async def fork(self, request: web.Request) -> web.Response:
         """Creates a thread with the history of this one up to a checkpoint, and with its state there.
 
-        At the latest checkpoint the new thread waits for what this one waits for, open interrupts included. At an earlier one the
-        nodes that come next are executed anew when the new thread is run: what they wrote here, answers included, stays behind.
-        Checkpoints keep their ids; runs are not copied. Metadata and time to live are those of this thread, and the metadata member
-        `forked_from` holds `thread_id` and `checkpoint_id`. This thread does not change.
+        At the latest checkpoint the new thread waits for the same answers as this one, with the same open interrupts. At an
+        earlier one the next nodes are executed anew when the new thread is run: their writes here, including answers, are
+        not copied. Checkpoints keep their ids; runs are not copied. Metadata and time to live are those of this thread, and
+        the metadata member `forked_from` holds `thread_id` and `checkpoint_id`. This thread does not change.
         """
         source = path_uuid(request, "thread")
         body = await read_body(request, THREAD_FORK)
@@ -102,11 +102,11 @@ class Forks:
         return encoded_response(thread(await self._core.reads.row(SQL["get"], target)))
 
     async def _read_state(self, request: web.Request, target: str, checkpoint_id: str, origin: Any) -> None:
-        """Give the new thread the values, status and interrupts of its state."""
+        """Set the new thread's values, status and interrupts to those of its state."""
         try:
             answer = await self._state.read(request, target, Checkpoint(), subgraphs=False)
         except UserCodeError:
-            return  # a graph that no longer loads does not keep its threads from being forked
+            return  # a graph that no longer loads does not prevent forks of its threads
         state = _state.decode(answer or b"{}")
         interrupts = {task.id: task.interrupts for task in state.tasks if task.interrupts}
         command = cmd.UpdateState(
@@ -121,7 +121,7 @@ class Forks:
 
 
 def _checkpoint_id(body: ThreadFork) -> str | None:
-    """The checkpoint that is named; None: the latest. Raises ApiError 422."""
+    """Return the requested checkpoint; None: the latest. Raises ApiError 422."""
     at = body.checkpoint
     if at is None:
         return body.checkpoint_id or None
@@ -138,5 +138,5 @@ def _new_id(origin: Any) -> str:
 
 
 def _ttl_of(row: Any) -> cmd.Ttl | None:
-    """A fork lives as long as what it was made of."""
+    """Return the time to live of a fork: that of the forked thread."""
     return None if row["ttl_minutes"] is None else cmd.Ttl(row["ttl_minutes"], row["ttl_strategy"])

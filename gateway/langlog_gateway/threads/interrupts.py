@@ -1,4 +1,4 @@
-"""``/interrupts``: what waits for a human's answer on any thread (langlog's own)."""
+"""``/interrupts``: interrupts that wait for a human's answer on any thread (langlog's own)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Interrupts:
         return await self._submission.prepare(request, run, thread_id, particulars._replace(answers=tuple(answers)))
 
     async def _sight(self, request: web.Request, body: InterruptCount, **page: int) -> Sight:
-        """What the caller sees; ids of the body are checked. Raises ApiError."""
+        """Return what the caller sees, after checking the ids in the body. Raises ApiError."""
         if body.thread_id is not None:
             body.thread_id = uuid_of(body.thread_id, "thread")
         if body.assistant_id is not None:

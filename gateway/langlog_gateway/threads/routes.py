@@ -91,7 +91,7 @@ class Threads:
     async def _apply(
         self, request: web.Request, thread_id: str, body: ThreadCreate, origin: Origin
     ) -> web.Response | None:
-        """Supersteps of a thread that now exists; what went wrong, or None. The thread stays in any case (wire contract §3)."""
+        """Apply the supersteps of a created thread; return the error, or None. The thread stays in any case (wire contract §3)."""
 
         def trouble(why: str) -> web.Response:
             detail = f"Thread {thread_id} was created, but there were problems updating the state: {why}"
@@ -229,7 +229,7 @@ class Threads:
         return encoded_response(threads.selected_thread(await self._row(target), COPIED))
 
     async def storage(self, request: web.Request) -> web.Response:
-        """Returns how many bytes checkpoints, channel values and writes of a thread take in the database."""
+        """Returns the size of a thread's checkpoints, channel values and writes in the database, in bytes."""
         thread_id = path_uuid(request, "thread")
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         reads = self._core.reads
@@ -264,7 +264,7 @@ def _kept(ttl: ThreadTtl | None) -> cmd.Ttl | None:
 
 
 def _ttl_of(row: Any) -> cmd.Ttl | None:
-    """A copy lives as long as what it was made of."""
+    """Return the time to live of a copy: that of the copied thread."""
     return None if row["ttl_minutes"] is None else cmd.Ttl(row["ttl_minutes"], row["ttl_strategy"])
 
 

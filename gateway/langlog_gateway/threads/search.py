@@ -22,7 +22,7 @@ from ..responses.threads import THREAD_COLUMNS, Thread, selected_thread, thread
 SQL = load_sql("langlog_gateway", "threads.sql")
 EXTRACT_MAX = 10
 EXTRACT_CHARACTERS_MAX = 1_000
-"""Characters of one path. Postgres takes time for each step, in each row of the page."""
+"""Maximum length of one path, in characters. Postgres needs time for each step, in each row of the page."""
 EXTRACT_ROOTS = {"config": "config", "interrupts": "interrupts", "metadata": "metadata", "values": "state_values"}
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
@@ -33,7 +33,7 @@ _ALL = (
 
 
 def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters: Parameters) -> str:
-    """The WHERE clause."""
+    """Return the WHERE clause."""
     parts = conditions(visible, parameters)
     if isinstance(body, ThreadSearch) and body.ids:
         parts.append(f"thread_id = ANY ({parameters.add([_id(x) for x in body.ids], '::text[]')})")
@@ -56,7 +56,7 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
     if body.values:
         parts.append(f"state_values @> {parameters.add(_json(body.values), '::jsonb')}")
     if body.status is not UNSET:
-        # said twice where the partial index has it, as text, so that the planner sees that it fits
+        # repeated as text in the query, so that the planner can use the partial index
         parts.append(f"status = {parameters.add(body.status)}")
         if body.status != "idle":
             parts.append("status <> 'idle'")
@@ -71,13 +71,13 @@ def _column(member: str) -> str:
 class Page(NamedTuple):
     threads: list[Thread]
     rows_read: int
-    """Rows; one over the limit: there is more."""
+    """Rows of the page; one more than the limit if there is a next page."""
     after: str | None
     """Cursor of the next page."""
 
 
 async def search(reads: Reads, body: ThreadSearch, visible: Filter | None) -> Page:
-    """One page. Raises ApiError."""
+    """Return one page. Raises ApiError."""
     parameters = Parameters()
     where = filters(body, visible, parameters)
     if body.after is not None:
@@ -115,7 +115,7 @@ def _cursor(body: ThreadSearch, row: Any) -> Cursor:
 
 
 def _beyond(body: ThreadSearch, after: str, parameters: Parameters) -> str:
-    """The condition of rows that come after the cursor. Raises ApiError 422."""
+    """Return the condition of rows after the cursor. Raises ApiError 422."""
     if body.sort_by == "status":
         raise unprocessable("after does not go with sort_by status: sort by a time or by thread_id, or use offset")
     at = cursor_of(after, body.sort_by, body.sort_order)
@@ -133,7 +133,7 @@ async def count(reads: Reads, body: ThreadCount, visible: Filter | None) -> int:
 
 
 def extractions(extract: dict[str, str]) -> list[tuple[str, str, list[str]]]:
-    """(alias, column, path inside it) of each entry. Raises ApiError 422."""
+    """Return (alias, column, path inside it) of each entry. Raises ApiError 422."""
     if len(extract) > EXTRACT_MAX:
         raise unprocessable(f"At most {EXTRACT_MAX} extract paths are allowed")
     columns = []

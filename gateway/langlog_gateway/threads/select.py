@@ -1,4 +1,4 @@
-"""``select`` on states (wire contract §4): which members an answer has, and which keys of its values. Pure.
+"""``select`` on states (wire contract §4): the members of a response, and the keys of its values. Pure.
 
 What is not selected is left out of the answer. ``values.<key>`` is one key of the values; a key that the state does not have is left out
 as well.
@@ -28,7 +28,7 @@ ENTRIES_MAX = 1_000
 
 
 def checked(select: Sequence[str]) -> list[str]:
-    """The names, if all of them are. Raises ApiError 422."""
+    """Return the names if all of them are valid. Raises ApiError 422."""
     if len(select) > ENTRIES_MAX or any(len(name) > CHARACTERS_MAX for name in select):
         raise unprocessable(f"select takes at most {ENTRIES_MAX} names of {CHARACTERS_MAX} characters")
     unknown = [name for name in select if name not in MEMBERS and not _names_a_key(name)]

@@ -1,4 +1,4 @@
-"""State and history of a thread (wire contract §4). The graph object gives them their meaning, so a worker answers."""
+"""State and history of a thread (wire contract §4). Only the graph object can interpret them, so a worker answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_GRAPH = (
 )
 HISTORY_MAX = 1000
 CATCH_UP_S = 2.0
-"""How long a question about a thread that waits for its first checkpoint waits for the read model, at most."""
+"""Maximum seconds that a request for a thread without a checkpoint waits for the read model."""
 NOT_KEPT = "Checkpoint {} of that time is kept in the log alone: langlog log state shows it"
 
 
@@ -54,7 +54,7 @@ class ThreadState:
 
     async def get(self, request: web.Request) -> web.Response:
         """Returns the state of a thread: the latest, that of a checkpoint, or with `as_of` that of a time in the
-        past. An unknown checkpoint gives an empty state.
+        past. An unknown checkpoint returns an empty state.
         """
         thread_id = path_uuid(request, "thread")
         if "as_of" in request.query and "checkpoint_id" not in request.match_info:
@@ -66,7 +66,7 @@ class ThreadState:
         )
 
     async def at(self, request: web.Request) -> web.Response:
-        """Returns the state of a thread or of one of its subgraphs at a checkpoint. An unknown checkpoint gives an
+        """Returns the state of a thread or of one of its subgraphs at a checkpoint. An unknown checkpoint returns an
         empty state.
         """
         thread_id = path_uuid(request, "thread")
@@ -84,7 +84,8 @@ class ThreadState:
         return json_response(state)
 
     async def _then(self, request: web.Request, thread_id: str, text: str) -> web.Response:
-        """The state as it was (langlog's own, docs/how-to/audit.md): that of the last checkpoint, with what the thread was beside it."""
+        """Return the past state (langlog's own, docs/how-to/audit.md): that of the last checkpoint, with what the thread
+        was beside it."""
         select = checked(query_names(request, "select"))
         at = moment(text, "as_of") if not text.isdecimal() else int(text)
         if at is None or (text.isdecimal() and len(text) > 18):
@@ -124,7 +125,7 @@ class ThreadState:
         select: Sequence[str] = (),
         then: dict[str, Any] | None = None,
     ) -> bytes | None:
-        """The state as JSON, as the request's caller sees it; None when there is no such thread. Raises ApiError.
+        """Return the state as JSON, as the request's caller sees it; None if the thread does not exist. Raises ApiError.
 
         ``select``: as `state_select.checked`. ``then``: the thread's metadata of another time, which names the graph of that time.
         """
@@ -226,7 +227,7 @@ class ThreadState:
         *,
         select: Sequence[str] = (),
     ) -> web.Response:
-        """As `get_state_history` of the library: a checkpoint's id in ``at`` leaves that checkpoint alone."""
+        """Return the history like the library's `get_state_history`: with a checkpoint's id in ``at`` only that checkpoint."""
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         row = await self._row(thread_id)
         if row is None:
@@ -245,11 +246,11 @@ class ThreadState:
         return json_response(await self._core.queries.query("history", question))
 
     async def _row(self, thread_id: str) -> Any:
-        """What a question needs of the thread; None when there is no such thread.
+        """Return the members of the thread that a query needs; None if it does not exist.
 
         A run in flight may have recorded the thread's first checkpoint while the read model does not hold it yet. Then the row is read
         once more when the read model has caught up, with whether a run has been `started`: as long as none has, the thread has no
-        state, and no worker is needed to say so.
+        state, and no worker is needed.
         """
         row = await self._core.reads.row(SQL["graph"], thread_id)
         if row is None or row["graph_id"] is None or row["has_checkpoints"] or row["status"] != "busy":
@@ -262,7 +263,7 @@ class ThreadState:
         return await self._core.reads.row(SQL["graph_if_started"], thread_id)
 
     async def _recorded_so_far(self, thread_id: str) -> None:
-        """Until the read model holds what is in the log of the thread now. Raises LogUnavailable, ApiError."""
+        """Wait until the read model holds the thread's current records in the log. Raises LogUnavailable, ApiError."""
         core = self._core
         partition = core.log.partition_of(thread_id)
         end = (await core.log.end_offsets(RUN_EVENTS))[partition]
@@ -280,14 +281,15 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 
 
 def _is_empty(row: Any) -> bool:
-    """Whether the thread has no state for sure. Where a run in flight may have recorded its first checkpoint, a worker answers."""
+    """Return whether the thread certainly has no state. Where a run in flight may have recorded its first checkpoint, a
+    worker answers."""
     if row["graph_id"] is None:
         return True
     return not row["has_checkpoints"] and (row["status"] != "busy" or row.get("started") is False)
 
 
 def _question(thread_id: str, row: Any) -> dict[str, Any]:
-    """What every question about a thread tells the worker."""
+    """Return the members of every query about a thread."""
     return {
         "graph_id": row["graph_id"],
         "thread_id": thread_id,

@@ -29,9 +29,9 @@ from .state import ThreadState
 
 MODES = ("run_modes", "lifecycle", "state_update")
 EARLY_RUNS = 10
-"""Of a thread's newest runs, those that are queried when a client joins."""
+"""Number of a thread's newest runs that are queried when a client joins."""
 KEPT_RUNS = 64
-"""Ended runs that a stream remembers, so that it drops their late frames."""
+"""Number of ended runs that a stream remembers, to drop their late frames."""
 
 
 class ThreadStreams:
@@ -88,19 +88,19 @@ class ThreadFollower(FrameFollower):
         self._runs = bool(modes & {"run_modes", "lifecycle"})
         self._all_events = "run_modes" in modes
         self._written: FrameId = (now_ms(), -1)
-        """The last event that the client has; at first: the moment when it came."""
+        """Id of the last event that the client has; at first: the time of its request."""
         self._since: FrameId | None = None
-        """The event that it wanted to continue after; None: begin with whatever comes."""
+        """Event to continue after; None: begin with any frame."""
         self._sequencers: dict[str, FrameSequencer] = {}
         self._ends: dict[str, tuple[FramePosition, float]] = {}
-        """Runs that are over -> their last frame, and the loop's time until which frames may still come."""
+        """Ended runs -> their last frame, and the loop's time until which frames may still arrive."""
         self._over: dict[str, None] = {}
         """Runs whose end was written."""
         self._held: list[Batch] = []
-        """Of runs that began before the end of the run before has arrived."""
+        """Batches of runs that began before the end of the run before has arrived."""
 
     async def follow(self, last_id: FrameId | None, *, early: bool = False) -> web.StreamResponse:
-        """Write the frames after ``last_id``, and those that follow. ``early``: the client names no event that it has."""
+        """Write the frames after ``last_id``, and later ones. ``early``: the client names no event that it has."""
         if last_id is not None:
             self._written = self._since = last_id
             await self._catch_up()
@@ -110,7 +110,7 @@ class ThreadFollower(FrameFollower):
         return await self._out.close()
 
     async def _begin_early(self) -> None:
-        """Write the frames of runs that the client has just created, in order to follow them here."""
+        """Write the frames of runs that the client has just created in order to follow them here."""
         thread_id, backlog = self._watch.thread_id, self._core.backlog
         for row in await self._core.reads.rows(SQL["young"], thread_id, QUICK_JOIN_S, EARLY_RUNS):
             over = row["status"] in FINAL_STATUSES
@@ -143,7 +143,7 @@ class ThreadFollower(FrameFollower):
             self._ends[run_id] = ((end.attempt, end.frame_count), until)
 
     async def _catch_up(self) -> None:
-        """Write what was published since the last event written, as far as it is available."""
+        """Write the frames published since the last written event, as far as available."""
         if not self._runs:
             return
         since = self._written
@@ -174,7 +174,7 @@ class ThreadFollower(FrameFollower):
         self._out.break_off()
 
     async def _settled(self) -> bool:
-        """The stream itself is never over."""
+        """Deliver frames and ends. The stream itself never ends."""
         now = asyncio.get_running_loop().time()
         for run_id, (end, until) in tuple(self._ends.items()):
             if self._sequencer(run_id).reached(end) or now >= until:
@@ -185,8 +185,8 @@ class ThreadFollower(FrameFollower):
         await self._out.wait(self._watch, min((until for _, until in self._ends.values()), default=None))
 
     async def _take_batch(self, batch: Batch) -> None:
-        """A thread executes one run after the other, and its stream has that order: the frames of the next run follow the end of the
-        one before."""
+        """Deliver a batch. A thread executes one run after the other, and its stream has that order: the frames of the next
+        run follow the end of the one before."""
         run_id = batch.run_id
         if run_id in self._over:
             return
@@ -239,7 +239,7 @@ class ThreadFollower(FrameFollower):
             del self._over[next(iter(self._over))]
 
     async def _write_state(self, checkpoint_id: str | None) -> None:
-        """The state that an update made, which need not be the latest any more."""
+        """Write the state of an update, which may no longer be the latest."""
         thread_id = self._watch.thread_id
         at = Checkpoint(checkpoint_id=checkpoint_id)
         state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
@@ -248,7 +248,7 @@ class ThreadFollower(FrameFollower):
             await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))
 
     def _sequencer(self, run_id: str, *, recorded: bool = False) -> FrameSequencer:
-        """Of the run: all frames that the client wants, or from whatever comes first."""
+        """Return the sequencer of the run: from its first frame, or from the first one that arrives."""
         frames = self._sequencers.get(run_id)
         if frames is None:
             since, backlog = self._since, self._core.backlog
@@ -260,7 +260,7 @@ class ThreadFollower(FrameFollower):
 
 
 def _modes(request: web.Request) -> frozenset[str]:
-    """Of repeated parameters only the last counts; several go in one, with commas."""
+    """Return the requested modes: the last one of repeated parameters, with several separated by commas."""
     given = request.query.getall("stream_modes", []) or request.query.getall("stream_mode", [])
     modes = [mode for name in listed(given[-1:]) for mode in name.split(",") if mode]
     for mode in modes:

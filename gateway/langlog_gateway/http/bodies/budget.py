@@ -1,10 +1,10 @@
 """The bytes of request bodies that a gateway holds at once, over all connections.
 
-    waiting (first come, first served) ──take──► held until the answer begins ──give──► free
+    waiting (first come, first served) ──take──► held until the response begins ──give──► free
 
 Small bodies are not counted: connections bound them. A large body waits for room before the rest of it is received; meanwhile the
-connection's own flow control holds the client back, so that nothing gathers here. A user has a share of the room, and waits for that
-first: large bodies of one user that do not arrive keep nobody else's out.
+connection's own flow control stops the client, so that nothing accumulates here. A user has a share of the room, and waits for that
+first: large bodies of one user that do not arrive do not block those of others.
 
 Concurrency: belongs to the gateway's loop, no locks. When the process dies, the connections end with it.
 """
@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 
 SMALL_BYTES = 65_536
-"""A body up to this is not counted."""
+"""Size of a body, in bytes, up to which it is not counted."""
 
 
 class BodyBudget:
@@ -26,15 +26,15 @@ class BodyBudget:
         self._share = min(share, limit)
         self._room = _Room(limit)
         self._shares: dict[str, _Room] = {}
-        """Of the users that hold something, or wait."""
+        """Shares of the users that hold or wait for bytes."""
 
     @property
     def held(self) -> int:
-        """Bytes that bodies take up, or will when they have arrived."""
+        """Bytes that are held for bodies, including those that are still arriving."""
         return self._room.held
 
     async def take(self, amount: int, user: str = "") -> int:
-        """Wait for room; returns what to `give` back: at most the limit. ``user``: an identity; empty: nobody in particular."""
+        """Wait for room; return the amount to pass to `give`, at most the limit. ``user``: an identity; empty: without a share."""
         if not user or not self._share:
             amount = min(amount, self._limit)
             await self._room.take(amount)
@@ -53,7 +53,7 @@ class BodyBudget:
         return amount
 
     def give(self, amount: int, user: str = "") -> None:
-        """Bytes that are no longer held. ``user``: as they were taken."""
+        """Release bytes. ``user``: the one they were taken for."""
         self._room.give(amount)
         if user and (share := self._shares.get(user)) is not None:
             share.give(amount)
@@ -77,7 +77,7 @@ class _Room:
         return not self.held and not self._waiting
 
     async def take(self, amount: int) -> None:
-        """``amount``: at most the limit."""
+        """Wait for room. ``amount``: at most the limit."""
         if not self._waiting and self.held + amount <= self._limit:
             self.held += amount
             return

@@ -1,4 +1,4 @@
-"""Reads the bodies of requests: bounded in bytes, in time, in what a compressed body may unpack to, and all together (`budget`).
+"""Reads the bodies of requests: bounded in bytes, in time, in the unpacked size of a compressed body, and all together (`budget`).
 
 The server hands bodies on as they arrive (`service`: ``auto_decompress`` is off), so that nothing is unpacked before the caller is
 authenticated. `receive_body` then reads the whole body, unpacks it in a thread up to the limit, and leaves the result where
@@ -23,34 +23,35 @@ from .budget import SMALL_BYTES, BodyBudget
 ENCODINGS = ("gzip", "deflate", *(("br",) if HAS_BROTLI else ()), *(("zstd",) if HAS_ZSTD else ()))
 """Content encodings that this installation unpacks; brotli and zstd need their optional packages."""
 NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose body no built-in route reads."""
+"""Methods whose body is not read by any built-in route."""
 
 
 STALL_S = 10.0
 RATE_MIN = 16_384
-"""Bytes a second of a body that holds room, after its first `STALL_S`: one that stalls keeps others out no longer than that."""
+"""Minimum rate of a body that holds room, in bytes per second, after its first `STALL_S`: a stalled one blocks others no longer."""
 
 
 class BodyLimits(NamedTuple):
-    """``bytes``: of a body, as it arrives and unpacked; ``seconds``: until it has arrived. ``stall_s``: as `STALL_S`."""
+    """``bytes``: maximum size of a body, as it arrives and unpacked; ``seconds``: maximum time until it has arrived.
+    ``stall_s``: as `STALL_S`."""
 
     bytes: int
     seconds: float
     stall_s: float = STALL_S
 
     def time_for(self, received: int) -> float:
-        """Seconds that a body which holds room may have taken for its first bytes and for those that come next."""
+        """Return the seconds within which a body that holds room must have received these bytes and the next ones."""
         return min(self.seconds, self.stall_s + received / RATE_MIN)
 
 
 class BodySource(NamedTuple):
-    """Where a body comes from when it is not the connection: the project's application may have replaced it."""
+    """Source of a body other than the connection: the project's application may have replaced it."""
 
     read: Callable[[], Awaitable[bytes]]
 
 
 class Held(NamedTuple):
-    """``user``: of whose share; empty: of no one's."""
+    """Bytes held for a body. ``user``: owner of the share; empty: no share."""
 
     bytes: int
     user: str
@@ -59,15 +60,15 @@ class Held(NamedTuple):
 LIMITS = web.AppKey("body_limits", BodyLimits)
 BUDGET = web.AppKey("body_budget", BodyBudget)
 HELD = web.RequestKey("body_held", Held)
-"""What the request's body takes up of the budget."""
+"""Bytes of the budget that are held for the request's body."""
 SOURCE = web.RequestKey("body_source", BodySource)
 RECEIVED = web.RequestKey("body_received", bool)
 
 
 async def receive_body(request: web.Request, user: str = "") -> bytes:
-    """The request's body, unpacked. Later calls return the same bytes, as ``request.read()`` does.
+    """Return the request's body, unpacked. Later calls return the same bytes, as ``request.read()`` does.
 
-    ``user``: the caller's identity, of whose share of the budget it is; empty: nobody in particular, or not known yet.
+    ``user``: identity of the caller whose share of the budget it uses; empty: none, or not known yet.
 
     Raises ApiError: 400 for a damaged compressed body, 408 for one that is too slow, 413 for one that is too large, 415 for
     an encoding that is not supported.
@@ -80,7 +81,7 @@ async def receive_body(request: web.Request, user: str = "") -> bytes:
 
 
 def release_body(request: web.Request) -> None:
-    """The body is no longer needed: it has been decoded, or the request is over. Later calls do nothing."""
+    """Release a body that has been decoded, or whose request is over. Later calls do nothing."""
     held = request.pop(HELD, None)
     if held is not None:
         set_body(request, b"")
@@ -103,9 +104,9 @@ async def _from_connection(request: web.Request, user: str) -> bytes:
 
 
 async def _received(request: web.Request, limits: BodyLimits, more: int, user: str) -> bytes:
-    """The body as it was sent. A large one takes its room, and ``more``, at once: two that wait for each other would never end.
+    """Return the body as it was sent. A large one takes its room, and ``more``, in one step: otherwise two could wait for each other.
 
-    It does so when more than a small body has arrived: a client that announces much and sends nothing holds nothing.
+    It does so once more than a small body has arrived: a client that announces a large body and sends nothing holds nothing.
     """
     try:
         async with asyncio.timeout(limits.seconds):
@@ -126,7 +127,7 @@ async def _received(request: web.Request, limits: BodyLimits, more: int, user: s
 
 @asynccontextmanager
 async def _time_for_room(limits: BodyLimits) -> AsyncIterator[None]:
-    """Raises ApiError 503 when there is no room for the body for as long as it may take to arrive."""
+    """Limit the wait for room. Raises ApiError 503 when there is none within the time limit of a body."""
     try:
         async with asyncio.timeout(limits.seconds):
             yield
@@ -139,7 +140,7 @@ async def _time_for_room(limits: BodyLimits) -> AsyncIterator[None]:
 
 
 async def _up_to(request: web.Request, begun: bytes, limit: int) -> bytes:
-    """The body as it arrives, of which ``begun`` has; stops behind the first piece that goes over the limit."""
+    """Return the body received so far, of which ``begun`` is the start; stops after the first chunk that exceeds the limit."""
     pieces, size = [begun], len(begun)
     while size <= limit and (piece := await request.content.readany()):
         pieces.append(piece)
@@ -148,7 +149,7 @@ async def _up_to(request: web.Request, begun: bytes, limit: int) -> bytes:
 
 
 async def _in_pace(request: web.Request, begun: bytes, limits: BodyLimits) -> bytes:
-    """The rest of a body that holds room. Raises TimeoutError when its time is over, ApiError 408 when it stalls."""
+    """Return a body that holds room. Raises TimeoutError when its time is over, ApiError 408 when it stalls."""
     loop = asyncio.get_running_loop()
     since, pieces, size = loop.time(), [begun], len(begun)
     try:
@@ -172,12 +173,12 @@ async def _in_pace(request: web.Request, begun: bytes, limits: BodyLimits) -> by
 
 
 async def _hold(request: web.Request, amount: int, user: str) -> None:
-    """Take room for the body in the budget of the gateway."""
+    """Take room for the body from the gateway's budget."""
     request[HELD] = Held(await request.app[BUDGET].take(amount, user), user)
 
 
 def _hold_only(request: web.Request, amount: int) -> None:
-    """Give back the room that the body turned out not to need."""
+    """Release room that the body does not need."""
     held = request.get(HELD)
     if held is None:
         return
@@ -187,7 +188,8 @@ def _hold_only(request: web.Request, amount: int) -> None:
 
 
 def encoding_of(request: web.Request) -> str:
-    """The request's content encoding; empty for a plain body. Raises ApiError 415 for one that is not supported, and for several."""
+    """Return the request's content encoding; empty for a plain body. Raises ApiError 415 for one that is not supported, and
+    for several."""
     named = [
         part.strip().lower() for text in request.headers.getall("content-encoding", ()) for part in text.split(",")
     ]
@@ -205,7 +207,7 @@ def encoding_of(request: web.Request) -> str:
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """The unpacked body; never produces more than ``limit`` bytes and one. Raises ApiError 400 and 413."""
+    """Return the unpacked body; never produces more than ``limit`` bytes and one. Raises ApiError 400 and 413."""
     try:
         unpacked = (
             _inflate(body, encoding, limit) if encoding in ("gzip", "deflate") else _expand(body, encoding, limit)
