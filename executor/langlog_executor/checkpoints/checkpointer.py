@@ -1,11 +1,12 @@
-"""`LogCheckpointer`: langgraph's saver on top of the log. Writes are events, reads come from what this attempt knows, then Postgres.
+"""`LogCheckpointer`: langgraph's saver on top of the log. Writes are events; reads are served from this attempt's overlay,
+then from Postgres.
 
-When a put returns it has been handed to `RunRecords`, which keeps the order and appends in the background; it is waited for
-when the run asked for durability "sync", and always outside a run. The worker flushes before it reports a run's end, so
-nothing a run wrote is missing when its outcome is known.
+When a put returns, `RunRecords` has it, which keeps the order and appends in the background; the put waits for the append
+if the run has durability "sync", and always outside a run. The worker flushes before it reports a run's end, so
+no write of a run is missing when its outcome is known.
 
-Concurrency: used by the graph loop and threads of one run; encoding happens where it is called, all I/O on the I/O loop. It holds
-nothing that must survive: a new attempt starts from the read model.
+Concurrency: used by the graph loop and threads of one run; encoding happens on the caller's thread, all I/O on the I/O loop. It holds
+no durable state: a new attempt starts from the read model.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DURABILITY = "__pregel_durability"
-"""Key in ``configurable`` under which langgraph hands on the durability that the run asked for."""
+"""Key in ``configurable`` under which langgraph passes the requested durability."""
 
 
 class LogCheckpointer(BaseCheckpointSaver[str]):
     """``records`` None: read only. ``task`` None: outside a run, reads wait for the projection of own writes.
 
-    ``overlay`` keeps what was written and read for further reads; by default within a run only.
+    ``overlay`` keeps written and read checkpoints for further reads; by default within a run only.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         self._lookup = CheckpointLookup(reader, self._overlay, records, task)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
-        """Grows as text. The random half keeps branches apart that count on from the same version."""
+        """Return a version that is greater as text. The random half keeps branches apart that continue from the same version."""
         if current is None:
             number = 0
         elif isinstance(current, int):
@@ -297,7 +298,7 @@ class LogCheckpointer(BaseCheckpointSaver[str]):
         )
 
     async def _blocking(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """`Fetch` for the sync methods: holds the calling thread."""
+        """`Fetch` for the sync methods: blocks the calling thread."""
         return self._io.call_blocking(coroutine, "checkpointer")
 
     # removing and copying
@@ -401,7 +402,7 @@ def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfi
 
 
 def _metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
-    """What the library says of the checkpoint, all that the run's metadata says, and what configurable says in scalars."""
+    """Return the library's metadata of the checkpoint, with the run's metadata and the scalars of its configurable."""
     saved: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
     given = without_private(config.get("metadata") or {})
     for name, held in config["configurable"].items():
@@ -423,7 +424,7 @@ def _prunings(thread_ids: Sequence[str], strategy: str) -> list[commands.DeleteC
 
 
 def _at_once(coroutine: Awaitable[T]) -> T:
-    """The result of a coroutine that never suspends, because its `Fetch` blocks instead."""
+    """Return the result of a coroutine that never suspends, because its `Fetch` blocks instead."""
     steps = coroutine.__await__()
     try:
         next(steps)

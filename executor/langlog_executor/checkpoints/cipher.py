@@ -1,8 +1,9 @@
-"""What a checkpoint's bytes are encrypted by, before they leave the worker: in the log, in Postgres and in every copy of these.
+"""Encryption of checkpoints before they leave the worker, so that they are encrypted in the log, in Postgres and in every copy of these.
 
-`AesCipher` is what ``LANGGRAPH_AES_KEY`` asks for; `HandlerCipher` calls the blob handlers of ``encryption.path``, which get the
-encryption context of the request that the run or the update came with, and get it again when the bytes are read. `CheckpointCiphers`
-seals by one of them (handlers win) and opens what either has sealed, and what was never sealed: encryption may be turned on later.
+`AesCipher` uses ``LANGGRAPH_AES_KEY``; `HandlerCipher` calls the blob handlers of ``encryption.path``, which get the
+encryption context of the request of the run or update, and get it again when the bytes are read. `CheckpointCiphers`
+seals with one of them (handlers take precedence) and opens bytes that either has sealed, and unsealed ones: encryption may
+be turned on later.
 
 Concurrency: any thread that packs or unpacks state. Handlers are coroutines; they run on one event loop in a thread of their own, and
 the caller's thread waits for them, as for a node that blocks. Death: as the process.
@@ -32,14 +33,14 @@ NONCE_BYTES = 12
 
 
 class CheckpointUnreadable(Exception):
-    """A checkpoint is encrypted by something that this process does not have. The message says by what."""
+    """A checkpoint is encrypted with a key or handler that this process does not have. The message names it."""
 
     for_clients = True
 
 
 class Cipher(Protocol):
     mark: str
-    """What the type of sealed bytes ends in."""
+    """Suffix of the type of sealed bytes."""
 
     def seal(self, data: bytes) -> bytes: ...
 
@@ -50,7 +51,7 @@ class AesCipher:
     mark = "+aes"
 
     def __init__(self, key: str) -> None:
-        """``key``: 16, 24 or 32 bytes as UTF-8, as ``LANGGRAPH_AES_KEY`` has it."""
+        """``key``: 16, 24 or 32 bytes as UTF-8, in the form of ``LANGGRAPH_AES_KEY``."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self._cipher = AESGCM(hmac.digest(key.encode(), b"langlog checkpoints", hashlib.sha256))
@@ -60,7 +61,7 @@ class AesCipher:
         return nonce + self._cipher.encrypt(nonce, data, None)
 
     def open(self, data: bytes) -> bytes:
-        """Raises CheckpointUnreadable for bytes of another key."""
+        """Decrypt bytes. Raises CheckpointUnreadable for bytes of another key."""
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -80,7 +81,7 @@ class HandlerCipher:
         self._loop = loop
 
     def seal(self, data: bytes) -> bytes:
-        """Raises what the handler raises, and TypeError for what is not bytes."""
+        """Encrypt bytes. Raises the handler's errors, and TypeError if its result is not bytes."""
         context = current_context()
         sealed = self._wait(self._encrypt(self._encryption_context(context), data), "encrypt.blob")
         return msgspec.msgpack.encode((context, sealed))
@@ -103,7 +104,7 @@ class HandlerCipher:
 
 
 class CheckpointCiphers:
-    """All that are configured, the first of them for writing. ``json``: what seals JSON beside checkpoints."""
+    """The configured ciphers, the first of them for writing. ``json``: the cipher of JSON beside checkpoints."""
 
     def __init__(self, *ciphers: Cipher, json: JsonCipher | None = None) -> None:
         self.json = json or JsonCipher()
@@ -120,7 +121,7 @@ class CheckpointCiphers:
         return (kind, data) if cipher is None else (kind + cipher.mark, cipher.seal(data))
 
     def open(self, kind: str, data: bytes) -> tuple[str, bytes]:
-        """Raises CheckpointUnreadable, and what a handler raises."""
+        """Decrypt bytes. Raises CheckpointUnreadable, and the handlers' errors."""
         for mark, source in SOURCES.items():
             if kind.endswith(mark):
                 cipher = self._by_mark.get(mark)
@@ -134,7 +135,7 @@ SOURCES = {AesCipher.mark: "LANGGRAPH_AES_KEY", HandlerCipher.mark: "the handler
 
 
 def checkpoint_ciphers(project: Project | None, settings: Settings) -> CheckpointCiphers:
-    """What the project and its environment ask for. Imports the project's handlers. Raises StartError."""
+    """Return the ciphers that the project and its environment configure. Imports the project's handlers. Raises StartError."""
     ciphers: list[Cipher] = []
     json = JsonCipher()
     if project is not None and project.section("encryption"):

@@ -1,14 +1,14 @@
-"""Checkpoints from what another server's API shows of them: the entries of ``GET /threads/{thread_id}/history``.
+"""Checkpoints from another server's API: the entries of ``GET /threads/{thread_id}/history``.
 
-The API shows values, next steps, tasks and metadata, and leaves out versions of channels and what nodes have seen. These are made
+The API shows values, next steps, tasks and metadata, and leaves out versions of channels and versions seen by nodes. These are derived
 anew from the graph, so that the library comes to the same next steps and to the same ids of tasks and interrupts, which follow from
 checkpoint, step, name and triggers. Ids of checkpoints, their order and their parents stay.
 
-Inputs of ``Send`` tasks are not shown either: the conditional edges that sent them are asked again, with the state that they saw. What
-cannot be found so is noted, not invented: tasks that a node sent by itself (``Command``), channels outside of the values, answers that
-a node has had before it asked its next question.
+Inputs of ``Send`` tasks are not shown either: the conditional edges that sent them are evaluated again, with the state that
+they saw. What cannot be derived so is noted, not invented: tasks that a node sent by itself (``Command``), channels outside
+of the values, answers that a node received before it raised its next interrupt.
 
-Pure but for the saver, which reads parents that are here already and keeps what is written (`LogCheckpointer` over `CapturedRecords`).
+Pure but for the saver, which reads parents that exist here and captures writes (`LogCheckpointer` over `CapturedRecords`).
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ PULL, PUSH = "__pregel_pull", "__pregel_push"
 PUSH_PATH = 3
 """Parts of the path of a task that was sent by an edge or a node."""
 HIDDEN = ("__", "branch:to:", "join:")
-"""How channels begin that the library keeps for itself."""
+"""Prefixes of channels that the library uses internally."""
 
 
 class Address(msgspec.Struct):
-    """Where a checkpoint is."""
+    """Address of a checkpoint."""
 
     checkpoint_id: str
     checkpoint_ns: str = ""
 
 
 class EntryTask(msgspec.Struct):
-    """A task of a history entry. ``result`` absent: the server does not tell."""
+    """A task of a history entry. ``result`` absent: the server does not show it."""
 
     id: str
     name: str
@@ -66,7 +66,8 @@ class EntryTask(msgspec.Struct):
 
 
 class Entry(msgspec.Struct):
-    """One entry of a thread's history (wire contract §4). ``known``: it is here already, its tasks show which nodes its children come after."""
+    """One entry of a thread's history (wire contract §4). ``known``: it exists here already; its tasks show which nodes its
+    children come after."""
 
     checkpoint: Address
     values: Any = None
@@ -76,22 +77,22 @@ class Entry(msgspec.Struct):
     created_at: str | None = None
     parent_checkpoint: Address | None = None
     leaf: bool = False
-    """No other checkpoint has it as its parent: a run may go on from it."""
+    """No other checkpoint has it as its parent: a run may continue from it."""
     known: bool = False
 
 
 class Position(msgspec.Struct):
-    """What is needed of a checkpoint to make its children."""
+    """The parts of a checkpoint that are needed to create its children."""
 
     versions: dict[str, Any]
     values: dict[str, Any]
-    """Channel -> value as the API shows it."""
+    """Channel -> value, as the API shows it."""
     barriers: dict[str, frozenset[str]]
     ran: list[str]
 
 
 class ImportedHistory:
-    """Makes the checkpoints of one graph or subgraph, parents first. ``notes``: what was left out, and why."""
+    """Creates the checkpoints of one graph or subgraph, parents first. ``notes``: what was left out, and why."""
 
     def __init__(self, graph: Pregel[Any, Any, Any, Any], saver: LogCheckpointer, thread_id: str) -> None:
         self._graph, self._saver, self._thread_id = graph, saver, thread_id
@@ -100,7 +101,7 @@ class ImportedHistory:
         self.notes: list[str] = []
 
     async def add(self, entry: Entry) -> None:
-        """Keep the checkpoint in the saver, with what its tasks have written."""
+        """Put the checkpoint into the saver, with the writes of its tasks."""
         id, namespace = entry.checkpoint.checkpoint_id, entry.checkpoint.checkpoint_ns
         if entry.known:
             stored = await self._saver.aget_tuple(self._config(namespace, id))
@@ -177,7 +178,7 @@ class ImportedHistory:
         return self._positions.get(id or "") or Position({}, {}, {}, [])
 
     def _shown(self, values: Any) -> dict[str, Any]:
-        """Channel -> value, of those that the graph has."""
+        """Return channel -> value, for channels of the graph."""
         keys = self._graph.stream_channels_asis
         if isinstance(keys, str):
             return {} if values is None else {keys: values}
@@ -189,7 +190,7 @@ class ImportedHistory:
         return {name: value for name, value in values.items() if name in self._graph.channels}
 
     def _due(self, entry: Entry) -> dict[str, str]:
-        """Node that comes next -> the channel that triggers it."""
+        """Return next node -> the channel that triggers it."""
         pulled = [task.name for task in entry.tasks if not task.path or task.path[0] == PULL]
         names = pulled if entry.tasks else entry.next
         due = {}
@@ -202,7 +203,7 @@ class ImportedHistory:
         return due
 
     async def _sent(self, entry: Entry, parent: Position, values: dict[str, Any]) -> list[Send]:
-        """The inputs of the checkpoint's ``Send`` tasks; none, with a note, when the edges now send something else."""
+        """Return the inputs of the checkpoint's ``Send`` tasks; none, with a note, when the edges now send something else."""
         names = [
             task.name for task in entry.tasks if task.path and task.path[0] == PUSH and len(task.path) == PUSH_PATH
         ]
@@ -234,14 +235,14 @@ class ImportedHistory:
         return []
 
     def _typed(self, state: dict[str, Any]) -> Any:
-        """The state as the graph's functions get it."""
+        """Return the state as the graph's functions receive it."""
         schema = getattr(getattr(self._graph, "builder", None), "state_schema", dict)
         if isinstance(schema, type) and (issubclass(schema, BaseModel) or is_dataclass(schema)):
             return schema(**state)
         return state
 
     def _input(self, entry: Entry, name: str) -> Any:
-        """The input of a run, as far as it is shown: what its first step has written."""
+        """Return the input of a run, as far as it is shown: the writes of its first step."""
         task = next((task for task in entry.tasks if task.name == name), None)
         result = task.result if task is not None else None
         if result is None and entry.leaf:
@@ -256,7 +257,7 @@ class ImportedHistory:
         return self._values.read(value, spec)
 
     def _barriers(self, parent: Position) -> dict[str, frozenset[str]]:
-        """Of channels that wait for several nodes: those that have been there."""
+        """Return, for channels that wait for several nodes, the nodes that have run."""
         gathered = {}
         for channel, spec in self._graph.channels.items():
             if not isinstance(spec, NamedBarrierValue | NamedBarrierValueAfterFinish):
@@ -273,7 +274,7 @@ class ImportedHistory:
         return frozenset(cast("Any", self._graph.channels[channel]).names)
 
     def _writes(self, entry: Entry, task: EntryTask) -> Iterator[tuple[str, Any]]:
-        """What a task has written. Of a checkpoint that a run may go on from: only if it is all that the task has written."""
+        """Yield the writes of a task. For a checkpoint that a run may continue from, only if they are complete."""
         yield from self._results(entry, task)
         if task.error is not None:
             yield ERROR, task.error if isinstance(task.error, str) else encoding.encode_text(task.error)
@@ -302,7 +303,7 @@ class ImportedHistory:
         yield from steps
 
     def _steps_after(self, name: str) -> list[tuple[str, Any]] | None:
-        """The writes of a node that name the next steps, where these are always the same; None: they depend on what it returned."""
+        """Return the writes of a node that name the next steps, if these are always the same; None: they depend on what it returned."""
         node = self._graph.nodes.get(name)
         builder = getattr(self._graph, "builder", None)
         if node is None or builder is None or getattr(builder.nodes.get(name), "ends", None):
@@ -324,7 +325,7 @@ class ImportedHistory:
 
 
 def hidden_channels(graph: Pregel[Any, Any, Any, Any]) -> list[str]:
-    """Channels of the graph's own that a state does not show."""
+    """Return the graph's own channels that a state does not show."""
     keys = graph.stream_channels_asis
     shown = {keys} if isinstance(keys, str) else set(keys)
     return sorted(name for name in graph.channels if name not in shown and not name.startswith(HIDDEN))

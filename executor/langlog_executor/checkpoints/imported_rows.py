@@ -1,4 +1,4 @@
-"""Checkpoints from the tables of the library's own Postgres saver, as they are: all namespaces, with pending writes.
+"""Checkpoints from the tables of the library's own Postgres saver: all namespaces, with pending writes.
 
 Values come as the bytes that the saver's serializer wrote. They are read by the project's own serializer, which executes no code:
 pickled values are refused, classes that the project does not allow come back as plain data. Then they are packed anew, so that
@@ -23,7 +23,7 @@ PICKLED = "pickle"
 
 
 class UnreadableValue(ValueError):
-    """A stored value that must not or cannot be read: the thread cannot be carried over."""
+    """A stored value that must not or cannot be read: the thread cannot be imported."""
 
 
 class Blob(msgspec.Struct):
@@ -42,7 +42,7 @@ class PendingWrite(msgspec.Struct):
 
 
 class StoredRow(msgspec.Struct):
-    """One checkpoint. ``blobs``: values whose version has not come with an earlier checkpoint of the import."""
+    """One checkpoint. ``blobs``: values whose version was not part of an earlier checkpoint of the import."""
 
     checkpoint_id: str
     checkpoint: dict[str, Any]
@@ -57,7 +57,7 @@ class StoredRow(msgspec.Struct):
 
 
 async def add_row(saver: LogCheckpointer, thread_id: str, row: StoredRow) -> None:
-    """Keep the checkpoint in the saver. Raises UnreadableValue."""
+    """Put the checkpoint into the saver. Raises UnreadableValue."""
     serde = saver.serde
     values: dict[str, Any] = dict.fromkeys(row.channels)
     versions: dict[str, Any] = row.checkpoint.get("channel_versions") or {}
@@ -93,5 +93,5 @@ def _value(serde: SerializerProtocol, what: str, kind: str, data: bytes) -> Any:
 
 
 def refused_classes(serde: SerializerProtocol) -> list[str]:
-    """Classes whose values came back as plain data so far."""
+    """Return the classes whose values were restored as plain data so far."""
     return serde.allowed.refused if isinstance(serde, ProjectSerializer) else []

@@ -33,10 +33,10 @@ MESSAGES: dict[str, type[BaseMessage]] = {
     "chat": ChatMessage,
 }
 MEMBERS = frozenset(("content", "additional_kwargs", "response_metadata", "type", "id"))
-"""What every message shows."""
+"""Members that every message has."""
 PLAIN = (Any, object, str, int, float, bool, dict, list, type(None))
 DEPTH_MAX = 100
-"""Levels of nesting that are looked through for messages."""
+"""Levels of nesting that are searched for messages."""
 
 
 class ValueReader:
@@ -44,7 +44,7 @@ class ValueReader:
         self._adapters: dict[Any, TypeAdapter[Any] | None] = {}
 
     def read(self, value: Any, channel: Any) -> Any:
-        """The value of a channel (None: of no channel). Never raises."""
+        """Return the value of a channel (None: of no channel). Never raises."""
         restored = with_messages(value)
         if restored is not value:
             return restored
@@ -75,7 +75,7 @@ class ValueReader:
 
 
 def with_messages(value: Any, depth: int = 0) -> Any:
-    """The value with messages in place of their JSON; the same object if there are none."""
+    """Return the value with messages in place of their JSON; the same object if there are none."""
     if depth > DEPTH_MAX:
         return value
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Where a saver finds its checkpoints: first what its attempt knows (`Overlay`), then the read model. All of it encoded.
+"""Checkpoint lookup of a saver: first in the attempt's `Overlay`, then in the read model. All values are encoded.
 
-Concurrency: used on the loop or thread of the saver's caller; every wait goes through the `Fetch` that the caller gives, so that the same
-code serves async and blocking methods. Within a run a read waits as long as Postgres is away; elsewhere it raises.
+Concurrency: used on the loop or thread of the saver's caller; every wait uses the caller's `Fetch`, so that the same
+code serves async and blocking methods. Within a run a read waits as long as Postgres is unavailable; elsewhere it raises.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAGE = 100
 
 
 class CheckpointFilter(NamedTuple):
-    """What a listing is about; None: any. ``below``: only those before this one; ``metadata``: JSON to contain."""
+    """Conditions of a listing; None: no condition. ``below``: only checkpoints before this one; ``metadata``: JSON to contain."""
 
     thread_id: str | None
     namespace: str | None
@@ -45,14 +45,14 @@ class CheckpointFilter(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """Of each channel, the writes along the ancestors, newest first, and the value that they start from."""
+    """For each channel, the writes along the ancestors, newest first, and the value that they start from."""
 
     writes: dict[str, list[StoredWrite]]
     seeds: dict[str, Encoded]
 
 
 class CheckpointLookup:
-    """``records``: what the saver writes to, so that reads wait for it where the overlay does not have it."""
+    """``records``: the sink of the saver's writes, so that reads wait for it where the overlay does not have it."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class CheckpointLookup:
     async def checkpoint(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, fetch: Fetch
     ) -> StoredCheckpoint | None:
-        """One checkpoint with blobs and writes (``checkpoint_id`` None: the latest of the namespace)."""
+        """Return one checkpoint with blobs and writes (``checkpoint_id`` None: the latest of the namespace), or None."""
         overlay = self._overlay
         if overlay is not None:
             complete = self._all_here(thread_id)
@@ -103,13 +103,13 @@ class CheckpointLookup:
         return await self._complete(known, fetch) if known is not None else None
 
     async def _complete(self, stored: StoredCheckpoint, fetch: Fetch) -> StoredCheckpoint:
-        """With all its blobs: those of versions that were written before the attempt and not read yet are read now."""
+        """Return the checkpoint with all its blobs: versions from before the attempt that were not read yet are read now."""
         if len(stored.blobs) < len(stored.versions):
             await self._fill([stored], fetch)
         return stored
 
     async def _fill(self, checkpoints: Sequence[StoredCheckpoint], fetch: Fetch) -> None:
-        """Read the blobs that are missing, each once."""
+        """Read the missing blobs, each once."""
         missing = {
             (c.thread_id, c.namespace, channel, version)
             for c in checkpoints
@@ -133,7 +133,7 @@ class CheckpointLookup:
                         self._overlay.learn_blob(key, blobs[key])
 
     async def listing(self, wanted: CheckpointFilter, fetch: Fetch) -> AsyncIterator[StoredCheckpoint]:
-        """Checkpoints with blobs and writes, newest first."""
+        """Return checkpoints with blobs and writes, newest first."""
         thread_id, namespace, checkpoint_id, below, metadata, left = wanted
         exhausted = thread_id is not None and self._all_here(thread_id)
         after = await self.stable_position(thread_id, fetch) if thread_id is not None and not exhausted else None
@@ -189,9 +189,9 @@ class CheckpointLookup:
     async def _position_of(
         self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None, fetch: Fetch, *, query: bool
     ) -> int | None:
-        """Where a checkpoint is in the log. None when it is not known in the namespace: then ids are compared, as savers do.
+        """Return a checkpoint's position in the log; None if it is unknown in the namespace: then ids are compared, as savers do.
 
-        A graph that is replayed asks in this way for the state of a subgraph before a checkpoint of its parent.
+        A replayed graph looks up the state of a subgraph before a checkpoint of its parent in this way.
         """
         known = self._overlay.get(thread_id, namespace, checkpoint_id) if self._overlay is not None else None
         if known is not None or not query:
@@ -201,7 +201,7 @@ class CheckpointLookup:
     async def lineage(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, channels: Sequence[str], fetch: Fetch
     ) -> Lineage:
-        """Of the ancestors of a checkpoint: those known here without asking, the rest in one query."""
+        """Return the lineage of a checkpoint: known ancestors without a query, the rest by one query."""
         writes: dict[str, list[StoredWrite]] = {c: [] for c in channels}
         seeds: dict[str, Encoded] = {}
         wanted = list(channels)
@@ -235,15 +235,15 @@ class CheckpointLookup:
         return Lineage(writes, seeds)
 
     def _fresh(self, thread_id: str) -> bool:
-        """The thread had no checkpoint before this attempt."""
+        """Return whether the thread had no checkpoint before this attempt."""
         return self._task is not None and self._task.fresh and self._task.thread_id == thread_id
 
     def _all_here(self, thread_id: str) -> bool:
-        """What this attempt knows is all there is of the thread."""
+        """Return whether the overlay holds all checkpoints of the thread."""
         return self._overlay is not None and not self._overlay.thinned and self._fresh(thread_id)
 
     async def stable_position(self, thread_id: str, fetch: Fetch) -> Position | None:
-        """What the read model must have passed before it is asked about the thread."""
+        """Return the position that the read model must have passed before a query about the thread."""
         task, partition = self._task, self._log.partition_of(thread_id)
         own = task is not None and task.thread_id == thread_id
         offset = task.read_after if task is not None and own else -1
@@ -253,7 +253,7 @@ class CheckpointLookup:
         return Position(partition, offset) if offset >= 0 else None
 
     async def _query(self, question: Callable[[], Coroutine[Any, Any, T]], fetch: Fetch) -> T:
-        """A read. Within a run it waits as long as Postgres is away: the run pauses, and does not fail."""
+        """Run a query. Within a run it waits as long as Postgres is unavailable: the run pauses, and does not fail."""
         while True:
             try:
                 rows: T = await fetch(question())
@@ -267,7 +267,7 @@ class CheckpointLookup:
                 return rows
 
     async def caught_up(self) -> None:
-        """On the I/O loop: until the read model holds everything that was written here."""
+        """Wait, on the I/O loop, until the read model holds everything that was written here."""
         if self._records is None:
             return
         await self._records.flush()
@@ -280,7 +280,7 @@ class CheckpointLookup:
 def _matching(
     known: Sequence[StoredCheckpoint], wanted: CheckpointFilter, below: str | None, before: tuple[int, str] | None
 ) -> list[StoredCheckpoint]:
-    """Those of a listing, as the read model picks them (`CheckpointReader.page`)."""
+    """Return the checkpoints that match a listing, as the read model selects them (`CheckpointReader.page`)."""
     metadata = msgspec.json.decode(wanted.metadata) if wanted.metadata else {}
     return [
         c
@@ -293,14 +293,14 @@ def _matching(
 
 
 def _gather(writes: Sequence[StoredWrite], wanted: Sequence[str], into: dict[str, list[StoredWrite]]) -> None:
-    """Newest first, as the walk goes."""
+    """Collect the writes of the wanted channels, newest first."""
     for write in reversed(writes):
         if write.channel in wanted:
             into[write.channel].append(write)
 
 
 def _contains(value: Any, wanted: Any) -> bool:
-    """jsonb's containment, as the read model answers it."""
+    """Return whether ``metadata`` contains the wanted members, like jsonb's containment in the read model."""
     if isinstance(wanted, dict):
         return isinstance(value, dict) and all(k in value and _contains(value[k], v) for k, v in wanted.items())
     if isinstance(wanted, list):

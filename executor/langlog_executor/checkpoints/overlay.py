@@ -1,9 +1,9 @@
-"""What one attempt has written and read of its checkpoints, so that it need not wait for the projection to read it again.
+"""Checkpoints that one attempt has written or read, so that it need not wait for the projection to read them again.
 
-Nobody else writes checkpoints of a thread while a run is in flight on it, so what was read once stays true for the attempt.
-CachedAggregate encoded: a checkpoint that is read back shares nothing with the values that nodes go on changing. When more than
-`KEPT_BYTES` have gathered, all but the latest checkpoint of each namespace is dropped (`thinned`): then the read model is asked
-after all. Used by the threads of one run, one at a time per step. It dies with the attempt.
+No other process writes checkpoints of a thread while a run is in flight on it, so a checkpoint that was read stays valid for the attempt.
+Values are kept encoded: a checkpoint that is read back shares nothing with the values that nodes change. When more than
+`KEPT_BYTES` have gathered, all but the latest checkpoint of each namespace is dropped (`thinned`): then reads query
+the read model. Used by the threads of one run, one at a time per step. It dies with the attempt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ KEPT_BYTES = 16_000_000
 """Encoded bytes that one attempt keeps before it drops older checkpoints."""
 
 APPENDED = 1 << 62
-"""Log positions of what this attempt has appended start here, past all that the read model knows: it comes last in the log."""
+"""First log position of checkpoints that this attempt has appended: beyond all positions in the read model."""
 
 Space = tuple[str, str]
 """(thread, namespace)"""
@@ -23,7 +23,7 @@ Space = tuple[str, str]
 class Overlay:
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self.thinned = False
-        """Not everything that was written is here any more."""
+        """Whether some written checkpoints were dropped."""
         self._room = kept_bytes
         self._bytes = 0
         self._checkpoints: dict[Space, dict[str, StoredCheckpoint]] = {}
@@ -33,7 +33,8 @@ class Overlay:
         self._appended = APPENDED
 
     def put(self, checkpoint: StoredCheckpoint) -> None:
-        """A checkpoint written by this attempt; its ``blobs`` are those of new versions. One that is written again keeps its place."""
+        """Add a checkpoint written by this attempt; its ``blobs`` are those of new versions. One that is written again
+        keeps its position."""
         known = self._checkpoints.get((checkpoint.thread_id, checkpoint.namespace), {}).get(checkpoint.checkpoint_id)
         self._appended += 1
         checkpoint.log_position = self._appended if known is None else known.log_position
@@ -44,7 +45,7 @@ class Overlay:
             self._thin()
 
     def put_writes(self, thread_id: str, namespace: str, checkpoint_id: str, writes: list[StoredWrite]) -> None:
-        """An ordinary write (index from 0) that is there already stays; a special one is replaced."""
+        """Add writes. An existing ordinary write (index from 0) stays; a special one is replaced."""
         cached = self._writes.setdefault((thread_id, namespace, checkpoint_id), {})
         for write in writes:
             key = (write.task_id, write.idx)
@@ -53,7 +54,7 @@ class Overlay:
                 self._bytes += len(write.data)
 
     def learn(self, checkpoint: StoredCheckpoint) -> None:
-        """A checkpoint read from the read model, complete with blobs and writes."""
+        """Add a checkpoint from the read model, complete with blobs and writes."""
         space = (checkpoint.thread_id, checkpoint.namespace)
         if checkpoint.checkpoint_id not in self._checkpoints.get(space, {}):
             self._keep(checkpoint)
@@ -64,7 +65,7 @@ class Overlay:
                     cached[key] = write
 
     def learn_head(self, thread_id: str, namespace: str, checkpoint: StoredCheckpoint | None) -> None:
-        """The latest checkpoint that the read model has of a namespace; None: it has none."""
+        """Record the latest checkpoint of a namespace in the read model; None: it has none."""
         self._heads.setdefault((thread_id, namespace), checkpoint)
 
     def learn_blob(self, key: tuple[str, str, str, str], blob: Encoded) -> None:
@@ -74,7 +75,7 @@ class Overlay:
         return (thread_id, namespace) in self._heads
 
     def latest(self, thread_id: str, namespace: str) -> str | None:
-        """Id of the latest checkpoint of all that is known here."""
+        """Return the id of the latest known checkpoint."""
         space = (thread_id, namespace)
         known = [*self._checkpoints.get(space, {}).values()]
         head = self._heads.get(space)
@@ -83,7 +84,7 @@ class Overlay:
         return max(known, key=in_log_order).checkpoint_id if known else None
 
     def get(self, thread_id: str, namespace: str, checkpoint_id: str) -> StoredCheckpoint | None:
-        """The checkpoint with its writes, in order, and those of its blobs that are known; None if it is not here."""
+        """Return the checkpoint with its writes, in order, and its known blobs; None if it is not here."""
         stored = self._checkpoints.get((thread_id, namespace), {}).get(checkpoint_id)
         if stored is None:
             return None
@@ -111,7 +112,7 @@ class Overlay:
         return self._blobs.get(key)
 
     def all(self, thread_id: str | None, namespace: str | None) -> list[StoredCheckpoint]:
-        """Every checkpoint known here, of a thread and namespace when given."""
+        """Return every known checkpoint, of a thread and namespace if given."""
         return [
             stored
             for (thread, space), cached in list(self._checkpoints.items())
@@ -121,7 +122,7 @@ class Overlay:
         ]
 
     def merge_writes(self, checkpoint: StoredCheckpoint) -> None:
-        """Add what was written here to a checkpoint that was read from the read model."""
+        """Add this attempt's writes to a checkpoint from the read model."""
         mine = self._writes.get((checkpoint.thread_id, checkpoint.namespace, checkpoint.checkpoint_id))
         if mine:
             merged = {(w.task_id, w.idx): w for w in checkpoint.writes}
@@ -131,7 +132,7 @@ class Overlay:
             checkpoint.writes = sorted(merged.values())
 
     def forget(self, thread_id: str) -> None:
-        """Checkpoints of the thread were removed: read again what is left."""
+        """Drop everything about a thread whose checkpoints were removed."""
         for cached in (self._checkpoints, self._blobs, self._writes, self._heads):
             for key in [k for k in cached if k[0] == thread_id]:
                 del cached[key]  # type: ignore[arg-type]
@@ -153,7 +154,7 @@ class Overlay:
                     self._bytes += len(blob[1])
             if (thread_id, namespace, latest) in writes:
                 self._writes[thread_id, namespace, latest] = writes[thread_id, namespace, latest]
-        # one state alone may need more than half of the room: thinning at every step would keep nothing and cost much
+        # one state may need more than half of the bound: thinning at every step would keep nothing and cost much
         self._room = max(self._room, 2 * self._bytes)
 
     def _keep(self, checkpoint: StoredCheckpoint) -> None:

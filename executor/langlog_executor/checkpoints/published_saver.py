@@ -3,7 +3,7 @@
 Values are not decoded here: the saver gets a serializer that keeps type and bytes. A worker of the target decodes them, by the
 project's serializer, which executes no code. Connections only read. Not safe for concurrent use beyond what the saver's lock gives.
 
-Death: a lost database raises `TablesUnreadable`; nothing is held that must survive.
+Death: a lost database raises `TablesUnreadable`; there is no durable state.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ CONNECT_S = 10
 READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=600000"
 EXTRA = "this needs the package of the published saver: pip install 'langlog[import]'"
 JSON_TYPE = "json"
-"""Type of values that the saver keeps in the checkpoint itself: texts, numbers, true, false, null."""
+"""Type of values that the saver stores in the checkpoint itself: texts, numbers, true, false, null."""
 
 
 class TablesUnreadable(Exception):
-    """The database is away, or has no such tables. The text holds no password."""
+    """The database is unavailable, or has no such tables. The text holds no password."""
 
 
 class Kept(NamedTuple):
-    """A value as it is stored."""
+    """A stored value, undecoded."""
 
     type: str
     data: bytes
 
 
 class KeepingSerializer:
-    """Gives back what is stored, undecoded. Writing is refused."""
+    """Returns stored values undecoded. Refuses to write."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         raise TypeError("the tables are only read")
@@ -51,14 +51,14 @@ class KeepingSerializer:
 
 
 class PublishedTables:
-    """One database, for the length of an ``async with``."""
+    """One database, for the duration of an ``async with``."""
 
     def __init__(self, uri: str, name: str) -> None:
         """``name``: the address without credentials."""
         self._uri, self._name = uri, name
 
     async def __aenter__(self) -> PublishedTables:
-        """Raises TablesUnreadable."""
+        """Connect. Raises TablesUnreadable."""
         try:
             import psycopg
             from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -76,7 +76,7 @@ class PublishedTables:
                 options=READ_ONLY,
             )
         except (psycopg.Error, UnicodeError, ValueError) as error:
-            # what libpq says of an address may repeat the address
+            # libpq's messages about an address may repeat it
             reason = str(error).strip() if self._uri not in str(error) else type(error).__name__
             raise TablesUnreadable(f"cannot connect to {self._name}: {reason}") from None
         self._saver = AsyncPostgresSaver(self._connection, serde=KeepingSerializer())
@@ -94,18 +94,18 @@ class PublishedTables:
         await self._connection.close()
 
     async def count(self) -> int:
-        """Threads. Raises TablesUnreadable."""
+        """Return the number of threads. Raises TablesUnreadable."""
         return int((await self._rows("count"))[0]["count"])
 
     async def threads(self) -> AsyncIterator[list[dict[str, Any]]]:
-        """``thread_id``, ``created_at``, ``updated_at``, ``graph_id``; in pages, by id. Raises TablesUnreadable."""
+        """Yield ``thread_id``, ``created_at``, ``updated_at``, ``graph_id``; in pages, by id. Raises TablesUnreadable."""
         after = ""
         while page := await self._rows("threads", after):
             yield page
             after = page[-1]["thread_id"]
 
     async def checkpoints(self, thread_id: str) -> AsyncIterator[dict[str, Any]]:
-        """Rows as a worker takes them (`imported_rows.StoredRow`), newest first. ``blobs`` has all values of the checkpoint, with
+        """Yield rows in a worker's form (`imported_rows.StoredRow`), newest first. ``blobs`` has all values of the checkpoint, with
         ``version`` beside each. Raises TablesUnreadable."""
         config: Any = {"configurable": {"thread_id": thread_id}}
         before: Any = None
@@ -126,7 +126,7 @@ class PublishedTables:
             most = next_page(number, size)
 
     async def items(self) -> AsyncIterator[dict[str, Any]]:
-        """Rows of the store's table. Raises TablesUnreadable."""
+        """Yield rows of the store's table. Raises TablesUnreadable."""
         after = ("", "")
         while page := await self._rows("items", *after):
             for row in page:

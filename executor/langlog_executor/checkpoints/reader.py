@@ -1,4 +1,4 @@
-"""Reads checkpoints from the read model, once that has passed what the caller knows to be in the log.
+"""Reads checkpoints from the read model, once that has passed the position that the caller names.
 
 Concurrency: one for a process; its coroutines run on the I/O loop. What happens when Postgres is away: the read raises, the
 attempt fails over to the next one or the query answers with an error.
@@ -41,7 +41,7 @@ BlobKey = tuple[str, str, str, str]
 
 
 class CheckpointReader:
-    """``after`` everywhere: a position in ``run-events`` that the read model must have passed (None: as it is)."""
+    """``after`` of all methods: a position in ``run-events`` that the read model must have passed (None: as it is)."""
 
     def __init__(
         self, io: IoLoop, *, serde: SerializerProtocol | None = None, watermark: Watermark | None = None
@@ -50,14 +50,15 @@ class CheckpointReader:
         self.serde = serde or project_serializer()
         """Decodes the checkpoints, on the caller's thread."""
         self.availability = Availability("worker.checkpoints")
-        """Of Postgres, as the runs of this process find it."""
+        """Availability of Postgres for the runs of this process."""
         self._pool = io.backbone.pool
         self._watermark = watermark or Watermark(io.backbone.bus)
 
     async def checkpoint(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, after: Position | None
     ) -> StoredCheckpoint | None:
-        """One checkpoint (``checkpoint_id`` None: the latest of the namespace) with blobs and writes, in one query."""
+        """Return one checkpoint (``checkpoint_id`` None: the latest of the namespace) with blobs and writes, in one query;
+        None if absent."""
         partition = after.partition if after is not None else -1
 
         async def query() -> tuple[int, Any]:
@@ -89,7 +90,7 @@ class CheckpointReader:
         limit: int,
         after: Position | None = None,
     ) -> list[StoredCheckpoint]:
-        """The next checkpoints, newest first, with writes but without blobs. Without a thread: by id.
+        """Return the next checkpoints, newest first, with writes but without blobs. Without a thread: by id.
 
         ``before``: only those before this (log position, id); ``below``: only ids below; ``ended``: the last one of the page before.
         """
@@ -121,13 +122,13 @@ class CheckpointReader:
     async def position_of(
         self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None
     ) -> int | None:
-        """Where a checkpoint is in the log; None when the read model does not have it."""
+        """Return a checkpoint's position in the log; None if the read model does not have it."""
         await self.wait_for(after)
         position: int | None = await self._pool.fetchval(_SQL["position_of"], thread_id, namespace, checkpoint_id)
         return position
 
     async def blobs(self, keys: Iterable[BlobKey]) -> dict[BlobKey, Encoded]:
-        """The values of channels at versions; those that are gone are absent."""
+        """Return the values of channels at versions; deleted ones are absent."""
         columns = list(zip(*keys, strict=True))
         if not columns:
             return {}
@@ -144,13 +145,13 @@ class CheckpointReader:
         inclusive: bool,
         after: Position | None,
     ) -> list[Ancestor]:
-        """Of each channel, writes and nearest value along the ancestors, nearest first."""
+        """Return, for each channel, writes and nearest value along the ancestors, nearest first."""
         await self.wait_for(after)
         rows = await self._pool.fetch(_SQL["lineage"], thread_id, namespace, checkpoint_id, list(channels), inclusive)
         return [Ancestor(_blobs_of(row), _writes_of(row)) for row in rows]
 
     async def latest_without_run(self, thread_id: str, run_id: str) -> StoredCheckpoint | None:
-        """The thread's latest checkpoint as if the run had never been."""
+        """Return the thread's latest checkpoint without those of the run."""
         row = await self._pool.fetchrow(_SQL["latest_without_run"], thread_id, run_id)
         if row is None:
             return None
@@ -162,14 +163,14 @@ class CheckpointReader:
         return [row["thread_id"] for row in await self._pool.fetch(_SQL["threads_of_runs"], list(run_ids))]
 
     async def recorded_so_far(self, thread_id: str) -> None:
-        """Until the read model holds what is in the log of the thread now. Raises LogUnavailable."""
+        """Wait until the read model holds the thread's current records in the log. Raises LogUnavailable."""
         log = self.io.backbone.log
         partition = log.partition_of(thread_id)
         end = (await log.end_offsets(RUN_EVENTS))[partition]
         await self.wait_for(Position(partition, end - 1) if end else None)
 
     async def wait_for(self, after: Position | None) -> None:
-        """Until the read model has passed the position."""
+        """Wait until the read model has passed the position."""
         if after is None or self._watermark.passed(after.partition, after.offset):
             return
 

@@ -1,9 +1,9 @@
-"""Turning state into bytes and back, without ever executing code that the bytes ask for.
+"""Serialization of state, without ever executing code that the bytes name.
 
-Msgpack alone, by `JsonPlusSerializer`: no pickle, no JSON constructors. Types come back only if they are on the allow list: the
-serde's own safe types, message and document classes of langchain, the types of the graphs' schemas (langgraph hands them to
-`with_msgpack_allowlist`), what ``checkpointer.serde.allowed_msgpack_modules`` of langgraph.json names, and classes of modules
-under the project's folder that are already imported. Any other type comes back as the plain data it was made of.
+Msgpack only, by `JsonPlusSerializer`: no pickle, no JSON constructors. Types are restored only if they are on the allow list: the
+serde's own safe types, message and document classes of langchain, the types of the graphs' schemas (langgraph passes them to
+`with_msgpack_allowlist`), ``checkpointer.serde.allowed_msgpack_modules`` of langgraph.json, and classes of modules
+under the project's folder that are already imported. Values of other types are restored as plain data.
 
 The executor sets ``LANGGRAPH_STRICT_MSGPACK`` before langgraph is imported, so that langgraph derives those lists.
 """
@@ -43,19 +43,19 @@ COMPRESSION_LEVEL = 1
 COMPRESSED = "+zstd"
 
 SAFE_PREFIXES = ("langchain_core.messages.", "langchain_core.documents.", "langchain_core.outputs.")
-"""Plain data classes of langchain beyond those that the serde knows by name."""
+"""Prefixes of langchain's plain data classes, beyond those that the serde knows by name."""
 SECRETS = frozenset({("pydantic.types", name) for name in ("Secret", "SecretStr", "SecretBytes")})
-"""Classes that hold a value and show a mask. A class that comes back as the plain data it was made of would show the value."""
+"""Classes that hold a value and show a mask. Restored as plain data they would show the value."""
 
 REFUSED_MAX = 1_000
-"""Classes that are remembered as refused, each of which is logged once."""
+"""Maximum number of remembered refused classes, each of which is logged once."""
 
 logger = structlog.get_logger(__name__)
 _local = threading.local()
 
 
 class AllowedTypes(set[tuple[str, ...]]):
-    """(module, class) pairs that may come back as objects; classes of the project are members without being listed."""
+    """(module, class) pairs that may be restored as objects; classes of the project are members without being listed."""
 
     def __init__(self, listed: Iterable[tuple[str, ...]] = (), roots: Collection[Path] = ()) -> None:
         super().__init__(listed)
@@ -65,7 +65,7 @@ class AllowedTypes(set[tuple[str, ...]]):
         self._refused: dict[tuple[str, ...], None] = {}
 
     def __contains__(self, key: object) -> bool:
-        """Whether stored bytes may make an object of the class. A refusal is logged, with what allows the class."""
+        """Return whether stored bytes may create an object of the class. A refusal is logged, with what allows the class."""
         if self.allows(key):
             return True
         if isinstance(key, tuple) and key not in self._refused and len(self._refused) < REFUSED_MAX:
@@ -81,11 +81,11 @@ class AllowedTypes(set[tuple[str, ...]]):
 
     @property
     def refused(self) -> list[str]:
-        """Classes that were refused so far, ``module.name``."""
+        """Return the classes that were refused so far, ``module.name``."""
         return [".".join(str(part) for part in key) for key in self._refused]
 
     def allows(self, key: object) -> bool:
-        """As ``in``, without a log line."""
+        """Like ``in``, without logging."""
         if super().__contains__(key) or key in SECRETS:
             return True
         if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(x, str) for x in key)):
@@ -122,17 +122,17 @@ class OtherLanguage(TypeError):
 
 
 INTEGER_TOO_LARGE = "Integer exceeds"
-"""How ormsgpack begins to say so; its error class is TypeError itself."""
+"""Beginning of ormsgpack's message; its error class is TypeError itself."""
 
 
 class IntegerTooLarge(TypeError):
-    """An integer in a state that msgpack has no form for."""
+    """An integer in a state that is beyond msgpack's range."""
 
     for_clients = True
 
 
 class ProjectSerializer(JsonPlusSerializer):
-    """One for a process; the lists of all its graphs add up."""
+    """The serializer of a process, with the allow lists of all its graphs."""
 
     def __init__(self, allowed: AllowedTypes, ciphers: CheckpointCiphers | None = None) -> None:
         super().__init__(
@@ -143,10 +143,10 @@ class ProjectSerializer(JsonPlusSerializer):
         )
         self.allowed = allowed
         self.ciphers = ciphers or CheckpointCiphers()
-        """What `pack` and `unpack` encrypt and decrypt by."""
+        """Ciphers that `pack` and `unpack` use."""
 
     def dumps_typed(self, obj: Any) -> Encoded:
-        """The same bytes as the library's. Raises IntegerTooLarge, and TypeError for what else has none."""
+        """Serialize to the same bytes as the library. Raises IntegerTooLarge, and TypeError for what else has none."""
         if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
         try:
@@ -167,7 +167,7 @@ class ProjectSerializer(JsonPlusSerializer):
         if callable(getattr(obj, "get_secret_value", None)) and not hasattr(obj, "model_dump"):
             value = obj.get_secret_value()
             name = kind.__module__, kind.__name__
-            if not self.allowed.allows(name):  # a class that may not come back: one that masks the value does
+            if not self.allowed.allows(name):  # a class that may not be restored: one that masks its value may
                 secret = (
                     "SecretStr" if isinstance(value, str) else "SecretBytes" if isinstance(value, bytes) else "Secret"
                 )
@@ -179,7 +179,7 @@ class ProjectSerializer(JsonPlusSerializer):
         return _msgpack_default(obj)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> ProjectSerializer:
-        """Itself, with more types allowed."""
+        """Allow more types, and return itself."""
         if not (isinstance(extra_allowlist, set | frozenset) and self.allowed.issuperset(extra_allowlist)):
             for entry in extra_allowlist:
                 self.allowed.add((entry.__module__, entry.__name__) if isinstance(entry, type) else entry)
@@ -189,7 +189,7 @@ class ProjectSerializer(JsonPlusSerializer):
 def project_serializer(
     config: dict[str, Any] | None = None, roots: Collection[Path] = (), ciphers: CheckpointCiphers | None = None
 ) -> ProjectSerializer:
-    """The serializer of a project: ``config`` is the ``checkpointer`` section of langgraph.json, ``roots`` its folders.
+    """Return the serializer of a project: ``config`` is the ``checkpointer`` section of langgraph.json, ``roots`` its folders.
 
     Raises ValueError for a setting that would let stored bytes execute code.
     """
@@ -209,7 +209,7 @@ def project_serializer(
 
 
 def configured_serializer(project: Project | None, settings: Settings) -> ProjectSerializer:
-    """The serializer of the project that this process serves, with what encrypts its checkpoints. Raises StartError."""
+    """Return the serializer of the project that this process serves, with what encrypts its checkpoints. Raises StartError."""
     ciphers = checkpoint_ciphers(project, settings)
     if project is None:
         return project_serializer(ciphers=ciphers)
@@ -220,14 +220,14 @@ def configured_serializer(project: Project | None, settings: Settings) -> Projec
 
 
 def json_cipher(serde: SerializerProtocol) -> JsonCipher:
-    """What seals the JSON that is stored beside what the serializer packs."""
+    """Return the cipher of JSON that is stored beside serialized values."""
     return serde.ciphers.json if isinstance(serde, ProjectSerializer) else JsonCipher()
 
 
 def pack(serde: SerializerProtocol, value: Any) -> Encoded:
-    """The value as (type, bytes), compressed when that pays, and encrypted where that is configured.
+    """Return the value as (type, bytes), compressed if that saves space, and encrypted if configured.
 
-    Raises what the serde raises for a value it cannot take, and what an encryption handler raises.
+    Raises the serde's errors for values that it cannot serialize, and those of encryption handlers.
     """
     return packed(serde, *serde.dumps_typed(value))
 

@@ -1,7 +1,7 @@
-"""Whether the projector will be able to store what a checkpointer is about to write: asked before, because afterwards it is in the log.
+"""Checks that the projector can store a checkpoint before it is written, because afterwards it is in the log.
 
 Addresses come from graph code and from clients (``configurable``). One of another type, with a NUL character, or too long for an
-index of Postgres' would park its thread. The run fails instead, and its thread goes on. Pure.
+index of Postgres' would park its thread. The run fails instead, and its thread stays usable. Pure.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import msgspec
 from langlog_schemas.checkpoints import CheckpointBody, WritesBody, decode_checkpoint, decode_writes, encode
 
 ADDRESS_BYTES_MAX = 2_000
-"""Bytes of the names that are in one index of Postgres' together: namespace and channel, or namespace, checkpoint and task."""
+"""Maximum bytes of the names that one index of Postgres holds together: namespace and channel, or namespace, checkpoint and task."""
 UTF8_BYTES_MAX = 4
-"""Of one character."""
+"""Maximum bytes of one character."""
 
 
 class UnstorableCheckpoint(ValueError):
@@ -24,7 +24,7 @@ class UnstorableCheckpoint(ValueError):
 
 
 def storable(thread_id: str, body: CheckpointBody | WritesBody) -> bytes:
-    """The encoded body. Raises UnstorableCheckpoint."""
+    """Return the encoded body. Raises UnstorableCheckpoint."""
     data = encode(body)
     try:
         (decode_checkpoint if isinstance(body, CheckpointBody) else decode_writes)(data)
@@ -44,7 +44,7 @@ def storable(thread_id: str, body: CheckpointBody | WritesBody) -> bytes:
 
 
 def _addresses(thread_id: str, body: CheckpointBody | WritesBody) -> Iterator[tuple[str, ...]]:
-    """The names of each row that the body becomes."""
+    """Yield the names of each row of the body."""
     space = (thread_id, body.namespace)
     yield (*space, body.checkpoint_id)
     if isinstance(body, WritesBody):

@@ -1,4 +1,4 @@
-"""A checkpoint as it is stored: encoded, with its channel blobs and pending writes beside it. Nothing here runs graph code."""
+"""A stored checkpoint: encoded, with its channel blobs and pending writes beside it. Nothing here runs graph code."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import NamedTuple
 import msgspec
 
 Encoded = tuple[str, bytes]
-"""The serde's (type, bytes), compressed where the type says so."""
+"""The serde's (type, bytes); the type marks compressed bytes."""
 
 
 UNPLACED = -1
-"""Log position of a checkpoint whose place is not known: from a snapshot of an older release."""
+"""Log position of a checkpoint whose position is unknown: from a snapshot of an older release."""
 
 
 class StoredWrite(NamedTuple):
-    """One write of a task. Ordering them as tuples is the order in which they are applied."""
+    """One write of a task. The order of these tuples is the order in which writes are applied."""
 
     task_path: str
     task_id: str
@@ -32,30 +32,30 @@ class StoredCheckpoint(msgspec.Struct, kw_only=True):
     namespace: str
     checkpoint_id: str
     log_position: int = UNPLACED
-    """Where it is in the log (`langlog_schemas.checkpoints.log_position`): of two in a thread the newer one has the larger."""
+    """Position in the log (`langlog_schemas.checkpoints.log_position`): of two checkpoints of a thread the newer one has the larger."""
     parent_id: str | None
     run_id: str | None
     type: str
     data: bytes
     metadata: str
-    """JSON."""
+    """Metadata as JSON."""
     versions: dict[str, str]
     blobs: dict[str, Encoded] = {}
     writes: list[StoredWrite] = []
 
 
 class Ancestor(msgspec.Struct):
-    """What one ancestor holds of the channels that a lineage was asked for."""
+    """Values and writes of one ancestor, for the channels of a lineage."""
 
     seeds: dict[str, Encoded]
     writes: list[StoredWrite]
 
 
 def in_log_order(stored: StoredCheckpoint) -> tuple[int, str, str]:
-    """Sorts checkpoints of one thread, oldest first."""
+    """Return a sort key for checkpoints of one thread, oldest first."""
     return stored.log_position, stored.checkpoint_id, stored.namespace
 
 
 def by_id(stored: StoredCheckpoint) -> tuple[str, str, str]:
-    """Sorts checkpoints of several threads, whose log positions do not compare."""
+    """Return a sort key for checkpoints of several threads, whose log positions are not comparable."""
     return stored.checkpoint_id, stored.namespace, stored.thread_id

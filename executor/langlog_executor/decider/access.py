@@ -1,7 +1,7 @@
-"""Whose object a command may touch: the caller's filter against the state that is decided about (wire contract §18). Pure.
+"""Access to objects: the caller's filter against the state that the command changes (wire contract §18). Pure.
 
-The gateway has looked in Postgres before; between its look and the decision the id may have become somebody else's. What does not
-match is answered as if it were not there.
+The gateway has checked in Postgres before; between its check and the decision the id may have become another user's. An
+object that does not match is treated as if it did not exist.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from langlog_schemas.rules.filters import admits
 
 
 def thread_refusal(state: ThreadState, command: cmd.Command) -> tuple[int, str] | None:
-    """Status and detail when the thread is not the caller's; None when the command may go on."""
+    """Return status and detail if the caller may not access the thread; None if the command may proceed."""
     if not isinstance(command, cmd.ThreadCommand) or not state.exists or admits(command.visible, state.metadata):
         return None
     match command:
@@ -32,7 +32,7 @@ def thread_refusal(state: ThreadState, command: cmd.Command) -> tuple[int, str] 
 
 
 def assistant_refusal(state: AssistantState, command: cmd.Command) -> tuple[int, str] | None:
-    """As `thread_refusal`, of an assistant."""
+    """Return status and detail if the caller may not access the assistant, like `thread_refusal`."""
     if not isinstance(command, cmd.AssistantCommand) or state.current is None:
         return None
     if admits(command.visible, state.current.metadata):

@@ -1,9 +1,9 @@
-"""The aggregates a decider works on: loaded from Postgres as keys come up, kept in memory while Postgres lags behind.
+"""The aggregates a decider works on: loaded from Postgres on first use, kept in memory while Postgres lags behind.
 
-An aggregate may be forgotten once the projection has passed its last event: then Postgres says the same. One that is not in
-memory may be loaded from a read model that holds at least what is known here to have been folded. Postgres may hold less: a crash
+An aggregate may be dropped once the projection has passed its last event: then Postgres holds the same. One that is not in
+memory may be loaded from a read model that holds at least the events known here to have been folded. Postgres may hold less: a crash
 or a failover can cost it its last commits, until the projector has folded them again. Every read here first compares the positions
-on its own connection (`current`), so that no such row is taken for the truth. What is in memory stays true: it comes from the log.
+on its own connection (`current`), so that no outdated row is used. Aggregates in memory stay valid: they come from the log.
 
 Belongs to one decider; not safe for concurrent use.
 """
@@ -32,7 +32,7 @@ SQL = load_sql("langlog_executor", "aggregates.sql")
 PARKED = load_sql("langlog_executor", "parked.sql")
 
 KEPT = 20_000
-"""Aggregates kept in memory; those that Postgres does not hold yet are kept beyond that."""
+"""Maximum number of aggregates in memory; those that Postgres does not hold yet are kept beyond it."""
 
 _json = msgspec.json.decode
 _authority = msgspec.json.Decoder(CronAuthority)
@@ -53,7 +53,7 @@ class CachedAggregate(msgspec.Struct):
     partition: TopicPartition = ("", 0)
     last: int = -1
     checkpoints_stable_at: int = -1
-    """Threads: offset in ``run-events`` of the last event that changed checkpoints outside of a run in flight."""
+    """For threads: offset in ``run-events`` of the last event that changed checkpoints outside of a run in flight."""
 
 
 class Aggregates:
@@ -63,7 +63,7 @@ class Aggregates:
         self._watermark: dict[TopicPartition, int] = {}
 
     def advance_watermark(self, partition: TopicPartition, offset: int) -> None:
-        """The projection holds everything below this offset."""
+        """Record that the projection holds everything below this offset."""
         if offset > self._watermark.get(partition, 0):
             self._watermark[partition] = offset
 
@@ -72,7 +72,7 @@ class Aggregates:
 
     @contextlib.asynccontextmanager
     async def current(self, parts: Collection[int]) -> AsyncIterator[asyncpg.Connection]:
-        """A connection to a read model that holds all that is known to be folded of these partitions.
+        """Yield a connection to a read model that holds all that is known to be folded of these partitions.
 
         Raises ReadModelBehind, and what `UNAVAILABLE_ERRORS` lists.
         """
@@ -83,21 +83,21 @@ class Aggregates:
             yield connection
 
     def thread(self, thread_id: str) -> CachedAggregate:
-        """The thread; one that `load` did not find does not exist."""
+        """Return the thread; one that `load` did not find does not exist."""
         return self._get("thread", thread_id, lambda: ThreadState(thread_id=thread_id))
 
     def cached_thread(self, thread_id: str) -> CachedAggregate | None:
-        """The thread as it is in memory."""
+        """Return the thread if it is in memory."""
         return self._cached.get(("thread", thread_id))
 
     async def stored_thread(self, thread_id: str, part: int) -> CachedAggregate | None:
-        """The thread as Postgres has it, also when events of it wait. It is not brought in. Raises as `current`."""
+        """Return the thread as Postgres has it, also when events of it wait. It is not cached. Raises as `current`."""
         async with self.current([part]) as connection:
             rows = [row for row in await connection.fetch(SQL["load_threads"], [thread_id]) if not row["parked"]]
             return (await _threads(connection, rows)).get(thread_id)
 
     def is_gone(self, thread_id: str) -> bool:
-        """Whether the thread is known not to exist."""
+        """Return whether the thread is known not to exist."""
         cached = self._cached.get(("thread", thread_id))
         return cached is not None and not cached.state.exists
 
@@ -116,7 +116,7 @@ class Aggregates:
         return cached
 
     def clear(self, parts: Collection[int]) -> None:
-        """These partitions have changed hands: what is in memory of them may be another's by now.
+        """Drop the aggregates of partitions with a new owner: they may be outdated.
 
         Of other partitions only that stays which Postgres does not hold yet: which partition the rest is of is not kept.
         """
@@ -127,7 +127,7 @@ class Aggregates:
         )
 
     def shrink(self) -> None:
-        """Forget the longest unused that Postgres holds."""
+        """Drop the least recently used aggregates that Postgres holds."""
         excess = len(self._cached) - KEPT
         if excess <= 0:
             return
@@ -143,7 +143,7 @@ class Aggregates:
         crons: Collection[str] = (),
         parts: Collection[int] = (),
     ) -> set[str]:
-        """Bring in those that are not in memory. ``parts``: their partitions.
+        """Load the aggregates that are not in memory. ``parts``: their partitions.
 
         Gives those of them of which Postgres has events that are not folded: they are not brought in. Raises as `current`.
         """
@@ -170,7 +170,8 @@ class Aggregates:
     async def known(
         self, commands: Collection[str], runs: Collection[str], parts: Collection[int]
     ) -> tuple[set[str], set[str]]:
-        """Which of these retried commands have had their outcome, and which of these runs have been created. Raises as `current`."""
+        """Return those of the retried commands with an outcome, and those of the runs that were created. Raises the errors
+        of `current`."""
         async with self.current(parts) as connection:
             outcomes = await connection.fetch(SQL["known_commands"], list(commands))
             # after the outcomes: a run is there at least as long as its outcome
@@ -178,7 +179,7 @@ class Aggregates:
         return {row["command_id"] for row in outcomes}, {row["run_id"] for row in created}
 
     async def crons_of(self, threads: Collection[str]) -> list[str]:
-        """The crons on these threads, as far as Postgres holds them."""
+        """Return the crons on these threads, as far as Postgres holds them."""
         return [row["cron_id"] for row in await self._pool.fetch(SQL["crons_of"], list(threads))]
 
     async def _load_threads(self, connection: asyncpg.Connection, ids: list[str]) -> set[str]:
@@ -230,7 +231,7 @@ class Aggregates:
 
 
 async def _threads(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> dict[str, CachedAggregate]:
-    """Threads from their rows, with their runs in flight."""
+    """Return threads from their rows, with their runs in flight."""
     runs = await connection.fetch(SQL["load_runs_in_flight"], [row["thread_id"] for row in rows]) if rows else []
     in_flight: dict[str, list[RunInFlight]] = {}
     for row in runs:

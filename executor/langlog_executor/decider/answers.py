@@ -1,9 +1,9 @@
-"""Whether what a run answers is still asked (wire contract §5.1 and §9.1). Pure.
+"""Checks that the interrupts which a run answers are still open (wire contract §5.1 and §9.1). Pure.
 
-    input.respond ──► `unanswerable`, when the run is made: an answer that is too late makes no run
-    strict_resume ──► `refused`, when the run would start: the run fails, and the thread is as it was
+    input.respond ──► `unanswerable`, when the run is made: an answer that is too late creates no run
+    strict_resume ──► `refused`, when the run would start: the run fails, and the thread is unchanged
 
-Of several answers one wins either way: commands and ends of runs of a thread have one order.
+Of several answers one is accepted either way: commands and ends of runs of a thread have one order.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from langlog_schemas.runs.resumes import by_id
 from msgspec import Struct
 
 STRICT = b'"strict_resume"'
-"""How kwargs of a strict run say so: looked for before they are read, because few are."""
+"""Text in the kwargs of a strict run, searched before they are decoded, because few runs are strict."""
 IDS_MAX = 1_000
-"""Ids that a refusal names."""
+"""Maximum number of ids in a refusal."""
 NO_NAMES = "The resume map names no interrupt"
 NO_OPEN_INTERRUPT = "No interrupt waits for an answer"
 SEVERAL_OPEN_INTERRUPTS = (
@@ -30,7 +30,7 @@ SEVERAL_OPEN_INTERRUPTS = (
 
 
 class Resuming(Struct):
-    """What is read of a run's kwargs."""
+    """Members that are read of a run's kwargs."""
 
     command: object = None
     config: object = None
@@ -46,7 +46,7 @@ class Resuming(Struct):
 
     @property
     def from_checkpoint(self) -> bool:
-        """It goes on from a checkpoint that it names: what is open there the worker sees."""
+        """Whether the run starts from a checkpoint that it names: the worker checks what is open there."""
         configurable = self.config.get("configurable") if isinstance(self.config, dict) else None
         return isinstance(configurable, dict) and bool(configurable.get("checkpoint_id"))
 
@@ -55,7 +55,7 @@ _resuming = msgspec.json.Decoder(Resuming)
 
 
 def unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str] | None:
-    """Why these interrupts cannot be answered: not asked, or a run in flight answers them."""
+    """Return why these interrupts cannot be answered: they are not open, or a run in flight answers them. None if they can."""
     if not state.open_interrupts:
         return 404, NO_INTERRUPTED_RUN
     taken: set[str] = set()
@@ -71,9 +71,9 @@ def unanswerable(state: ThreadState, answers: Sequence[str]) -> tuple[int, str] 
 
 
 def refused(state: ThreadState, run: RunInFlight) -> RunError | None:
-    """Why a strict run that is about to start may not, with the thread as it is; the rules are langgraph's.
+    """Return why a strict run must not start on the thread's current state, or None; the rules are langgraph's.
 
-    One value where nothing is asked resumes a graph that has stopped at a breakpoint; on a thread that is done it answers nobody.
+    A single value without an open interrupt resumes a graph that has stopped at a breakpoint; on a finished thread it is refused.
     """
     if STRICT not in bytes(run.kwargs):
         return None
@@ -99,5 +99,5 @@ def refused(state: ThreadState, run: RunInFlight) -> RunError | None:
 
 
 def answered_ids(run: RunInFlight) -> list[str]:
-    """The interrupts that the run answers by id."""
+    """Return the interrupts that the run answers by id."""
     return list(by_id(_resuming.decode(run.kwargs).resume) or ())

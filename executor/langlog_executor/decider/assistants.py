@@ -20,7 +20,7 @@ Events = list[ev.AnyEvent]
 
 
 def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, meta: CommandMeta) -> Events:
-    """Events of a command to an assistant (wire contract §2)."""
+    """Return the events of a command to an assistant (wire contract §2)."""
     current, id = state.current, state.assistant_id
     refusal = assistant_refusal(state, command)
     if refusal is not None:
@@ -80,7 +80,7 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
 def _updated(
     state: AssistantState, current: ev.AssistantVersion, command: cmd.CreateAssistant, meta: CommandMeta
 ) -> Events:
-    """What gives an existing assistant the command's config and context."""
+    """Return the events that set the command's config and context on an existing assistant."""
     if (current.config, current.context) == (command.config, command.context):
         return [ev.AssistantCreated(assistant_id=state.assistant_id, content=current, existed=True)]
     content = replace(
@@ -94,7 +94,7 @@ def _updated(
 
 
 def _time(command: cmd.CreateAssistant | cmd.PatchAssistant, meta: CommandMeta) -> str:
-    """When a version was made: where it comes from, if it is imported."""
+    """Return the creation time of a version: the source's if it is imported."""
     return (command.provenance and command.provenance.created_at) or meta.time
 
 

@@ -1,6 +1,6 @@
-"""Deciding of crons (wire contract §10): ``(state, command, meta) -> events``, pure. When one is due next follows from the command's time.
+"""Deciding of crons (wire contract §10): ``(state, command, meta) -> events``, pure. The next due time follows from the command's time.
 
-A cron fires without being asked: schedulers append the runs, with ids derived from cron and due time, then move the cron on.
+Crons fire without a command: schedulers append the runs, with ids derived from cron and due time, then advance the cron.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PATCHED = (
 
 
 def decide_cron(state: CronState, command: cmd.AnyCronCommand, meta: CommandMeta) -> list[ev.AnyEvent]:
-    """Events of a command to a cron; empty when the command is stale."""
+    """Return the events of a command to a cron; empty if the command is stale."""
     id = state.cron_id
     # what is not the caller's is not there for him
     current = state.content if state.content is None or admits(command.visible, state.content.metadata) else None
@@ -85,7 +85,7 @@ def decide_cron(state: CronState, command: cmd.AnyCronCommand, meta: CommandMeta
 
 
 def fold_cron(state: CronState, events: Sequence[ev.AnyEvent]) -> CronState:
-    """The state after a command's events."""
+    """Return the state after a command's events."""
     for event in events:
         state = cron_aggregate.evolve(state, event)
     return state

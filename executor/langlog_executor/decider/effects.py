@@ -1,7 +1,7 @@
-"""What follows from events once they are in the log: tasks into the hot queue, controls to workers, and what goes with a thread.
+"""Effects of events once they are in the log: tasks into the hot queue, controls to workers, and removals with a thread.
 
 Concurrency: belongs to its decider; effects are carried out one after the other, in the order of their events.
-Death: what was not carried out is found missing by the scheduler, or was only kept in Redis, which may be wiped.
+Death: the scheduler detects missing effects, or they concern only Redis, which may be wiped.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ logger = structlog.get_logger(__name__)
 SOURCE = "/langlog/decider"
 
 SETTLING = (*ev.FINAL_RUN_EVENTS, ev.StateUpdated, ev.RunDeleted, ev.CheckpointsDeleted, ev.ThreadDeleted)
-"""Events after which the thread's checkpoints are what Postgres shows once it has passed them."""
+"""Events after which Postgres shows the thread's checkpoints once it has passed them."""
 
 
 class StopRequest(NamedTuple):
-    """A run to be stopped. ``orphaned_run``: queried when no worker has it; None: the run has left nothing that would stay."""
+    """A run to be stopped. ``orphaned_run``: queried if no worker has it; None: the run has left nothing that would stay."""
 
     control: Control
     orphaned_run: OrphanedRun | None = None
@@ -62,7 +62,7 @@ class Decided(NamedTuple):
 
 
 class Effects:
-    """``append``: for reports and removals that are commands again; comes back when they are in the log."""
+    """``append``: appends reports and removals, which are commands again; returns when they are in the log."""
 
     def __init__(
         self, backbone: Backbone, aggregates: Aggregates, append: Callable[[Sequence[NewRecord]], Awaitable[object]]
@@ -76,7 +76,7 @@ class Effects:
         self._postgres = Availability("decider.effects")
         self.availabilities = (self._redis, self._postgres)
         self._queue: asyncio.Queue[tuple[list[Task], list[StopRequest], list[str]]] = asyncio.Queue()
-        """tasks for workers, runs to stop, threads that are gone"""
+        """tasks for workers, runs to stop, deleted threads"""
 
     async def start(self) -> None:
         await self._ends.start()
@@ -85,11 +85,11 @@ class Effects:
         await self._ends.stop()
 
     async def join(self) -> None:
-        """Until all that has followed so far is carried out."""
+        """Wait until all effects so far are carried out."""
         await self._queue.join()
 
     def follow(self, decided: Sequence[Decided], positions: Sequence[Position]) -> None:
-        """Note where the events stand, and start what follows from them."""
+        """Record the positions of events, and start their effects."""
         tasks: list[Task] = []
         controls: list[StopRequest] = []
         gone: list[str] = []
@@ -115,7 +115,7 @@ class Effects:
             self._queue.put_nowait((tasks, controls, gone))
 
     async def serve(self) -> None:
-        """Effects in the order of their events: a run is in the queue before it can be withdrawn from it."""
+        """Carry out effects in the order of their events: a run is in the queue before it can be withdrawn from it."""
         while True:
             tasks, controls, gone = await self._queue.get()
             try:
@@ -133,7 +133,7 @@ class Effects:
                 self._queue.task_done()
 
     async def _stop_runs(self, controls: Sequence[StopRequest]) -> None:
-        """Take runs that no worker has claimed out of the queue, and notify the workers of the others."""
+        """Remove runs that no worker has claimed from the queue, and notify the workers of the others."""
         for control, orphaned_run, orphaned in controls:
             with self._redis.attempt():
                 alone = await self._backbone.queue.withdraw(f"{control.run_id}:{control.attempt}")
@@ -145,7 +145,7 @@ class Effects:
                 await self._append([_withdrawn_report(control)])
 
     async def _remove_crons(self, threads: Sequence[str]) -> None:
-        """A thread takes its crons along. One that stays behind, when this dies before, only asks for runs that are refused."""
+        """Remove the crons of deleted threads. One that remains after a crash only requests runs that are refused."""
         if not threads:
             return
         try:
@@ -166,7 +166,7 @@ def _placed(events: Iterable[ev.AnyEvent], positions: Iterator[Position]) -> Ite
 
 
 def topic_of(command: cmd.Command) -> str:
-    """The topic that the command's events go to."""
+    """Return the topic of the command's events."""
     if isinstance(command, cmd.AssistantCommand):
         return ev.ASSISTANT_EVENTS
     if isinstance(command, cmd.CronCommand):
@@ -175,7 +175,7 @@ def topic_of(command: cmd.Command) -> str:
 
 
 def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewRecord]:
-    """The events of one command as records; the first one names the channel to reply to. ``first``: its cause, if it is not
+    """Return the events of one command as records; the first one names the channel to reply to. ``first``: its cause, if it is not
     the command's."""
     meta = decided.meta
     first = first or Cause(meta.partition, meta.offset, 0, decided.held)
@@ -200,7 +200,7 @@ def event_records(decided: Decided, first: Cause | None = None) -> Iterable[NewR
 
 
 def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, position: Position) -> Task:
-    """What a worker needs of a dispatched run. A new attempt starts from the read model as of its own dispatch record."""
+    """Return the task of a dispatched run. A new attempt starts from the read model as of its own dispatch record."""
     assert decided.cached is not None
     run = state.runs[event.run_id]
     return Task(
@@ -224,7 +224,7 @@ def _task(state: ThreadState, event: ev.RunDispatched, decided: Decided, positio
 
 
 def _controls(state: ThreadState, event: ev.AnyEvent, meta: CommandMeta) -> list[StopRequest]:
-    """Whom an event stops. An end that its worker did not report itself is news to the worker."""
+    """Return the runs that an event stops. The worker must be notified of an end that it did not report itself."""
     match event:
         case ev.RunCancelRequested():
             stopping = _control(state, event.run_id, event.attempt, event.action)
@@ -247,7 +247,7 @@ def _control(state: ThreadState, run_id: str, attempt: int, action: str) -> Stop
 
 
 def _orphaned_run(state: ThreadState, event: ev.RunCancelRequested) -> OrphanedRun | None:
-    """A run that keeps what it has written, when an attempt may have written something."""
+    """Return the cancelled run if an attempt may have written something that must be kept, else None."""
     run = state.runs[event.run_id]
     if event.action == "rollback" or run.temporary or not (event.orphaned or run.attempt > 1):
         return None
@@ -256,7 +256,7 @@ def _orphaned_run(state: ThreadState, event: ev.RunCancelRequested) -> OrphanedR
 
 
 def _temporary(state: ThreadState | None) -> bool:
-    """Whether the thread was made for a run: such a thread has no crons."""
+    """Return whether the thread was created for a run: such a thread has no crons."""
     return state is not None and any(run.temporary for run in state.runs.values())
 
 
@@ -266,7 +266,7 @@ def _cron_removal(cron_id: str) -> NewRecord:
 
 
 def _withdrawn_report(control: Control) -> NewRecord:
-    """A cancelled run that no worker had claimed: its end, as a worker would have reported it."""
+    """Return the end of a cancelled run that no worker had claimed, as a worker would have reported it."""
     report = cmd.FinishRun(
         thread_id=control.thread_id,
         run_id=control.run_id,

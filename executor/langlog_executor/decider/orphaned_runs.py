@@ -1,8 +1,8 @@
 """Ends cancelled runs that no worker is left to report: one was lost, or has handed its attempt back, and no other has begun.
 
-    cancelled while queued for a further attempt │ lost while being cancelled ──► where the thread stands ──► run.finish
+    cancelled while queued for a further attempt │ lost while being cancelled ──► state of the thread ──► run.finish
 
-Concurrency: belongs to its decider; finding out takes up to `ANSWER_S`, so it goes on beside the effects of other commands.
+Concurrency: belongs to its decider; a query takes up to `ANSWER_S`, so it runs beside the effects of other commands.
 Death: the run stays dispatched, the scheduler finds it without a worker, and the requeue leads here again.
 """
 
@@ -22,11 +22,11 @@ logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/decider"
 ANSWER_S = 10.0
-"""For a worker's answer: the only one may have died, and another is just starting in its place."""
+"""Seconds for a worker's answer: the only one may have died, and another is just starting in its place."""
 
 
 class OrphanedRuns:
-    """``append``: comes back when the records are in the log."""
+    """``append``: returns when the records are in the log."""
 
     def __init__(self, backbone: Backbone, append: Callable[[Sequence[NewRecord]], Awaitable[object]]) -> None:
         self._states = LastStates(backbone, ANSWER_S)
@@ -44,7 +44,7 @@ class OrphanedRuns:
         await self._states.stop()
 
     def find(self, run: OrphanedRun) -> None:
-        """See where the run has left its thread, and report its end, unless that is under way. Does not wait."""
+        """Query the thread's state after the run, and report the run's end, unless that is under way. Does not wait."""
         if run not in self._finding:
             task = self._finding[run] = asyncio.create_task(self._end(run))
             task.add_done_callback(lambda _: self._finding.pop(run))
@@ -58,5 +58,5 @@ class OrphanedRuns:
 
 
 def end_record(report: cmd.FinishRun) -> NewRecord:
-    """The report of a worker's own name: whichever comes first counts, and no worker is stopped for it."""
+    """Return the report under the id that a worker would use: the first report counts, and no worker is stopped for it."""
     return command_record(report, id=f"{report.run_id}-{report.attempt}-finish", source=SOURCE)

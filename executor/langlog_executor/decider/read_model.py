@@ -1,7 +1,7 @@
-"""What a decider reads from Postgres, which may be unavailable, behind the log, or behind what it held a moment ago.
+"""Reads of a decider from Postgres, which may be unavailable, behind the log, or behind its own former state.
 
 A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. The projector folds
-them again; until it has, nothing read from there is decided on. So a position counts only as it is read together with the rows:
+them again; until it has, no decision uses these rows. So a position is valid only if it is read together with the rows:
 a position that was notified before is a lower bound to wait for.
 
 Belongs to one decider; not safe for concurrent use.
@@ -31,13 +31,13 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 RECHECK_S = 0.5
-"""After this a position is read again, although no message said that it moved."""
+"""Seconds after which a position is read again, although no message reported a change."""
 
 
 class ReadModel:
     def __init__(self, pool: Pool, aggregates: Aggregates, availability: Availability) -> None:
         self.behind = 0
-        """Partitions that are waited for, because the projector has not folded them as far as it must have."""
+        """Number of partitions that are waited for, because the projector has not folded them as far as it must have."""
         self._pool = pool
         self._aggregates = aggregates
         self._availability = availability
@@ -51,7 +51,7 @@ class ReadModel:
         self._moved.set()
 
     async def folded(self, parts: list[int], ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, Cause]:
-        """Wait until Postgres holds everything below ``ends``. Gives the last cause of each event topic of the partitions."""
+        """Wait until Postgres holds everything below ``ends``. Returns the last cause of each event topic of the partitions."""
         logged = False
         while True:
             self._moved.clear()
@@ -73,7 +73,7 @@ class ReadModel:
             await self._projector_moves()
 
     async def current(self, parts: Collection[int], read: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """What ``read`` finds in a read model that holds all that is known to be folded of these partitions."""
+        """Return the result of ``read`` on a read model that holds all that is known to be folded of these partitions."""
 
         async def query_current() -> T:
             async with self._aggregates.current(parts) as connection:
@@ -82,7 +82,7 @@ class ReadModel:
         return await self.sure(query_current)
 
     async def sure(self, query: Callable[[], Awaitable[T]]) -> T:
-        """What Postgres answers, however long it is unavailable or behind what it held (`ReadModelBehind`)."""
+        """Return the result of a query, however long Postgres is unavailable or behind its former state (`ReadModelBehind`)."""
         while True:
             self._moved.clear()
             try:
@@ -97,7 +97,7 @@ class ReadModel:
                 return result
 
     async def _projector_moves(self) -> None:
-        """The watermark wakes us; the time limit covers a message that Redis lost."""
+        """Wait until the watermark moves; the time limit covers a message that Redis lost."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RECHECK_S):
                 await self._moved.wait()

@@ -1,12 +1,12 @@
 """The decider: single owner of command partitions; decides in log order, appends the events, dispatches runs.
 
-One loop: take what has gathered, load the aggregates that are not in memory (one query), decide each command, append all
+One loop: read the available commands, load the aggregates that are not in memory (one query), decide each command, append all
 events in one go, then the effects that follow from the events: tasks into the hot queue, controls to workers.
 
-Postgres may lose its last commits (a crash without synchronous commits, a failover). Nothing is then decided on what it holds until
+Postgres may lose its last commits (a crash without synchronous commits, a failover). No decision then uses its rows until
 the projector has folded up to where it had been: see `read_model`.
 
-Ownership (ARCHITECTURE.md, "One owner per thread"): partitions come from the log's consumer group. A new owner notes the end of
+Ownership (ARCHITECTURE.md, "One owner per thread"): partitions come from the log's consumer group. A new owner reads the end of
 the event partitions, waits until the projection has passed it, reads the last cause of each partition from Postgres and skips
 the commands that have had their events; the events of one command are appended whole, so none is ever decided in part. A former
 owner that still writes for a moment writes the same events again: deciding is pure, and folding drops them.
@@ -69,7 +69,7 @@ logger = structlog.get_logger(__name__)
 BATCH_COMMANDS = 1_000
 RETRY_PAUSE_S = 0.5
 COMMIT_INTERVAL_S = 1.0
-"""At most this much is read again after a crash, and skipped by cause."""
+"""Seconds between two commits of positions: commands of this time are read again after a crash, and skipped by cause."""
 RETRIES_REMEMBERED = 10_000
 DRAIN_S = 2.0
 
@@ -77,7 +77,7 @@ DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_E
 
 
 class Read(NamedTuple):
-    """A record of ``commands``: a command, or what is wrong with it."""
+    """A record of ``commands``: a command, or the error of decoding it."""
 
     record: Record
     command: cmd.Command | None
@@ -89,7 +89,7 @@ NO_META = CommandMeta("", "", 0, 0)
 
 
 class DeciderService:
-    """See the module. Also the `Assignment` of its reader."""
+    """The decider (see the module). Also the `Assignment` of its reader."""
 
     name = "decider"
 
@@ -103,10 +103,10 @@ class DeciderService:
         self._done: dict[TopicPartition, Cause] = {}
         """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
         self._over: OrderedDict[str, None] = OrderedDict()
-        """Keys of threads that were deleted here: what was sealed with one comes too late, also while it can be read."""
+        """Keys of threads that were deleted here: commands that were sealed with one are too late, even while they can be read."""
         self._retried: dict[str, None] = {}
         self._known_runs: set[str] = set()
-        """Those that retried commands about to be decided would make a second time."""
+        """Runs that retried commands about to be decided would create a second time."""
         self._next: dict[TopicPartition, int] = {}
         self._reader: LogReader | None = None
         self._effects = Effects(backbone, self._aggregates, self._append_for_sure)
@@ -123,7 +123,7 @@ class DeciderService:
         self._age = BatchAge(table.DECIDER_LAG, table.DELIVERIES.labels(DECIDERS))
         self._committer: asyncio.Task[None] | None = None
         self._joins_until = math.inf
-        """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
+        """Time of the loop's clock until which no partitions means that the group has not given them yet."""
         self._deciding: asyncio.Task[None] | None = None
         self._leaving = False
         self._reading = False
@@ -149,7 +149,7 @@ class DeciderService:
             await asyncio.gather(effects, return_exceptions=True)
 
     async def _decide_all_read(self) -> None:
-        """Until `_leave`, which may cancel a read and lets a batch come to its end."""
+        """Read and decide until `_leave`, which may cancel a read and lets a batch finish."""
         assert self._reader is not None
         while not self._leaving:
             self._reading = True
@@ -162,12 +162,13 @@ class DeciderService:
                     await self._decide(records)
 
     async def drain(self) -> None:
-        """Leave the partitions to the others of the group at once. Alone, go on: what still drains here waits for decisions."""
+        """Leave the partitions to the others of the group at once. Without others, continue: what still drains here waits
+        for decisions."""
         if self._reader is not None and not self._reader.alone():
             await self._leave()
 
     async def _leave(self) -> None:
-        """Decide no more: bring the batch and its effects to an end, and let the next owner have the partitions."""
+        """Stop deciding: finish the batch and its effects, and let the next owner have the partitions."""
         deciding, self._deciding = self._deciding, None
         if deciding is None:
             return
@@ -256,7 +257,7 @@ class DeciderService:
             self._committer = asyncio.create_task(self._commit_soon())
 
     def _end_keys(self, keys: Collection[str]) -> None:
-        """The projector destroys them any moment: a command that was sealed with one must not make the thread again."""
+        """Record keys that the projector is about to destroy: a command that was sealed with one must not make the thread again."""
         for key in keys:
             self._over[key] = None
         while len(self._over) > RETRIES_REMEMBERED:
@@ -330,7 +331,7 @@ class DeciderService:
             logger.error("decider.release_not_understood", offset=record.offset, error=error_text(error))
             return
         assert isinstance(release, cmd.ReleaseParked)
-        # our own letters, and what an operator wants of the key's events: that is asked for first
+        # this decider's own dead letters, and operators' requests for the key's events, must be folded first
         end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
         await self._model.folded([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
         waiting = await self._model.current(
@@ -342,7 +343,7 @@ class DeciderService:
         decided, over, dropped, full = await self._decide_parked(waiting, release.drop)
         left = waiting[len(over) + len(dropped) :]
         if full:
-            # ahead of the events: a decider that dies in between leaves no key half released that nobody goes on with
+            # ahead of the events: a decider that dies in between leaves no key half released without a further release
             await self._append_for_sure([another_release(meta, release)])
         released = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
         topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
@@ -367,8 +368,8 @@ class DeciderService:
     async def _decide_parked(
         self, waiting: Sequence[DeadLetter], drop: str | None
     ) -> tuple[list[Decided], list[str], list[str], bool]:
-        """What the commands decide in order, up to one that cannot be or would not fit; origins of those decided and dropped;
-        whether it is one that would not fit."""
+        """Return the decisions of the commands in order, up to one that cannot be decided or would not fit; origins of
+        those decided and dropped; and whether it stopped because of the size."""
         decided: list[Decided] = []
         over: list[str] = []
         dropped: list[str] = []
@@ -393,12 +394,12 @@ class DeciderService:
         return decided, over, dropped, False
 
     def _is_decided(self, record: Record) -> bool:
-        """Whether the command, or a later one of its partition, had its events at the assignment: a bad one had its letter."""
+        """Return whether the command, or a later one of its partition, had its events at the assignment: a bad one had its letter."""
         lasts = (self._done.get((topic, record.partition)) for topic in DECIDED_TOPICS)
         return any(last is not None and record.offset <= last.offset for last in lasts)
 
     def _read(self, record: Record) -> Read | None:
-        """The command of a record; None when it has had its events or its letter."""
+        """Return the command of a record; None if it has had its events or its dead letter."""
         if self._parked.written(record):
             return None
         if envelope.ERASED in record.headers or record.headers.get(envelope.KEY_ID) in self._over:
@@ -440,7 +441,7 @@ class DeciderService:
             self._retried.update(dict.fromkeys(outcomes))
 
     def _traced(self, command: cmd.Command, meta: CommandMeta) -> Decided:
-        """Decide, as a part of the trace that the command belongs to."""
+        """Decide within the trace that the command belongs to."""
         if meta.traceparent is None or not tracing.on():
             return self._decide_one(command, meta)
         about: tracing.Attributes = {"messaging.kafka.offset": meta.offset, "langlog.subject": command.key}
@@ -480,7 +481,7 @@ class DeciderService:
                 return Decided(meta, events, before, cached)
 
     async def _append(self, decided: Sequence[Decided]) -> list[Position]:
-        """In pieces that fit into one batch of a partition, so that the events of a command are there all or none."""
+        """Append in pieces that fit into one batch of a partition, so that the events of a command are there all or none."""
         limit = self._log.max_record_bytes // 2
         positions: list[Position] = []
         chunk: list[NewRecord] = []
@@ -496,7 +497,7 @@ class DeciderService:
         return positions + await self._append_for_sure(chunk)
 
     async def _append_for_sure(self, records: Sequence[NewRecord]) -> list[Position]:
-        """Append until it is certain: a second time is harmless, since ids and causes are the same."""
+        """Append until the outcome is certain: a repetition is harmless, since ids and causes are the same."""
         return await until_available(lambda: self._log.append(records), on=self._availability)
 
     # --- committed positions -----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whether metadata that grows with each change stays small enough. Pure."""
+"""Size limits of metadata that grows with each change. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 def metadata_refusal(
     current: Mapping[str, Any], merged: Mapping[str, Any], limit: int | None
 ) -> tuple[int, str] | None:
-    """Status and detail when ``merged`` is over the limit; None when the change may go on.
+    """Return status and detail if ``merged`` is over the limit; None if the change may proceed.
 
     ``limit``: bytes as JSON, as the command brings it; None: a command from before there was one. What was over the limit already may
     be changed as long as it does not grow.

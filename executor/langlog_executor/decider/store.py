@@ -9,7 +9,7 @@ from langlog_schemas import events as ev
 
 
 def decide_store(command: cmd.AnyStoreCommand) -> list[ev.AnyEvent]:
-    """Events of a command to the store."""
+    """Return the events of a command to the store."""
     match command:
         case cmd.WriteStore():
             return [ev.StoreWritten(namespace=command.namespace, ops=command.ops, provenance=command.provenance)]

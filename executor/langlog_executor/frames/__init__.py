@@ -1,1 +1,1 @@
-"""What a run streams, as frames."""
+"""The stream of a run, as frames."""

@@ -1,10 +1,10 @@
 """Events of the streaming protocol (wire contract §9), as a worker emits them: frames whose names begin with ``@``.
 
-A frame's name says all that readers choose by: ``@<method>/<hint>|<namespace…>``. The hint is part of the event's id where the same
-event has the same id for everybody (``lifecycle/completed``, ``input.requested/<interrupt>``); of ``custom`` it is the name. Names
-with ``@@`` are about the end of the run, which readers receive once it can be looked up. No state beyond what was said of the
+A frame's name holds everything that readers select by: ``@<method>/<hint>|<namespace…>``. The hint is part of the event's id if the same
+event has the same id for all readers (``lifecycle/completed``, ``input.requested/<interrupt>``); of ``custom`` it is the name. Names
+with ``@@`` are about the end of the run, which readers receive once it can be looked up. No state beyond the reported
 end;
-used where `FramesOut.emit` is.
+called on the same threads as `FramesOut.emit`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Namespace = Sequence[str]
 CUSTOM_NAME_MAX = 200
-"""Characters of the name of a ``custom`` event, which is in the frame's."""
+"""Maximum length of the name of a ``custom`` event, in characters; it is part of the frame's name."""
 
 
 class ProtocolEvents:
@@ -37,13 +37,13 @@ class ProtocolEvents:
         self._interrupted = False
 
     def running(self, answered: Sequence[str] = ()) -> None:
-        """The attempt begins. ``answered``: the interrupts that it answers by id, so that nobody offers them any more."""
+        """Emit the beginning of the attempt. ``answered``: the interrupts that it answers by id, so that clients no longer offer them."""
         self._send("@lifecycle/running", (), {"event": "running", "graph_name": self._graph_id})
         if answered:
             self._send("@input.answered", (), {"interrupt_ids": list(answered)})
 
     def closed(self, status: LifecycleStatus, error: str | None = None, refusal: Refusal | None = None) -> None:
-        """How the run ended; nothing when the stop for a human was said already."""
+        """Emit the end of the run, unless its stop for a human was emitted already."""
         if status == "interrupted" and self._interrupted:
             return
         data: dict[str, Any] = {"event": status, "graph_name": self._graph_id}
@@ -54,7 +54,7 @@ class ProtocolEvents:
         self._send(f"@@lifecycle/{status}", (), data)
 
     def interrupted(self, interrupts: Sequence[Interrupt]) -> None:
-        """The graph has stopped for a human: what it asks, then that it has stopped. The last values follow."""
+        """Emit the interrupts of a graph that has stopped for a human, then the stop. The last values follow."""
         for interrupt in interrupts:
             if interrupt.id not in self._requested:
                 self._requested.add(interrupt.id)
@@ -81,7 +81,7 @@ class ProtocolEvents:
         self._send(f"@lifecycle/{status}", namespace, data)
 
     def values(self, namespace: Namespace, data: bytes) -> None:
-        """State values that the run's own stream does not show, as JSON."""
+        """Emit state values that the run's own stream does not show, as JSON."""
         self._emit("|".join(("@values", *namespace)), data)
 
     def message(self, namespace: Namespace, event: Any) -> None:
@@ -94,7 +94,7 @@ class ProtocolEvents:
         self._send("@updates", namespace, data)
 
     def custom(self, namespace: Namespace, data: Any) -> None:
-        """What a node wrote. Clients subscribe by its member ``name``, so the event carries it; without such a name the event
+        """Emit custom data of a node. Clients subscribe by its member ``name``, so the event carries it; without such a name the event
         is the data alone."""
         name = data.get("name") if isinstance(data, dict) else None
         named = isinstance(name, str) and 0 < len(name) <= CUSTOM_NAME_MAX and "|" not in name

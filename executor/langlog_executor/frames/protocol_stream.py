@@ -1,8 +1,8 @@
-"""What a graph yields in a run of the streaming protocol (wire contract §9): subgraphs and all, models in content blocks.
+"""Streams a graph in a run of the streaming protocol (wire contract §9): with subgraphs, and models in content blocks.
 
-The library is asked in its second form (``version="v2"``), in which values name their interrupts and chat models speak in content
+The library is used in its second form (``version="v2"``), in which values name their interrupts and chat models stream content
 blocks. As `RunStream`: one per attempt, used on the graph's own loop by one task, no effects besides the calls of ``emit``; and it
-remembers what the report at the end needs.
+records the values for the final report.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .run_stream import Emit
 from .subgraphs import Subgraphs
 
 BLOCKS = "__pregel_stream_messages_v2"
-"""Configurable by which the library has chat models speak in content blocks; without it they speak in chunks, which are translated."""
+"""Configurable by which the library makes chat models stream content blocks; without it they speak in chunks, which are translated."""
 
 
 OF_A_MODEL = "ls_model_type"
-"""What the metadata of a message has that a chat model has made, with or without streaming it."""
+"""Member of a message's metadata that is present if a chat model produced it, streamed or not."""
 
 OWN = frozenset({"custom", "updates"})
 """Modes that a run emits when a transformer of the graph requests them (``compile(transformers=[CustomTransformer])``)."""
@@ -47,18 +47,18 @@ class ProtocolStream:
 
     @property
     def values_json(self) -> bytes | None:
-        """The last values of the whole state, None when there were none."""
+        """Return the last values of the whole state, or None."""
         return self._values_json
 
     def heed(self, transformers: Iterable[Any]) -> None:
-        """Takes the further stream modes from the transformers that the graph was compiled with. Call it before
+        """Add the stream modes of the transformers that the graph was compiled with. Call it before
         `library_modes`."""
         required = {mode for made in transformers for mode in getattr(made, "required_stream_modes", ())}
         self._own = OWN & required
         self.library_modes = tuple(sorted({*self.library_modes, *self._own}))
 
     async def follow(self, parts: AsyncIterator[Any]) -> None:
-        """All parts of ``astream``, in its second form or, where the library has the first alone, in that."""
+        """Handle all parts of ``astream``, in its second form or, if the library has only the first, in that."""
         async for part in parts:
             if isinstance(part, tuple):
                 self._first_form(*part)
@@ -66,7 +66,7 @@ class ProtocolStream:
                 self.part(part["type"], tuple(part["ns"]), part["data"], part.get("interrupts") or ())
 
     def _first_form(self, namespace: tuple[str, ...], mode: str, data: Any) -> None:
-        """Interrupts are among the values there."""
+        """Handle a chunk of the first form, whose values include interrupts."""
         interrupts: tuple[Any, ...] = ()
         if mode == "values" and isinstance(data, dict) and INTERRUPT in data:
             interrupts = tuple(data[INTERRUPT])
@@ -92,7 +92,7 @@ class ProtocolStream:
                 self._protocol.custom(namespace, data)
 
     def end(self, status: LifecycleStatus, error: str | None = None) -> None:
-        """The graph is over: what is open ends with it."""
+        """End open messages and subgraphs with the graph."""
         for namespace, event in self._blocks.finish():
             self._protocol.message(namespace, event)
         self._subgraphs.end(status, error)
@@ -114,7 +114,7 @@ class ProtocolStream:
     def _on_message(self, namespace: tuple[str, ...], message: Any, about: Mapping[str, Any]) -> None:
         if isinstance(message, BaseMessage):
             if not isinstance(message, AIMessageChunk) and not message.text and OF_A_MODEL not in about:
-                return  # a node that hands on a call of a tool: nobody speaks; it is among the values
+                return  # a node that passes on a tool call: no model speaks; the message is among the values
             for event in self._blocks.take(namespace, message):
                 self._protocol.message(namespace, event)
         else:

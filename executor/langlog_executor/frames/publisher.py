@@ -1,11 +1,11 @@
 """Publishes the frames of one attempt to the thread's Redis stream and channel.
 
 Concurrency: `FramesOut.emit` is called by the I/O loop at the start, then by the attempt's graph loop, and for the end by the I/O
-loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; whatever
-gathers meanwhile goes out together in the next. A frame that comes after a pause leaves at once; one that comes right after another
-waits a moment for more, so a flood travels in batches, and larger ones while nobody listens: a run that is waited for, or left
-alone, publishes each of its steps all the same, for those who may join it.
-What happens when Redis dies: frames on the way are lost for live readers; those of resumable runs are in the log as well.
+loop again, perhaps beside a graph that has not stopped: hence the lock. On the I/O loop one flush at a time is under way; frames that
+arrive meanwhile are sent together in the next. A frame after a pause is sent at once; one right after another
+waits a moment for more, so a flood is sent in batches, and in larger ones without subscribers: a run that is waited for, or left
+alone, still publishes each of its steps, for clients that may join.
+When Redis dies, frames under way are lost for live readers; those of resumable runs are in the log as well.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 NOTE_EVERY_S = 60.0
-"""While frames come, their expiry is pushed out at least this often."""
+"""Maximum seconds between two extensions of the frames' expiry while frames are published."""
 RECORD_EVERY_S = 1.0
-"""Frames of a resumable run are in the log at latest this long after they were sent."""
+"""Maximum seconds after which a sent frame of a resumable run is in the log."""
 LINGER_S = 0.001
-"""A frame waits this long for company when others left within `FLOOD_S`."""
+"""Seconds that a frame waits for more if others were sent within `FLOOD_S`."""
 FLOOD_S = 0.005
 UNHEARD_S = 0.02
-"""… and this long in place of both when Redis had nobody to hand the last batch to."""
+"""Seconds used instead of both if the last batch had no subscriber."""
 PAST_CHARACTERS_MAX = 4_000
-"""Of ids of checkpoints that one frame names."""
+"""Maximum length of the checkpoint ids that one frame names, in characters."""
 MAX_BATCH_BYTES = 256_000
-"""A batch is closed when it holds this much; a larger frame travels alone."""
+"""Maximum size of a batch, in bytes; a larger frame is sent alone."""
 IN_CLEAR = frozenset({"metadata"})
-"""Frames that hold ids and numbers alone."""
+"""Frames that hold only ids and numbers, and are not sealed."""
 ENVELOPE_BYTES = 100
-"""Generous estimate of what a frame weighs besides its name and data."""
+"""Upper estimate of a frame's size besides its name and data, in bytes."""
 
 
 class FramesOut:
@@ -71,7 +71,7 @@ class FramesOut:
         records: RecordSink | None = None,
         seal: Callable[[bytes], Awaitable[bytes]] | None = None,
     ) -> None:
-        """``seal``: what makes of a frame's data such as may be stored, by the project's handlers."""
+        """``seal``: encrypts a frame's data with the project's handlers, for storing."""
         self._io = io
         self._seal = seal
         self._task = task
@@ -81,7 +81,7 @@ class FramesOut:
         self._channel = channels.frames(task.thread_id)
         self._gathered: deque[Frame] = deque()
         self._posted = False
-        """The I/O loop looks at what has gathered without being woken again."""
+        """Whether the I/O loop will flush without being woken again."""
         self._closed = False
         self._sealed = False
         self._ms = task.frame_floor_ms
@@ -89,7 +89,7 @@ class FramesOut:
         self.first_ms = 0
         """When the graph's first event was emitted, in milliseconds of the epoch; 0: none was."""
         self.frame_count = 0
-        """Sequence of the last frame emitted."""
+        """Sequence number of the last emitted frame."""
         self._numbering = threading.Lock()
         self._past = ""
         self._seq_floor = task.seq_floor
@@ -105,7 +105,7 @@ class FramesOut:
         self._note_at = 0.0
         self._unnoted = 0
         self._followed = False
-        """Somebody has listened to a batch."""
+        """Whether a batch has had a subscriber."""
         self._lost = False
         self._has_subscribers = True
         """Whether the last batch had subscribers. A newer subscriber counts from the next batch on."""
@@ -117,7 +117,7 @@ class FramesOut:
 
     @property
     def last_event_number(self) -> int:
-        """The last protocol number given (wire contract §9); 0: none."""
+        """The last protocol number used (wire contract §9); 0: none."""
         return self._seq if self._seq > self._seq_floor else 0
 
     def emit(self, event: str, data: bytes) -> None:
@@ -146,17 +146,18 @@ class FramesOut:
             self._io.post(self._wake)
 
     def mark(self, checkpoint_id: str) -> None:
-        """What is emitted from now on comes after the checkpoint. Any thread. Of many without a frame between them the last ones count."""
+        """Mark later frames as following the checkpoint. Any thread. Of many marks without a frame between them, the last
+        ones are kept."""
         with self._numbering:
             self._past = f"{self._past} {checkpoint_id}".strip()[-PAST_CHARACTERS_MAX:]
 
     def seal(self) -> None:
-        """The end is said: what a graph that did not stop may still emit is nothing any more."""
+        """Ignore later frames: the end is emitted, and a graph that did not stop may still emit some."""
         with self._numbering:
             self._sealed = True
 
     def close(self) -> None:
-        """Nothing is sent from now on: the attempt was given up."""
+        """Send nothing from now on: the attempt was given up."""
         if self._unnoted:
             self._note(running=False)
         self._closed = True
@@ -166,7 +167,7 @@ class FramesOut:
                 timer.cancel()
 
     async def finish(self) -> None:
-        """On the I/O loop: wait until everything is sent (or lost), and hand the rest of the recording to the log."""
+        """On the I/O loop: wait until everything is sent (or lost), and emit the rest of the recording to the log."""
         while self._gathered or (self._flusher is not None and not self._flusher.done()):
             self._begin()
             if self._flusher is not None:
@@ -220,7 +221,7 @@ class FramesOut:
                 return
 
     async def _in_envelopes(self, frame: Frame) -> Frame | None:
-        """The frame as it may be stored; None, and said in the log, when the project's handler raises."""
+        """Return the frame as it may be stored; None, with a log line, if the project's handler raises."""
         if self._seal is None or frame.event in IN_CLEAR:
             return frame
         try:

@@ -1,7 +1,7 @@
-"""What a graph yields, as the stream events of the wire contract (§6): names with namespaces, payloads in the contract's shapes.
+"""Turns a graph's output into the stream events of the wire contract (§6): names with namespaces, payloads in the contract's shapes.
 
 One `RunStream` per attempt, used on the graph's own loop by one task; no effects besides the calls of ``emit``. Payloads are
-encoded at once: nodes may go on changing the objects that they yielded. It also remembers what the report at the end
+encoded at once: nodes may change the objects that they yielded. It also records what the final report
 needs (last values, whether the run was interrupted), so that a plain run reads no checkpoint again.
 """
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .protocol_events import ProtocolEvents
 
 Emit = Callable[[str, bytes], None]
-"""Event name, data as JSON."""
+"""Function of event name and data as JSON."""
 
 LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug", "messages"})
-"""Modes that the library knows under the contract's own name. ``messages-tuple`` and ``events`` are langlog's to make."""
+"""Modes with the same name in the library and the contract. ``messages-tuple`` and ``events`` are langlog's to make."""
 
 
 class RunStream:
@@ -44,7 +44,7 @@ class RunStream:
         recorded: Callable[[], Awaitable[None]] | None = None,
         mark: Callable[[str], None] | None = None,
     ) -> None:
-        """``recorded``: waits until what the graph has written is in the log. ``mark``: is called with each checkpoint,
+        """``recorded``: waits until the graph's writes are in the log. ``mark``: is called with each checkpoint,
         between what was
         emitted before and what is emitted after it."""
         self._modes = frozenset(modes) or frozenset({"values"})
@@ -59,16 +59,17 @@ class RunStream:
         self._values_json: bytes | None = None
         self.has_values = False
         self.interrupted = False
-        """Stopped by `interrupt()` or by ``interrupt_before``/``interrupt_after``."""
+        """Whether the graph was stopped by `interrupt()` or by ``interrupt_before``/``interrupt_after``."""
 
     @property
     def events(self) -> bool:
-        """Whether ``astream_events`` has to be used."""
+        """Return whether ``astream_events`` has to be used."""
         return "events" in self._modes
 
     @property
     def library_modes(self) -> list[str]:
-        """The modes to ask the library for: those wanted, and the two that `values_json` and `interrupted` come from."""
+        """Return the modes to request from the library: those requested by the client, and the two for `values_json` and
+        `interrupted`."""
         modes = {"values", "updates"} | (self._modes & LIBRARY_MODES)
         if self._mark is not None:
             modes.add("checkpoints")
@@ -78,11 +79,11 @@ class RunStream:
 
     @property
     def values_json(self) -> bytes | None:
-        """The last values of the whole state, None when there were none."""
+        """Return the last values of the whole state, or None."""
         return self._values_json
 
     async def follow(self, chunks: AsyncIterator[Any]) -> None:
-        """All chunks of ``astream`` with a list of modes."""
+        """Handle all chunks of ``astream`` with a list of modes."""
         if self._subgraphs:
             async for namespace, mode, payload in chunks:
                 if self._recorded is not None and _has_interrupt(payload):
@@ -95,7 +96,7 @@ class RunStream:
                 self.chunk((), mode, payload)
 
     async def follow_events(self, events: AsyncIterator[Any], run_id: str) -> None:
-        """All events of ``astream_events`` version 2. The run's own stream events carry the chunks of the other modes."""
+        """Handle all events of ``astream_events`` version 2. The run's own stream events carry the chunks of the other modes."""
         async for event in events:
             if event["run_id"] == run_id and event["event"] == "on_chain_stream":
                 chunk = event["data"]["chunk"]
@@ -109,7 +110,7 @@ class RunStream:
                 )
 
     def chunk(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
-        """One chunk, as the library names its mode."""
+        """Handle one chunk, with the library's name of its mode."""
         if mode == "values":
             self._on_values(namespace, payload)
         elif mode == "updates":
@@ -148,7 +149,7 @@ class RunStream:
             self._protocol.values(namespace, encoded)
 
     def end(self, status: LifecycleStatus, error: str | None = None) -> None:
-        """The graph is over: messages that were under way are, too."""
+        """End open messages with the graph."""
         for namespace, event in self._blocks.finish():
             self._protocol.message(namespace, event)
 
@@ -177,7 +178,7 @@ class RunStream:
 
 
 def _checkpoint_id(payload: Any) -> str | None:
-    """The checkpoint that a payload of mode ``checkpoints`` is about. A graph that is elsewhere may say anything."""
+    """Return the checkpoint in a payload of mode ``checkpoints``, or None: a remote graph may send any payload."""
     config = payload.get("config") if isinstance(payload, dict) else None
     configurable = config.get("configurable") if isinstance(config, dict) else None
     checkpoint_id = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None
@@ -185,12 +186,12 @@ def _checkpoint_id(payload: Any) -> str | None:
 
 
 def _has_interrupt(payload: Any) -> bool:
-    """Whether the payload holds an interrupt: a client that receives one may query or answer it at once."""
+    """Return whether the payload holds an interrupt: a client that receives one may query or answer it at once."""
     return isinstance(payload, dict) and INTERRUPT in payload
 
 
 def _debug(payload: Any) -> Any:
-    """A debug event: checkpoints also name themselves and their parent in the form of the thread API."""
+    """Return a debug event: checkpoints also name themselves and their parent in the form of the thread API."""
     if not isinstance(payload, dict):
         return payload
     if payload.get("type") == "task_result":
@@ -205,7 +206,7 @@ def _debug(payload: Any) -> Any:
 
 
 def failure_named(task: Any) -> Any:
-    """A task's result with its failure in the form of the run's own error: ``{error, message}``."""
+    """Return a task's result with its failure in the form of the run's own error: ``{error, message}``."""
     if not isinstance(task, dict) or not isinstance(task.get("error"), BaseException):
         return task
     error = described(task["error"])
@@ -213,7 +214,7 @@ def failure_named(task: Any) -> Any:
 
 
 def _without_private(checkpoint: Any) -> dict[str, Any]:
-    """A checkpoint as a stream shows it: its configs without credentials of the run's caller."""
+    """Return a checkpoint for a stream: its configs without credentials of the run's caller."""
     body = dict(checkpoint)
     for name in ("config", "parent_config"):
         config = body.get(name)
@@ -227,7 +228,7 @@ def _without_private(checkpoint: Any) -> dict[str, Any]:
 
 
 def _debug_task(task: dict[str, Any]) -> dict[str, Any]:
-    """A task that is a subgraph shows the subgraph's checkpoint address instead of a state."""
+    """Return a task for a stream: a subgraph shows its checkpoint's address instead of a state."""
     state = task.get("state")
     if isinstance(state, dict) and "configurable" in state:
         shown = {k: v for k, v in task.items() if k != "state"}
@@ -251,7 +252,7 @@ def _address(config: Any) -> dict[str, Any] | None:
 
 
 def with_interrupts(values_json: bytes, values: Any, interrupts: Sequence[Any]) -> bytes:
-    """The answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (wire contract §5.2)."""
+    """Return the answer of ``/wait`` for a run that waits for a human: values plus ``__interrupt__`` (wire contract §5.2)."""
     listed = interrupt_list(interrupts)
     if isinstance(values, dict):
         return encoding.encode({**values, INTERRUPT: listed})

@@ -1,4 +1,4 @@
-"""Subgraphs of a run as they begin and end, found by the tasks that the library streams (mode ``tasks``).
+"""Beginnings and ends of a run's subgraphs, derived from the tasks that the library streams (mode ``tasks``).
 
 A subgraph's namespace ends in ``<node>:<task>``: it begins with the first task in it, and ends with the result of that task in the
 graph around it. One `Subgraphs` per attempt, on the graph's loop.
@@ -16,7 +16,7 @@ from ..values.redaction import shown
 from .protocol_events import ProtocolEvents
 
 AGENT_NAME = "lc_agent_name"
-"""Metadata by which agents made by ``create_agent`` say their name."""
+"""Metadata with the name of an agent that ``create_agent`` made."""
 
 
 class _Open(NamedTuple):
@@ -30,10 +30,10 @@ class Subgraphs:
         self._open: dict[tuple[str, ...], _Open] = {}
         self._seen: set[tuple[str, ...]] = set()
         self._calls: dict[str, str] = {}
-        """Task -> the tool call that it carries out."""
+        """Task -> the tool call that it executes."""
 
     def task(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> None:
-        """A task was begun, or has its result."""
+        """Handle the beginning or the result of a task."""
         if "result" in data:
             self._result(namespace, data)
             return
@@ -45,7 +45,7 @@ class Subgraphs:
             self._begin(namespace, data.get("metadata") or {})
 
     def end(self, status: LifecycleStatus, error: str | None = None) -> None:
-        """The run is over: whatever is open ends with it, the innermost first."""
+        """End open subgraphs with the run, the innermost first."""
         for namespace in sorted(self._open, key=len, reverse=True):
             self._events.subgraph_closed(namespace, self._open[namespace].graph_name, status, error)
         self._open.clear()
@@ -74,7 +74,7 @@ class Subgraphs:
 
 
 def _tool_call(task_input: Any) -> str | None:
-    """The id of the tool call that a task was begun with: alone, or the first of a list."""
+    """Return the id of the tool call that a task was begun with: alone, or the first of a list."""
     tool_call = task_input.get("tool_call") if isinstance(task_input, Mapping) else None
     if tool_call is None and isinstance(task_input, list):
         tool_call = next(

@@ -1,9 +1,9 @@
-"""What the project's web application shares with its graphs, as far as sources show it: read, not imported.
+"""Modules that the project's web application shares with its graphs, found in the sources without importing them.
 
-A lifespan often leaves what it prepares in a third module (``db.pool = …``) that graphs import as well, or graphs import the
-application's module only when a node runs. Files are followed through the project's folders by the imports in their sources, those in
-functions too: from the application to the files that speak of a lifespan, and from what this process has imported to what it may.
-Pure but for reading files.
+A lifespan often stores resources in a third module (``db.pool = …``) that graphs import as well, or graphs import the
+application's module only when a node runs. Files are followed through the project's folders by the imports in their
+sources, including those in functions: from the application to the files that mention a lifespan, and from modules that this
+process has imported to those it may import. Pure but for reading files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FILES_MAX = 1_000
-"""Files that are read before a search ends."""
+"""Maximum number of files that a search reads."""
 FILE_BYTES_MAX = 1_000_000
 IMPORT = re.compile(
     r"^[ \t]*(?:import[ \t]+(?P<modules>[\w., \t]+)"
@@ -22,21 +22,21 @@ IMPORT = re.compile(
     re.MULTILINE,
 )
 LIFESPAN = re.compile(rb"lifespan|on_startup|on_event|add_event_handler")
-"""What a source says where it prepares something at the start of an application."""
+"""Text in the source of a module that prepares resources at the start of an application."""
 
 
 class Shared(NamedTuple):
-    """What graphs may have of an application's lifespan."""
+    """Modules through which graphs may use an application's lifespan."""
 
     files: list[Path]
     """Sources with a lifespan, or modules that one imports, which graphs import too."""
     app_name: str | None
-    """By which name graphs import the application's module; None: they do not."""
+    """Name under which graphs import the application's module; None: they do not."""
 
 
 def shared_with_lifespan(app: Path, roots: Sequence[Path], loaded: Iterable[str]) -> Shared:
-    """``app``: file of the application. ``roots``: folders of the import path that hold the project's code. ``loaded``: files of the
-    modules that this process has imported.
+    """Return the shared modules. ``app``: file of the application. ``roots``: folders of the import path that hold the
+    project's code. ``loaded``: files of the modules that this process has imported.
     """
     app = app.resolve()
     starts = [Path(name).resolve() for name in loaded if any(Path(name).is_relative_to(root) for root in roots)]
@@ -49,7 +49,8 @@ def shared_with_lifespan(app: Path, roots: Sequence[Path], loaded: Iterable[str]
 
 
 def _reached(starts: Iterable[Path], roots: Sequence[Path]) -> tuple[dict[Path, list[Path]], dict[Path, str]]:
-    """File -> the project's files that it imports, for the starts and all that they lead to; and file -> a name that it is imported by."""
+    """Return file -> the project's files that it imports, for the starts and all files reached from them; and file -> a
+    name that it is imported by."""
     seen: dict[Path, list[Path]] = {}
     names: dict[Path, str] = {}
     waiting = list(starts)
@@ -75,9 +76,10 @@ def _source(file: Path) -> bytes | None:
 
 
 def _imports(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Files of the project that a file imports, with the packages that they are in, and the name that it uses; empty: a relative one.
+    """Yield files of the project that a file imports, with the packages that they are in, and the name that it uses; empty:
+    a relative one.
 
-    Lines that begin with an import count, wherever they are: parsing a large project would take seconds of each start.
+    Lines that begin with an import count anywhere in the file: parsing a large project would take seconds of each start.
     """
     text = source.decode("utf-8", "replace").replace("\\\n", " ")
     for match in IMPORT.finditer(text):
@@ -96,13 +98,13 @@ def _imports(file: Path, source: bytes, roots: Sequence[Path]) -> Iterator[tuple
 
 
 def _names(listed: str) -> list[str]:
-    """``a, b as c`` -> a, b."""
+    """Return the names in ``a, b as c``: a, b."""
     bare = re.sub(r"#[^\n]*", "", listed).strip("()")
     return [words[0] for part in bare.split(",") if (words := part.split()) and re.fullmatch(r"[\w.]+", words[0])]
 
 
 def _files(start: Path, parts: list[str]) -> Iterator[tuple[Path, str]]:
-    """Of the module and the packages above it."""
+    """Yield the files of the module and of the packages above it."""
     folder = start
     for depth, part in enumerate(parts, 1):
         folder = folder / part
@@ -114,6 +116,6 @@ def _files(start: Path, parts: list[str]) -> Iterator[tuple[Path, str]]:
 
 
 def _holds_something(file: Path) -> bool:
-    """Whether a module has any code: an empty ``__init__.py`` shares nothing."""
+    """Return whether a module has any code: an empty ``__init__.py`` shares nothing."""
     source = _source(file)
     return source is not None and bool(re.sub(rb"#[^\n]*", b"", source).strip())

@@ -1,10 +1,10 @@
 """The project's graphs: loaded by path or module, and opened for one use at a time.
 
 Loading happens once, at the start of a worker process, on its main thread; a graph that does not load stops the start with
-`GraphLoadError`, which says file, line and why. `Graphs.open` gives a compiled graph with this run's checkpointer and store:
-a shallow copy of a static graph, or what a factory makes. It may be called on any loop; factories run on the caller's.
+`GraphLoadError`, which names file, line and cause. `Graphs.open` returns a compiled graph with this run's checkpointer and store:
+a shallow copy of a static graph, or a factory's result. It may be called on any loop; factories run on the caller's.
 
-`langlog_backbone.project.imports` says under which names files are imported.
+`langlog_backbone.project.imports` defines the names under which files are imported.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from ..values.error_text import LIBRARIES
 from ..values.library_features import SERVER_RUNTIME, AccessContext
 
 DEFAULT_NAME = "LangGraph"
-"""The library's name for a graph that was given none; clients see the graph id instead."""
+"""The library's name of a graph without a name; clients see the graph id instead."""
 
 AnyGraph = Pregel[Any, Any, Any, Any]
 
 
 class GraphLoadError(Exception):
-    """A graph that cannot be used: which one, in which file, on which line, and why."""
+    """A graph cannot be used. The message names graph, file, line and cause."""
 
     def __init__(
         self, spec: GraphSpec, reason: str, file: str | None = None, line: int | None = None, way_out: str = ""
@@ -55,7 +55,7 @@ class GraphLoadError(Exception):
 
 
 class UnknownGraph(KeyError):
-    """No graph of that id in this project."""
+    """The project has no graph with that id."""
 
     def __init__(self, graph_id: str) -> None:
         super().__init__(graph_id)
@@ -72,7 +72,7 @@ class Graphs:
         self._sources = dict(sources)
 
     def is_static(self, graph_id: str) -> bool:
-        """Whether the graph is the same for every config (no factory)."""
+        """Return whether the graph is the same for every config (no factory)."""
         return isinstance(self._sources.get(graph_id), Pregel)
 
     @contextlib.asynccontextmanager
@@ -87,10 +87,10 @@ class Graphs:
         context: Any = None,
         user: Any = None,
     ) -> AsyncIterator[AnyGraph]:
-        """A graph ready to use with this checkpointer and store, until the block ends.
+        """Yield a graph that is ready to use with this checkpointer and store.
 
         ``config`` goes to factories; ``access_context``, ``context`` and ``user`` to those that take a ``ServerRuntime``.
-        Raises UnknownGraph, or what the factory raises.
+        Raises UnknownGraph, or the factory's errors.
         """
         source = self._sources.get(graph_id)
         if source is None:
@@ -180,7 +180,7 @@ def _as_context_manager(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, str]:
-    """Name of each parameter that is given something, and whether that is the config or the runtime."""
+    """Return the name of each parameter that gets an argument, and whether that is the config or the runtime."""
     signature = inspect.signature(function)
     try:
         hints = typing.get_type_hints(function)
@@ -215,7 +215,8 @@ def _is_runtime(hint: object) -> bool:
 
 
 def _names(hint: object, name: str) -> bool:
-    """Whether an annotation that nothing resolves (imported for type checkers alone) is of this class, ``sdk.Name[Context]`` too."""
+    """Return whether an annotation that cannot be resolved (imported for type checkers only) is of this class,
+    ``sdk.Name[Context]`` too."""
     return isinstance(hint, str) and hint.strip("'\" ").partition("[")[0].rpartition(".")[2] == name
 
 
@@ -225,7 +226,7 @@ def _names(hint: object, name: str) -> bool:
 def load_graphs(project: Project) -> Graphs:
     """Import every graph of the project that is in Python. Raises GraphLoadError for the first that does not load, StartError for bad settings.
 
-    Changes the process: import path and environment become what the project says. Variables that are set already win.
+    Changes the process: sets import path and environment of the project. Variables that are already set stay.
     """
     prepare_process(project)
     modules: dict[Path, types.ModuleType] = {}
@@ -290,7 +291,7 @@ _LOADERS = (__file__, project_import.__file__)
 
 
 def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphLoadError:
-    """The innermost line of the project's own code that led to the error; of the error's own place for a syntax error."""
+    """Return the innermost line of the project's own code that led to the error; of the error's own place for a syntax error."""
     if isinstance(error, SyntaxError) and error.filename:
         return GraphLoadError(spec, f"{type(error).__name__}: {error.msg}", error.filename, error.lineno)
     file, line = where, None
@@ -303,7 +304,7 @@ def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphL
 
 
 def _way_out(error: BaseException) -> str:
-    """What to do about a package that is not there; empty for every other error, a missing module of a package that is there too."""
+    """Return the advice for a missing package; empty for other errors, including a missing module of an installed package."""
     if not isinstance(error, ModuleNotFoundError) or not error.name or "." in error.name:
         return ""
     return (

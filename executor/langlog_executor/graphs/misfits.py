@@ -1,8 +1,8 @@
-"""States that do not fit their graph: of another type than the schema says, or written so that a reducer refuses them.
+"""States that do not fit their graph: of another type than the schema's, or with writes that a reducer refuses.
 
-A node, an update or an earlier version of the project has left them. The library raises for such a state before it shows anything of
-it, and before an update could mend it. Here it is read by way of copies of the graph that ask less: without the coercion of what
-nodes are given, then also without the writes of the step that is under way. What is wrong is said field by field.
+A node, an update or an earlier version of the project has written them. The library raises for such a state before it shows any of
+it, and before an update could mend it. Here it is read through more lenient copies of the graph: without the coercion of the values that
+nodes get, then also without the writes of the current step. Errors are reported by field.
 
 Concurrency: called on the graph loop; the copies share the graph's channels and nodes, which reading does not change.
 """
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from .loading import AnyGraph
 
 Errors = dict[str, FieldError]
-"""Field -> why it does not fit; `WHOLE`: not of one field."""
+"""Field -> reason why it does not fit; `WHOLE`: not about one field."""
 WHOLE = "__root__"
 CONTROL = ("__error__", "__interrupt__", "__resume__", "__scheduled__")
-"""Channels whose writes say how a task went, and go through no reducer."""
+"""Channels with the outcomes of tasks, whose writes pass no reducer."""
 FIELDS_MAX = 100
-"""Fields that are named; the others are wrong, too."""
+"""Maximum number of fields in a report; further ones are left out."""
 
 
 async def read_state(
     graph: AnyGraph, config: RunnableConfig, *, subgraphs: bool = False
 ) -> tuple[StateSnapshot, Errors]:
-    """The state, and what does not fit in it. Raises what the graph raises for one that cannot be shown at all."""
+    """Return the state, and its errors. Raises what the graph raises for one that cannot be shown at all."""
     try:
         return await graph.aget_state(config, subgraphs=subgraphs), {}
     except Exception as error:
@@ -55,7 +55,7 @@ async def read_state(
 
 
 async def read_history(graph: AnyGraph, **options: Any) -> AsyncIterator[tuple[StateSnapshot, Errors]]:
-    """The states of the thread, the newest first, as `read_state`. ``options``: as ``aget_state_history`` takes them."""
+    """Yield the states of the thread, the newest first, like `read_state`. ``options``: those of ``aget_state_history``."""
     given = 0
     try:
         async for snapshot in graph.aget_state_history(**options):
@@ -78,7 +78,7 @@ async def read_history(graph: AnyGraph, **options: Any) -> AsyncIterator[tuple[S
 
 
 def lenient_copies(graph: object) -> Iterable[AnyGraph]:
-    """The graph as it asks less of a state, and then still less. None of a graph that is elsewhere."""
+    """Yield more and more lenient copies of the graph; none of a remote graph."""
     if not isinstance(graph, Pregel):
         return
     nodes = {
@@ -94,7 +94,7 @@ def lenient_copies(graph: object) -> Iterable[AnyGraph]:
 
 
 def _without_writes(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """The saver, which leaves out what tasks under way have written into channels."""
+    """Return a saver that leaves out the channel writes of tasks under way."""
     quiet = copy.copy(saver)
 
     async def aget_tuple(config: RunnableConfig) -> CheckpointTuple | None:
@@ -116,7 +116,7 @@ def _quiet(checkpoint: CheckpointTuple | None) -> CheckpointTuple | None:
 
 
 async def _errors(graph: AnyGraph, snapshot: StateSnapshot) -> Errors:
-    """What in a state does not fit: its values into what the next nodes take, its pending writes into their channels."""
+    """Return the errors of a state: of its values for the next nodes, and of its pending writes for their channels."""
     assert isinstance(graph, Pregel)
     errors: Errors = {}
     values = snapshot.values if isinstance(snapshot.values, Mapping) else {}

@@ -1,4 +1,4 @@
-"""What a task asks of a graph: input or command, config, context and options, as the library takes them. Pure.
+"""Arguments of a graph for a task: input or command, config, context and options, in the library's form. Pure.
 
 The kwargs of a run are JSON (wire contract §5); this is the one place that reads them on the worker's side.
 """
@@ -32,14 +32,14 @@ NULL_TASK = "00000000-0000-0000-0000-000000000000"
 """The library's task id for writes that come from outside the graph (commands)."""
 RESUME = "__resume__"
 STRICT_RESUME = "__pregel_strict_resume"
-"""Configurable by which langgraph refuses an answer that nobody waits for."""
+"""Configurable by which langgraph refuses an answer without an open interrupt."""
 NOTHING = Private()
 
 Interrupts = Literal["*"] | list[str] | None
 
 
 class Kwargs(msgspec.Struct, frozen=True):
-    """The run's kwargs, as far as a worker needs them."""
+    """The run's kwargs, as far as a worker uses them."""
 
     input: Any = None
     command: dict[str, Any] | None = None
@@ -58,13 +58,13 @@ class Kwargs(msgspec.Struct, frozen=True):
     traceparent: str | None = None
     """The trace that the run belongs to."""
     sealed: bool = False
-    """Credentials of its caller are kept beside the log."""
+    """Whether credentials of its caller are stored beside the log."""
     strict_resume: bool = False
-    """An answer that nobody waits for fails the run. Mostly decided before it comes here (`decide_answers`)."""
+    """Whether an answer without an open interrupt fails the run. Mostly decided before it reaches a worker (`decide_answers`)."""
 
     @property
     def protocol(self) -> bool:
-        """Whether it was started by the streaming protocol."""
+        """Whether the run was started by the streaming protocol."""
         return bool((self.config.get("configurable") or {}).get(EVENT_STREAMING))
 
     @property
@@ -74,14 +74,14 @@ class Kwargs(msgspec.Struct, frozen=True):
 
     @property
     def durable(self) -> Durability:
-        """``durability``, or what the deprecated ``checkpoint_during`` says."""
+        """``durability``, or its equivalent of the deprecated ``checkpoint_during``."""
         if self.durability in ("sync", "async", "exit"):
             return cast(Durability, self.durability)
         return "exit" if self.checkpoint_during is False else "async"
 
     @property
     def answered(self) -> list[str]:
-        """Ids of the interrupts that it answers by id."""
+        """Ids of the interrupts that the run answers by id."""
         return list(by_id((self.command or {}).get("resume")) or ())
 
     @property
@@ -97,7 +97,7 @@ _decode_kwargs = msgspec.json.Decoder(Kwargs).decode
 
 
 def read_kwargs(task: Task) -> Kwargs:
-    """Raises msgspec.MsgspecError for kwargs that no gateway of ours writes."""
+    """Decode the kwargs. Raises msgspec.MsgspecError for kwargs that no langlog gateway writes."""
     return _decode_kwargs(task.kwargs)
 
 
@@ -112,7 +112,7 @@ class PrivateText(str):
 
 
 def without_private(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values less those that nothing may hold: langgraph before 1.2 copies texts of the configurable into a run's metadata."""
+    """Return the values without the private ones: langgraph before 1.2 copies texts of the configurable into a run's metadata."""
     if any(type(value) is PrivateText for value in values.values()):
         return {name: value for name, value in values.items() if type(value) is not PrivateText}
     return values
@@ -122,9 +122,9 @@ class Caller(msgspec.Struct, frozen=True):
     """The caller of a query that needs a graph: a factory may make another graph for each user."""
 
     user: dict[str, Any] | None = None
-    """All members that authenticate returned; None: nobody in particular."""
+    """Members that ``authenticate`` returned; None: no authentication."""
     headers: dict[str, str] = {}
-    """Request headers that the project wants in the configurable."""
+    """Request headers that the project copies into the configurable."""
 
     @property
     def auth_user(self) -> AuthUser | None:
@@ -135,7 +135,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def question_config(config: Mapping[str, Any], caller: Caller, **ids: str) -> RunnableConfig:
-    """The config of a graph that is opened to be read or updated: with what a run's configurable has of its caller and ids."""
+    """Return the config of a graph that is opened to be read or updated: with what a run's configurable has of its caller and ids."""
     configurable = without_reserved(config.get("configurable") or {}) | caller.headers
     user = caller.user or {}
     configurable |= {
@@ -149,7 +149,7 @@ def question_config(config: Mapping[str, Any], caller: Caller, **ids: str) -> Ru
 
 
 def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
-    """What every run's metadata says of the server and the attempt (wire contract §4)."""
+    """Return the metadata of every run about the server and the attempt (wire contract §4)."""
     return {
         "run_attempt": attempt,
         "langgraph_version": LANGGRAPH_VERSION,
@@ -161,7 +161,7 @@ def server_metadata(attempt: int, settings: Settings) -> dict[str, Any]:
 
 
 def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Private = NOTHING) -> RunnableConfig:
-    """The config of the run: configurable, tags, name and limits from the kwargs, metadata from run and server.
+    """Return the config of the run: configurable, tags, name and limits from the kwargs, metadata from run and server.
 
     ``callbacks`` are objects of a process, which JSON does not carry.
     """
@@ -196,7 +196,7 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Privat
 
 
 def build_context(context: Any, schema: Any) -> Any:
-    """The run's context; keys that a dataclass or model does not declare are left out, as recorded (wire contract §2)."""
+    """Return the run's context; keys that a dataclass or model does not declare are left out, as recorded (wire contract §2)."""
     if not isinstance(context, dict):
         context = {}
     if isinstance(schema, type):
@@ -211,7 +211,8 @@ def build_context(context: Any, schema: Any) -> Any:
 
 
 def build_command(command: Mapping[str, Any]) -> Command[Any]:
-    """``{update?, resume?, goto?}`` of the API. ``goto``: a node, ``{node, input}``, or a list of these."""
+    """Return the library's command of the API's ``{update?, resume?, goto?}``. ``goto``: a node, ``{node, input}``, or a
+    list of these."""
     goto = command.get("goto")
     update = command.get("update")
     if isinstance(update, list):  # [[key, value], …]: JSON has no tuples
@@ -228,14 +229,14 @@ def _target(goto: Any) -> Any:
 
 
 def build_input(kwargs: Kwargs) -> Any:
-    """Input or command; the command wins when both are given (wire contract §5.1)."""
+    """Return input or command; the command takes precedence (wire contract §5.1)."""
     return build_command(kwargs.command) if kwargs.command else kwargs.input
 
 
 def resumed_input(task: Task, kwargs: Kwargs, saved: CheckpointTuple | None) -> tuple[Any, bool]:
-    """Input of a later attempt, and whether the run goes on from ``saved`` (the thread's latest checkpoint).
+    """Return the input of a later attempt, and whether the run continues from ``saved`` (the thread's latest checkpoint).
 
-    Once the run has a checkpoint of its own, its input is in it. A command is in it before that: its writes stand on the
+    Once the run has a checkpoint of its own, its input is in it. A command is stored earlier: its writes are on the
     checkpoint of the run before, and applying it again would apply its update twice.
     """
     if saved is None:

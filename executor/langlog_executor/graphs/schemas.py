@@ -30,7 +30,7 @@ async def schemas_of(
     store: BaseStore | None = None,
     user: Any = None,
 ) -> dict[str, Any]:
-    """`graph_schemas` of a graph of the project. All null when its factory fails for this config and user."""
+    """Return `graph_schemas` of a graph of the project. All null when its factory fails for this config and user."""
     try:
         async with graphs.open(graph_id, config, store=store, access_context="assistants.read", user=user) as graph:
             return graph_schemas(graph)
@@ -40,7 +40,7 @@ async def schemas_of(
 
 
 async def subgraph_schemas(graph: AnyGraph, namespace: str | None = None, *, recurse: bool) -> dict[str, Any]:
-    """Name (with ``recurse`` also ``outer|inner``) -> `graph_schemas`; empty when no subgraph has that name."""
+    """Return name (with ``recurse`` also ``outer|inner``) -> `graph_schemas`; empty when no subgraph has that name."""
     return {
         name: graph_schemas(cast(AnyGraph, subgraph))
         async for name, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse)
@@ -48,7 +48,7 @@ async def subgraph_schemas(graph: AnyGraph, namespace: str | None = None, *, rec
 
 
 def graph_schemas(graph: AnyGraph) -> dict[str, Any]:
-    """The object of ``GET /assistants/{id}/schemas`` without ``graph_id``."""
+    """Return the object of ``GET /assistants/{id}/schemas`` without ``graph_id``."""
     return {
         "input_schema": _derive(
             graph.get_input_jsonschema, lambda: _by_fields(graph, "input_schema", "Input", graph.input_channels)
@@ -86,7 +86,7 @@ def _state_fields(graph: AnyGraph) -> dict[str, Any]:
 
 
 def _by_fields(graph: AnyGraph, attribute: str, suffix: str, channels: str | Sequence[str]) -> dict[str, Any] | None:
-    """Of the declared TypedDict; of the channels where a graph has no other description."""
+    """Return the schema of the declared TypedDict, or of the channels if the graph declares none."""
     declared = getattr(getattr(graph, "builder", None), attribute, None)
     if typing_extensions.is_typeddict(declared):
         return typed_dict_schema(declared)
@@ -99,7 +99,7 @@ def _by_fields(graph: AnyGraph, attribute: str, suffix: str, channels: str | Seq
 
 
 def _unfolded(schema: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The same schema with its members at the top: pydantic names a type that contains itself, and refers to it from there.
+    """Return the same schema with its members at the top: pydantic names a type that contains itself, and refers to it from there.
 
     Clients of MCP want ``"type": "object"`` at the top.
     """
@@ -110,7 +110,7 @@ def _unfolded(schema: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _derive(*ways: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
-    """What the first way that does not fail gives; None when all fail, said once in the log."""
+    """Return the result of the first way that does not fail; None if all fail, with one log line."""
     error: Exception | None = None
     for way in ways:
         try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def state_of(snapshot: StateSnapshot, errors: dict[str, FieldError] | None = None) -> State:
-    """The snapshot as clients see it, subgraph states within their tasks.
+    """Return the snapshot as clients see it, with subgraph states within their tasks.
 
     ``errors``: field -> ``{error, message}`` of what does not fit the graph's schema; the member is there only then.
     """
@@ -41,7 +41,7 @@ def state_of(snapshot: StateSnapshot, errors: dict[str, FieldError] | None = Non
 
 
 def selected(state: State, select: Sequence[str]) -> State:
-    """The members that are asked for, of the values single keys by ``values.<key>``; all when none is asked for."""
+    """Return the selected members; ``values.<key>`` selects single keys of the values. No selection: all."""
     if not select:
         return state
     members = {*select, "errors"}  # what is wrong with a state is never left out
@@ -54,7 +54,7 @@ def selected(state: State, select: Sequence[str]) -> State:
 
 
 def checkpoint_of(config: RunnableConfig | None) -> dict[str, Any] | None:
-    """``{checkpoint_id, thread_id, checkpoint_ns, checkpoint_map?}``; None when the config names no checkpoint."""
+    """Return ``{checkpoint_id, thread_id, checkpoint_ns, checkpoint_map?}``; None when the config names no checkpoint."""
     configurable: Mapping[str, Any] = (config or {}).get("configurable") or {}
     if not configurable.get("checkpoint_id"):
         return None
@@ -80,7 +80,7 @@ def _task(task: PregelTask) -> Task:
         }
     elif task.state is not None:
         state = state_of(task.state)
-    error: Any = task.error  # stored errors come back as text
+    error: Any = task.error  # stored errors are restored as text
     return Task(
         id=task.id,
         name=task.name,

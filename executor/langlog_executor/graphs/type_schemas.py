@@ -1,8 +1,8 @@
 """JSON Schema of a state's type field by field, for types that pydantic refuses as a whole.
 
-Two kinds are common: ``typing.TypedDict`` before Python 3.12, for which pydantic asks for ``typing_extensions.TypedDict``, and
+Two kinds are common: ``typing.TypedDict`` before Python 3.12, for which pydantic requires ``typing_extensions.TypedDict``, and
 ``Annotated[NotRequired[...], ...]``, which it rejects. A field that has no schema even by itself is
-open (``{}``): one field never costs the others theirs. Pure.
+open (``{}``): one field never affects the schemas of others. Pure.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pydantic import TypeAdapter
 logger = structlog.get_logger(__name__)
 
 DEPTH_MAX = 32
-"""Levels of types inside types; deeper ones are open. Also what ends a type that contains itself."""
+"""Maximum nesting of types; deeper ones are open. Also what ends a type that contains itself."""
 _QUALIFIERS = (typing_extensions.NotRequired, typing_extensions.Required, typing_extensions.ReadOnly)
 
 
 def object_schema(title: str, fields: Mapping[str, Any], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The schema of an object with these fields (name -> type). Those in ``optional`` are not ``required``."""
+    """Return the schema of an object with these fields (name -> type). Those in ``optional`` are not ``required``."""
     properties: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
     for name, field in fields.items():
@@ -38,13 +38,13 @@ def object_schema(title: str, fields: Mapping[str, Any], optional: frozenset[str
 
 
 def typed_dict_schema(kind: Any) -> dict[str, Any]:
-    """The schema of a TypedDict class of either module. Raises NameError for annotations that nothing resolves."""
+    """Return the schema of a TypedDict class of either module. Raises NameError for annotations that nothing resolves."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return object_schema(kind.__name__, hints, optional_fields(kind, hints))
 
 
 def optional_fields(kind: Any, hints: Mapping[str, Any]) -> frozenset[str]:
-    """Keys of a TypedDict that may be absent, also those marked inside ``Annotated``."""
+    """Return the keys of a TypedDict that may be absent, also those marked inside ``Annotated``."""
     marked = {name for name, hint in hints.items() if typing_extensions.NotRequired in _qualifiers(hint)}
     return frozenset(marked | set(getattr(kind, "__optional_keys__", ())))
 
@@ -72,7 +72,7 @@ def _qualifiers(hint: Any) -> set[Any]:
 
 
 def _plain(hint: Any, depth: int) -> Any:
-    """The same type without qualifiers, with ``typing_extensions.TypedDict`` in place of every other one."""
+    """Return the same type without qualifiers, with ``typing_extensions.TypedDict`` in place of every other one."""
     if depth > DEPTH_MAX:
         return Any
     origin = typing.get_origin(hint)

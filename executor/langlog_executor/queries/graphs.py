@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class GraphQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """``config`` goes to graph factories."""
+    """A query about a graph. ``config`` is passed to graph factories."""
 
     graph_id: str
     config: dict[str, Any] = {}
@@ -30,13 +30,13 @@ class GraphQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def own_config(self) -> RunnableConfig:
-        """The config with which the caller's graph is made."""
+        """Return the config with which the caller's graph is made."""
         named = {} if self.assistant_id is None else {"assistant_id": self.assistant_id}
         return question_config(self.config, self.caller, graph_id=self.graph_id, **named)
 
 
 class DrawingQuestion(GraphQuestion, frozen=True, kw_only=True):
-    """``xray``: whether, or how deep, subgraphs are drawn out."""
+    """A query for a drawing. ``xray``: whether, or how deep, subgraphs are expanded."""
 
     xray: bool | int = False
 
@@ -47,20 +47,20 @@ class SubgraphsQuestion(GraphQuestion, frozen=True, kw_only=True):
 
 
 class GraphQueries:
-    """One for a process."""
+    """Answers queries about graphs; one per process."""
 
     def __init__(self, graphs: Graphs, store: BaseStore | None = None) -> None:
-        """``store``: for factories that look into it."""
+        """``store``: for factories that use it."""
         self._graphs = graphs
         self._store = store
 
     async def graph(self, question: DrawingQuestion) -> bytes:
-        """``{nodes, edges}``."""
+        """Return ``{nodes, edges}``."""
         async with self._open(question) as graph:
             return encoding.encode(await drawing(graph, xray=question.xray))
 
     async def subgraphs(self, question: SubgraphsQuestion) -> bytes:
-        """Name (with ``recurse`` also ``outer|inner``) -> schemas; empty when no subgraph has that name."""
+        """Return name (with ``recurse`` also ``outer|inner``) -> schemas; empty when no subgraph has that name."""
         async with self._open(question) as graph:
             return encoding.encode(await subgraph_schemas(graph, question.namespace, recurse=question.recurse))
 

@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 
 
 class HistoryImport(ThreadQuestion, frozen=True, kw_only=True):
-    """``entries``: of the thread's history, parents first."""
+    """Import of a history. ``entries``: of the thread's history, parents first."""
 
     entries: list[Entry]
 
 
 class RowsImport(ThreadQuestion, frozen=True, kw_only=True):
-    """``rows``: checkpoints of the thread, parents first."""
+    """Import of rows. ``rows``: checkpoints of the thread, parents first."""
 
     rows: list[StoredRow]
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):
-    """``bundles``: `checkpoints.Bundle`s in order. ``notes``: what could not be carried over, in sentences."""
+    """``bundles``: `checkpoints.Bundle`s in order. ``notes``: parts that could not be imported, in sentences."""
 
     bundles: list[bytes]
     notes: list[str]
 
 
 class ImportQueries:
-    """One for a process."""
+    """Answers imports; one per process."""
 
     def __init__(self, graphs: Graphs, reader: CheckpointReader, store: BaseStore | None) -> None:
         self._graphs, self._reader, self._store = graphs, reader, store
@@ -108,7 +108,7 @@ class ImportQueries:
 
 
 async def _kept(adding: Any) -> None:
-    """Raises Refused."""
+    """Put checkpoints into a saver and capture them. Raises Refused."""
     try:
         await adding
     except (UnreadableValue, IntegerTooLarge) as error:
@@ -116,7 +116,7 @@ async def _kept(adding: Any) -> None:
 
 
 async def _subgraph(graph: Any, namespace: str) -> Any:
-    """The graph of a namespace, or None if the project has no such graph."""
+    """Return the graph of a namespace, or None if the project has no such graph."""
     if not namespace:
         return graph
     named = "|".join(part.partition(":")[0] for part in namespace.split("|") if not part.isdigit())
@@ -126,7 +126,7 @@ async def _subgraph(graph: Any, namespace: str) -> Any:
 
 
 def _bundles(records: CapturedRecords) -> list[bytes]:
-    """Each checkpoint with the writes on it. They belong to no run: the import has none."""
+    """Return each checkpoint with its writes. They belong to no run: the import has none."""
     bundles: list[cp.Bundle] = []
     for event in records.events:
         match event:

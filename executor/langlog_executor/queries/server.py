@@ -1,10 +1,10 @@
-"""Questions that need the graph object, asked by gateways through Redis and answered by any worker.
+"""Answers gateways' queries that need the graph object; gateways send them through Redis to any worker.
 
     gateway ─LPUSH queries─► Redis ─BRPOP─► one worker ─► graph loop ─► PUBLISH on the gateway's channel
 
-Concurrency: `QueryServer.serve` takes questions on the I/O loop, at most `MAX_AT_ONCE` at a time; graph code answers them on a
-graph loop. What happens when it dies: the gateway asks once more after a third of its time, and answers 504 at its deadline. A
-worker that stops puts what it has not answered back into Redis. A question whose deadline has passed is not answered any more.
+Concurrency: `QueryServer.serve` receives queries on the I/O loop, at most `MAX_AT_ONCE` at a time; graph code answers them on a
+graph loop. When it dies, the gateway sends the query again after a third of its time, and responds with 504 at its deadline. A
+worker that stops puts unanswered queries back into Redis. A query whose deadline has passed is dropped.
 """
 
 from __future__ import annotations
@@ -60,12 +60,13 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 MAX_AT_ONCE = 64
-"""Questions that one worker answers at the same time; others wait in Redis for a free worker."""
+"""Maximum number of queries that one worker answers at the same time; others wait in Redis for a free worker."""
 PUBLISH_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 0.8)
-"""After each try to publish an answer that nobody has received. A gateway whose subscription comes back later asks again."""
+"""Seconds after each attempt to publish an answer without a receiver. A gateway whose subscription returns later sends the
+query again."""
 NO_ROOM = "Redis has no room for this answer of {} bytes, try again shortly"
 DEFAULT_LIMIT_S = 30.0
-"""For questions without a deadline."""
+"""Seconds for queries without a deadline."""
 
 _graph_id = msgspec.json.Decoder(GraphQuestion).decode
 
@@ -107,7 +108,8 @@ class QueryServer:
             "state": threads.before_state,
             "history": threads.before_history,
         }
-        """What is done on the I/O loop before the graph is asked; the answer gets what was found as further arguments."""
+        """Query kind -> preparation on the I/O loop before the graph is used; the answering function gets its results as
+        further arguments."""
         # answered on the I/O loop, which hands on to the project's code by itself
         self._own: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Awaitable[bytes]]]] = {}
         if embedder is not None:
@@ -115,7 +117,7 @@ class QueryServer:
             self._own["embed_query"] = (msgspec.json.Decoder(QueryQuestion).decode, embedder.search)
 
     async def serve(self) -> None:
-        """Take and answer questions until cancelled; those under way are cancelled too."""
+        """Receive and answer queries until cancelled; those under way are cancelled too."""
         key = self._backbone.pipe.key(QUERIES)
         await consume(self._backbone.settings, key, self._take, MAX_AT_ONCE, Availability("worker.queries", "redis"))
 
@@ -137,14 +139,14 @@ class QueryServer:
             await self._publish(query, self._fitting(answer))
 
     def _fitting(self, answer: Answer) -> Answer:
-        """The answer, or that it is too large."""
+        """Return the answer, or an error if it is too large."""
         limit = self._backbone.settings.max_answer_bytes
         if len(answer.body) <= limit:
             return answer
         return Answer(id=answer.id, status=413, detail=TOO_LARGE.format(f"{len(answer.body)} bytes", limit))
 
     async def _publish(self, query: Query, answer: Answer) -> None:
-        """Until somebody has received it: Redis, or the gateway's subscription, may be away for a moment."""
+        """Publish the answer until it has a receiver: Redis, or the gateway's subscription, may be unavailable for a moment."""
         channel = channels.gateway(query.reply_to)
         data = ANSWER + messages.encode(answer)
         for pause in PUBLISH_PAUSES_S:
@@ -182,7 +184,7 @@ class QueryServer:
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
             logger.warning("query.embedding_failed", query_id=query.id, error=shown(text_of(error), 500))
-            # the provider behind the project's function refused, not this server: its text is for who asked
+            # the provider behind the project's function refused, not this server: its text is for the caller
             return Answer(id=query.id, status=502, detail=shown(text_of(error)))
         except TimeoutError:
             if work is None or work.done.cancelled() or not work.done.done():

@@ -1,8 +1,8 @@
-"""Answers about one thread that need its graph: state, history, and what an update of the state would write (wire contract §4).
+"""Answers queries about one thread that need its graph: state, history, and the writes of a state update (wire contract §4).
 
-Concurrency: coroutines of a graph loop; they read through a checkpointer of their own and append nothing. An update comes back
-as the command that the asker appends: the decider alone decides whether it counts. When a worker dies over a question, nobody
-has been told anything, and the asker answers 504.
+Concurrency: coroutines of a graph loop; they read through a checkpointer of their own and append nothing. An update is returned
+as the command that the gateway appends: only the decider decides whether it is accepted. When a worker dies during a query, nothing
+has changed, and the gateway responds with 504.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 CATCH_UP_S = 2.0
-"""How long a question about a thread that is being run on waits for the read model, at most."""
+"""Maximum seconds that a query about a thread with a run in flight waits for the read model."""
 
 
 TOO_LARGE = "The answer is {}, more than the limit of {} bytes (LANGLOG_MAX_ANSWER_BYTES)"
@@ -52,7 +52,7 @@ HISTORY_TOO_LARGE = (
 
 
 class Refused(Exception):
-    """The question cannot be answered. ``status`` as in HTTP."""
+    """The query cannot be answered. ``status`` as in HTTP."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -61,7 +61,7 @@ class Refused(Exception):
 
 
 class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """What all questions about a thread say. ``config`` goes to graph factories; the checkpoint defaults to the latest."""
+    """Members of all queries about a thread. ``config`` is passed to graph factories; the checkpoint defaults to the latest."""
 
     graph_id: str
     thread_id: str
@@ -73,7 +73,7 @@ class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
     caller: Caller = Caller()
 
     def config_at(self, **more: Any) -> RunnableConfig:
-        """The config that addresses the checkpoint."""
+        """Return the config that addresses the checkpoint."""
         configurable: dict[str, Any] = {"thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns or ""}
         if self.checkpoint_id:
             configurable["checkpoint_id"] = self.checkpoint_id
@@ -103,7 +103,7 @@ class HistoryQuestion(ReadQuestion, frozen=True, kw_only=True):
 
 
 class UpdateQuestion(ThreadQuestion, frozen=True, kw_only=True):
-    """``metadata``: what the new checkpoint's metadata says of graph and thread."""
+    """``metadata``: metadata of the new checkpoint about graph and thread."""
 
     values: Any = None
     as_node: str | None = None
@@ -130,23 +130,23 @@ class WithoutRunQuestion(ThreadQuestion, frozen=True, kw_only=True):
 
 
 class ThreadQueries:
-    """One for a process."""
+    """Answers queries about threads; one per process."""
 
     def __init__(
         self, graphs: Graphs, reader: CheckpointReader, store: BaseStore | None, *, max_bytes: int = 100_000_000
     ) -> None:
-        """``max_bytes``: the largest history that is answered, as JSON."""
+        """``max_bytes``: maximum size of a history as JSON, in bytes."""
         self._max_bytes = max_bytes
         self._json = json_cipher(reader.serde)
         self._graphs = graphs
         self._reader = reader
         self._store = store
 
-    # The state of the thread itself is read on the I/O loop before its graph is asked, so that the graph loop need not come back for
-    # it. Whoever asks of a subgraph's namespace, or for a history, is served as the graph goes along.
+    # The state of the thread itself is read on the I/O loop before its graph is used, so that the graph loop need not return for
+    # it. A subgraph's namespace, or a history, is read while the graph runs.
 
     async def before_state(self, question: StateQuestion) -> tuple[Overlay | None]:
-        """On the I/O loop: the checkpoint that `state` will ask for."""
+        """Read, on the I/O loop, the checkpoint that `state` will need."""
         await self._caught_up(question)
         if question.checkpoint_ns:
             return (None,)
@@ -179,7 +179,7 @@ class ThreadQueries:
         return msgspec.json.encode(state)
 
     async def before_history(self, question: HistoryQuestion) -> tuple[()]:
-        """On the I/O loop."""
+        """Read, on the I/O loop, the checkpoints that `history` will need."""
         await self._caught_up(question)
         return ()
 
@@ -202,7 +202,7 @@ class ThreadQueries:
             return b"[%b]" % b",".join(states)
 
     async def _caught_up(self, question: ReadQuestion) -> None:
-        """What a run in flight has recorded by now is part of the answer: its stream may have shown it already."""
+        """Wait for the records of a run in flight: its stream may have shown them already."""
         if not question.busy:
             return
         with contextlib.suppress(TimeoutError, LogUnavailable):  # an answer that is a little old is better than none
@@ -210,7 +210,7 @@ class ThreadQueries:
                 await self._reader.recorded_so_far(question.thread_id)
 
     async def state_without_run(self, question: WithoutRunQuestion) -> bytes:
-        """What the thread's state will be once the run and its checkpoints are gone."""
+        """Return the thread's state without the run and its checkpoints."""
         left = await self._reader.io.call(self._reader.latest_without_run(question.thread_id, question.run_id))
         if left is None:
             return encoding.encode({"values": None, "next": [], "interrupts": {}})
@@ -225,7 +225,7 @@ class ThreadQueries:
             )
 
     async def update_state(self, question: UpdateQuestion) -> bytes:
-        """The checkpoint that the update makes, and the command that makes it so."""
+        """Return the checkpoint that the update creates, and the command for it."""
         records = CapturedRecords()
         async with self._open(question, self._capturing(records), access="threads.update") as graph:
             await self._check_namespace(graph, question.checkpoint_ns)
@@ -240,7 +240,7 @@ class ThreadQueries:
         return msgspec.json.encode({"checkpoint": checkpoint, "command": Raw(commands.encode(command))})
 
     async def supersteps(self, question: SuperstepsQuestion) -> bytes:
-        """The command that applies them all."""
+        """Return the command that applies all supersteps."""
         steps = [[_state_update(update) for update in step.updates] for step in question.supersteps]
         records = CapturedRecords()
         async with self._open(question, self._capturing(records), access="threads.update") as graph:
@@ -269,7 +269,7 @@ class ThreadQueries:
         )
 
     async def _check_namespace(self, graph: AnyGraph, namespace: str | None) -> None:
-        """Raises Refused when an update names a subgraph that the graph does not have."""
+        """Raise Refused if an update names a subgraph that the graph does not have."""
         if not namespace:
             return
         named = "|".join(part.partition(":")[0] for part in namespace.split("|") if not part.isdigit())
@@ -280,7 +280,7 @@ class ThreadQueries:
     async def _command(
         self, graph: AnyGraph, question: ThreadQuestion, records: CapturedRecords, checkpoint_id: str | None
     ) -> UpdateState:
-        """What was captured, with what the thread shows afterwards."""
+        """Return the captured checkpoints as a command, with the thread's state after them."""
         latest: RunnableConfig = {"configurable": {"thread_id": question.thread_id, "checkpoint_ns": ""}}
         snapshot, _ = await read_state(graph, latest)
         bundles = []
@@ -305,7 +305,7 @@ class ThreadQueries:
 async def _applied(
     graph: AnyGraph, records: CapturedRecords, update: Callable[[AnyGraph], Awaitable[RunnableConfig]]
 ) -> RunnableConfig:
-    """The result of an update, also of a state that the graph itself refuses: otherwise nothing could repair it. Raises
+    """Return the result of an update, also of a state that the graph itself refuses: otherwise nothing could repair it. Raises
     Refused."""
     try:
         return await update(graph)
@@ -326,7 +326,8 @@ async def _applied(
 
 
 def _read_config(question: ThreadQuestion, graph: AnyGraph) -> RunnableConfig:
-    """Where to read. A `RemoteGraph` that is a node elsewhere asks under the namespace of that task, which says nothing here."""
+    """Return the config to read from. A `RemoteGraph` that is a node elsewhere sends the namespace of its own task, which
+    is dropped here."""
     steps = (question.checkpoint_ns or "").split("|")
     known = {name for name, _ in graph.get_subgraphs()} if ":" in steps[0] else set()
     while steps and ":" in steps[0] and steps[0].partition(":")[0] not in known:

@@ -1,1 +1,1 @@
-"""A past run again, in a sandbox."""
+"""Replays of past runs in a sandbox."""

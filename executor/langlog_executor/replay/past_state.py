@@ -1,4 +1,4 @@
-"""Values of a checkpoint as the log holds them, as JSON, without the graph: for looking at the past. Runs no code of the project but its
+"""Values of a checkpoint in the log, as JSON, without the graph: for showing past states. Runs no code of the project but its
 encryption handlers."""
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from .recorded import Recorded
 
 
 def values_at(recorded: Recorded, checkpoint_id: str, project: Path) -> dict[str, msgspec.Raw]:
-    """Channel -> value of a root checkpoint. Channels that hold differences alone (delta channels) are absent between two snapshots.
+    """Return channel -> value of a root checkpoint. Channels that hold only differences (delta channels) are absent between
+    two snapshots.
 
     ``project``: langgraph.json, for the types that it allows; it need not be there. Raises StartError.
     """

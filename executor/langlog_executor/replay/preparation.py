@@ -1,4 +1,4 @@
-"""What a sandbox needs to run a past run again, from the history of its thread. Pure."""
+"""Builds the request for a replay from the history of a thread. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def dispatches(event: ev.AnyEvent | None) -> bool:
 
 
 def request_for(history: History, run_id: str, project: str) -> ReplayRequest | None:
-    """What the log says of a run, as its worker got it; None without its beginning."""
+    """Return the recorded request of a run, as its worker received it; None without the run's beginning."""
     created: RecordedEvent | None = None
     store_until = ""
     events: list[tuple[str, bytes]] = []

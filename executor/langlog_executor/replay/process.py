@@ -1,6 +1,6 @@
 """Runs a past run again in a process of its own (`langlog_executor.replay.run`), which is killed when it takes too long.
 
-Imports no graph code. What happens when the process dies: the caller gets the trouble in words.
+Imports no graph code. When the process dies, the caller gets the problem in words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .request import END, HEAD_BYTES, Replayed, ReplayRequest, StepDiff, decode_
 async def run_in_sandbox(
     request: ReplayRequest, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
 ) -> Replayed:
-    """Have it run in a process of its own, which is killed when it takes too long. ``on_step`` gets each step as it is done."""
+    """Replay in a separate process, which is killed when it takes too long. ``on_step`` is called with each completed step."""
     servers = [name for field in ("database_uri", "redis_uri") for name in VARIABLES[field]]
     unset = {name: "" for server in servers for name in (server, server + FILE_SUFFIX)}
     env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, **unset}
@@ -48,7 +48,7 @@ async def run_in_sandbox(
 
 
 async def _answer(process: Process, request: bytes, on_step: Callable[[StepDiff], None]) -> Replayed | None:
-    """What it answers, part by part; None when it ends before the last one."""
+    """Return the process's answer, read part by part; None if it ends before the last part."""
     assert process.stdin is not None and process.stdout is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(request)

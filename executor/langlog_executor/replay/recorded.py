@@ -1,8 +1,8 @@
-"""A thread's checkpoints as its events give them: folded in memory, encoded as they are. Pure.
+"""A thread's checkpoints, folded from its events in memory, still encoded. Pure.
 
-What the projector does in Postgres, for one thread and without Postgres: for looking at the past and running it again. Events have to
-come in log order and only those that count (see `langlog_schemas.consumer.Follower`). A thread whose first events were cut from the
-log begins with its rows of a snapshot.
+Like the projector, for one thread and without Postgres: for showing the past and running it again. Events have to
+come in log order, without duplicates and stale ones (see `langlog_schemas.consumer.Follower`). A thread whose first events
+were cut from the log begins with its rows of a snapshot.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..checkpoints.overlay import Overlay
 from ..checkpoints.stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite
 
 EVERYTHING = 1 << 62
-"""Bytes that an overlay keeps: all."""
+"""Byte limit of an overlay without a bound."""
 
 Spot = tuple[str, str]
 """(namespace, checkpoint id)"""
@@ -29,9 +29,9 @@ class Recorded:
     def __init__(self, thread_id: str, snapshot: Sequence[TableRows] = ()) -> None:
         self.thread_id = thread_id
         self.checkpoints: dict[Spot, cp.CheckpointBody] = {}
-        """In log order."""
+        """Checkpoints, in log order."""
         self.writes: dict[Spot, dict[tuple[str, int], tuple[StoredWrite, str | None]]] = {}
-        """Writes on a checkpoint, with the run that they are of."""
+        """Checkpoint -> its writes, with the run that made them."""
         self.blobs: dict[tuple[str, str, str], Encoded] = {}
         """(namespace, channel, version) -> value"""
         self._runs: dict[Spot, str | None] = {}
@@ -39,7 +39,7 @@ class Recorded:
         self._begin(snapshot)
 
     def note(self, event: ev.AnyEvent) -> cp.CheckpointBody | cp.WritesBody | None:  # noqa: C901 - one case an event
-        """Fold an event; the checkpoint or writes that a worker's record brought, if it brought one."""
+        """Fold an event; return the checkpoint or writes in it, if any."""
         match event:
             case ev.CheckpointWritten():
                 return self._checkpoint(cp.decode_checkpoint(event.body), event.run_id)
@@ -80,11 +80,11 @@ class Recorded:
         return None
 
     def head(self, namespace: str = "") -> str | None:
-        """Id of the latest checkpoint of a namespace: the last one in the log."""
+        """Return the id of the latest checkpoint of a namespace: the last one in the log."""
         return next((id for ns, id in reversed(self.checkpoints) if ns == namespace), None)
 
     def stored(self, spot: Spot) -> StoredCheckpoint:
-        """A checkpoint with its blobs and writes. Raises KeyError."""
+        """Return a checkpoint with its blobs and writes. Raises KeyError."""
         body = self.checkpoints[spot]
         versions = body.versions
         blobs = {c: blob for c, v in versions.items() if (blob := self.blobs.get((body.namespace, c, v))) is not None}
@@ -103,7 +103,7 @@ class Recorded:
         )
 
     def overlay(self) -> Overlay:
-        """All of it, as a checkpointer reads it."""
+        """Return everything as an overlay for a checkpointer."""
         overlay = Overlay(EVERYTHING)
         for number, spot in enumerate(self.checkpoints):
             checkpoint = self.stored(spot)
@@ -112,7 +112,7 @@ class Recorded:
         return overlay
 
     def drop_writes(self, spot: Spot, run_id: str) -> None:
-        """Forget what a run has written on a checkpoint."""
+        """Drop the writes of a run on a checkpoint."""
         recorded = self.writes.get(spot, {})
         for key in [key for key, (_, of) in recorded.items() if of == run_id]:
             del recorded[key]
@@ -140,7 +140,7 @@ class Recorded:
         known = self.checkpoints.get(spot)
         if known is None:
             self._runs[spot] = body.run_id or run_id
-        else:  # as in the read model: one that is written again keeps its parent, its run and its place in the order
+        else:  # as in the read model: a checkpoint that is written again keeps its parent, its run and its position
             body = msgspec.structs.replace(body, parent_id=known.parent_id)
         self.checkpoints[spot] = body
         for blob in body.blobs:

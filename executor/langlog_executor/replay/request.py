@@ -16,7 +16,7 @@ Verdict = Literal["same", "different", "recorded only", "replayed only"]
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """``events``: type and body of all that happened on the thread up to the end of the run, as far as it counts; ``snapshot``: what
+    """``events``: type and body of all events of the thread up to the end of the run, as far as it counts; ``snapshot``: what
     the thread was before them, where its first events were cut from the log."""
 
     project: str
@@ -25,16 +25,16 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     events: list[tuple[str, bytes]]
     snapshot: list[TableRows] = []
     store_until: str
-    """The store is taken as of this moment (ISO 8601)."""
+    """Time of the store's state (ISO 8601)."""
     graph: str | None = None
-    """``path:graph`` instead of what the project names; an absolute path, or a module."""
+    """``path:graph`` instead of the project's graph; an absolute path, or a module."""
     from_checkpoint: str | None = None
     strict: bool = False
     """Compare generated ids of messages and interrupts too."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Two values of one place; JSON, cut when long. None: there is nothing."""
+    """Two values at one path; JSON, truncated when long. None: no value."""
 
     path: str
     recorded: str | None
@@ -42,7 +42,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class NodeDiff(msgspec.Struct, frozen=True):
-    """What one node wrote in a step."""
+    """Writes of one node in a step."""
 
     name: str
     verdict: Verdict
@@ -50,7 +50,7 @@ class NodeDiff(msgspec.Struct, frozen=True):
 
 
 class StepDiff(msgspec.Struct, frozen=True):
-    """``differences``: of channels, unless the nodes' writes show them already."""
+    """Comparison of a step. ``differences``: of channels, unless the nodes' writes show them already."""
 
     namespace: str
     step: int
@@ -60,16 +60,16 @@ class StepDiff(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """``problem``: why it could not be run at all."""
+    """Result of a replay. ``problem``: reason why the run could not be replayed."""
 
     steps: list[StepDiff] = []
     recorded: str = ""
-    """How the run ended, in words."""
+    """Recorded outcome of the run, in words."""
     replayed: str = ""
     differences: list[Difference] = []
-    """Of the values at the end."""
+    """Differences of the values at the end."""
     store_writes: list[str] = []
-    """What would have been written to the store: ``namespace/key``."""
+    """Writes to the store that were not made: ``namespace/key``."""
     problem: str | None = None
 
     @property
@@ -88,17 +88,17 @@ decode_request = msgspec.msgpack.Decoder(ReplayRequest).decode
 decode_replayed = msgspec.msgpack.Decoder(Replayed).decode
 
 STEP, END = b"s", b"e"
-"""What an answer's part is: a step that has just been done, or the whole, which is the last one."""
+"""Kinds of parts of an answer: a completed step, or the result, which is the last part."""
 _HEAD = struct.Struct("!cI")
 HEAD_BYTES = _HEAD.size
 
 
 def framed(kind: bytes, body: bytes) -> bytes:
-    """A part as it is written: kind, length (big-endian, 4 bytes), msgpack."""
+    """Return an encoded part: kind, length (big-endian, 4 bytes), msgpack."""
     return _HEAD.pack(kind, len(body)) + body
 
 
 def head(data: bytes) -> tuple[bytes, int]:
-    """Kind and length of the part that follows."""
+    """Return kind and length of the part that follows."""
     kind, length = _HEAD.unpack(data)
     return kind, length

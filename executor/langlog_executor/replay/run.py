@@ -1,10 +1,10 @@
 """Runs a past run again: ``python -m langlog_executor.replay.run``, a process of its own for `langlog replay`.
 
-    order on stdin ─► thread as it was, in memory ─► today's graph on it ─► each step compared ─► `StepDiff`s, then `Replayed`, on stdout
+    request on stdin ─► past thread, in memory ─► today's graph on it ─► each step compared ─► `StepDiff`s, then `Replayed`, on stdout
 
-The graph gets the recorded input, config and context, the ids of thread and run as they were, and a sandbox: nothing is
-appended, the store's writes are kept here. What the graph does to the world outside (models, tools, requests) it does again. What the
-graph prints goes to stderr. When it dies, nothing is left of it anywhere.
+The graph gets the recorded input, config and context, the original ids of thread and run, and a sandbox: nothing is
+appended, the store's writes stay in memory. The graph repeats its effects on the outside (models, tools, requests). The
+graph's output goes to stderr. When the process dies, it leaves no trace.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class CannotReplay(Exception):
-    """In words for people."""
+    """The run cannot be replayed; the message is for people."""
 
 
 async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lambda _: None) -> Replayed:
-    """``on_step`` gets each step as soon as the graph has done it. Raises CannotReplay, StartError, GraphLoadError."""
+    """Replay a run. ``on_step`` is called with each completed step. Raises CannotReplay, StartError, GraphLoadError."""
     from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
 
@@ -98,7 +98,7 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
 
 
 class Recording:
-    """What the log says of the run. ``base``: the thread at its beginning, or at the checkpoint to go on from."""
+    """The recorded run. ``base``: the thread at the run's beginning, or at the checkpoint to continue from."""
 
     def __init__(self, order: ReplayRequest) -> None:
         from .recorded import Recorded
@@ -110,7 +110,7 @@ class Recording:
         self.values = b""
         dispatched = begun = False
         result: dict[tuple[str, int], bytes] = {}
-        """Pieces of what was too large for the end."""
+        """Parts of the result that were too large for the final event."""
         for type_name, value in order.events:
             event = ev.decode(type_name, value)
             own = getattr(event, "run_id", None) == task.run_id
@@ -149,8 +149,9 @@ class Recording:
 
 
 class Comparison:
-    """Both ways, compared as the second one is gone. A step is compared when its checkpoint is written: what its nodes wrote comes
-    before. Steps of subgraphs are compared with the step of the root graph that they are part of."""
+    """Compares the recorded run with the replayed one while that executes. A step is compared when its checkpoint is
+    written: writes of its nodes come before. Steps of subgraphs are compared with the step of the root graph that they are
+    part of."""
 
     def __init__(
         self, recording: Recording, serde: SerializerProtocol, *, strict: bool, on_step: Callable[[StepDiff], None]
@@ -168,7 +169,7 @@ class Comparison:
         self._failed: Exception | None = None
 
     def note(self, event: Event) -> None:
-        """The next event of the sandbox. What fails here fails at the end: it is no fault of the graph's."""
+        """Handle the next event of the sandbox. Errors here are raised at the end: it is no fault of the graph's."""
         if self._failed is None:
             try:
                 self._note(event)
@@ -190,7 +191,7 @@ class Comparison:
             self._on_step(step)
 
     def end(self) -> list[StepDiff]:
-        """All steps of either way. Raises what failed on the way."""
+        """Return all steps of both runs. Raises earlier errors."""
         from .steps import compare
 
         if self._failed is not None:
@@ -203,15 +204,15 @@ def _ended(event: ev.RunEnded) -> str:
 
 
 def outcome_of(outcome: str, error: cmd.RunError | None, *, waits: bool) -> str:
-    """How a run ended, in words."""
+    """Return the outcome of a run in words."""
     if error is not None:
         return f"{outcome} ({error.error}: {error.message})"
     return "success, waits for a human" if outcome == "success" and waits else outcome
 
 
 def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
-    """The store as of a moment, folded from the log. Holds the calling thread; makes a loop of its own, since it may be asked for
-    in the middle of another."""
+    """Return the store as of a moment, folded from the log. Blocks the calling thread; uses a loop of its own, since it may be called
+    within another."""
     results: list[list[tuple[tuple[str, ...], str, dict[str, Any]]]] = []
     failed: list[BaseException] = []
 
@@ -267,7 +268,7 @@ def _fold_store(event: ev.AnyEvent, items: dict[tuple[tuple[str, ...], str], dic
 
 
 def main() -> None:
-    """Order in, answer out; what user code prints goes to stderr."""
+    """Read the request from stdin, write the answer to stdout; output of user code goes to stderr."""
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
     order = decode_request(sys.stdin.buffer.read())
     answer = os.dup(1)
@@ -293,7 +294,7 @@ def main() -> None:
     sys.stdout.flush()
     write(END, encode(outcome))
     out.close()
-    os._exit(0)  # threads of user code must not keep it alive
+    os._exit(0)  # threads of user code must not keep the process alive
 
 
 if __name__ == "__main__":

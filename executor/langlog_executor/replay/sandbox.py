@@ -1,4 +1,4 @@
-"""A place to run a graph where nothing leaves: its checkpointer writes to memory, its store is a copy, and its frames are
+"""A sandbox for a graph: its checkpointer writes to memory, its store is a copy, and its frames are
 dropped.
 
 Concurrency: one sandbox for one attempt, on the event loop that made it; sync nodes use it from threads. It dies with its process.
@@ -47,10 +47,10 @@ class CachedAggregate:
             self._listener(event)
 
     async def flush(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
 
     def flush_blocking(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
 
     def last_offset(self, partition: int) -> int:
         return -1
@@ -68,7 +68,7 @@ class _Backbone:
 
 
 class _Io:
-    """As `IoLoop`, of the one loop that there is."""
+    """Replaces `IoLoop` on the only loop."""
 
     backbone = _Backbone()
 
@@ -80,7 +80,7 @@ class _Io:
 
 
 class _Reader:
-    """As `CheckpointReader` of a read model that is empty: what there is, is in the overlay."""
+    """Replaces `CheckpointReader` with an empty read model: all checkpoints are in the overlay."""
 
     def __init__(self, serde: SerializerProtocol) -> None:
         self.io = _Io()
@@ -102,26 +102,26 @@ class _Reader:
         return []
 
     async def wait_for(self, _: Any) -> None:
-        """Nothing comes."""
+        """Return at once: no event will arrive."""
 
 
 class _Refuse:
-    """As `CommandSender`, for what would remove checkpoints: in a sandbox there is nothing to remove."""
+    """Replaces `CommandSender`, for the removal of checkpoints: a sandbox has nothing to remove."""
 
     async def send(self, commands: Sequence[Any]) -> None:
-        """Nothing is changed."""
+        """Change nothing."""
 
 
 def sandboxed(serde: SerializerProtocol, overlay: Overlay, records: CachedAggregate, task: Task) -> LogCheckpointer:
-    """The checkpointer that workers use, on what the overlay holds. ``task.fresh`` must be set: nothing is read from elsewhere."""
+    """Return the workers' checkpointer on the content of an overlay. ``task.fresh`` must be set: nothing is read from elsewhere."""
     reader = cast("CheckpointReader", _Reader(serde))
     return LogCheckpointer(records, reader, task=task, overlay=overlay, sender=cast(Any, _Refuse()))
 
 
 class SandboxStore(BaseStore):
-    """The store as it was; writes stay here. What it holds is read when something first asks for it: most graphs never do.
+    """The past store; writes stay in memory. Its items are read at the first access: most graphs have none.
 
-    A search by meaning answers as one without an index: in order of the last change.
+    A search by meaning works as without an index: in order of the last change.
     """
 
     supports_ttl = True

@@ -1,10 +1,10 @@
-"""Runs past runs again for the API: any executor takes the requests of gateways, and sends the results to the gateway that
+"""Replays runs for the API: any executor handles the requests of gateways, and sends the results to the gateway that
 follows.
 
     gateway ─LPUSH replays─► Redis ─BRPOP─► one executor ─► sandbox process ─► PUBLISH replay:<id>, part by part
 
 Concurrency: on the event loop of its process, at most `AT_ONCE` sandboxes at a time; others wait in Redis until their deadline.
-Imports no graph code. What happens when it dies: its sandboxes end with it, and the gateway sees no further part. When nobody
+Imports no graph code. What happens when it dies: its sandboxes end with it, and the gateway sees no further part. When no client
 follows any more, the sandbox is killed. Nothing is appended to the log.
 """
 
@@ -34,9 +34,9 @@ from .request import Replayed, StepDiff
 logger = structlog.get_logger(__name__)
 
 AT_ONCE = 2
-"""Sandboxes of one executor at a time: each imports the graphs anew."""
+"""Maximum number of concurrent sandboxes of one executor: each imports the graphs anew."""
 BEAT_S = 2.0
-"""How often the gateway hears that a replay goes on, and this looks whether anybody follows."""
+"""Seconds between two messages to the gateway that a replay continues, which also check that a gateway follows."""
 
 
 class ReplayService:
@@ -48,18 +48,18 @@ class ReplayService:
         self._backbone = backbone
 
     async def start(self) -> None:
-        """Nothing to connect: Redis is waited for in `serve`."""
+        """Do nothing: `serve` waits for Redis."""
 
     async def serve(self) -> None:
-        """Take and carry out replays until cancelled."""
+        """Receive and execute replays until cancelled."""
         key = self._backbone.pipe.key(REPLAYS)
         await consume(self._backbone.settings, key, self._take, AT_ONCE, Availability("executor.replays", "redis"))
 
     async def drain(self) -> None:
-        """Replays are not waited for: nothing of them is kept anywhere."""
+        """Do not wait for replays: they have no lasting result."""
 
     async def stop(self) -> None:
-        """Replays under way end with `serve`."""
+        """Do nothing: replays under way end with `serve`."""
 
     async def not_ready(self) -> str | None:
         return None
@@ -77,7 +77,7 @@ class ReplayService:
         try:
             while not work.done():
                 if not await parts.beat():
-                    return  # nobody follows any more
+                    return  # no client follows any more
                 await asyncio.wait([work], timeout=BEAT_S)
             work.result()
         except (LogUnavailable, OSError) as error:
@@ -113,7 +113,7 @@ class ReplayService:
 
 
 def verdict(outcome: Replayed) -> bytes:
-    """The whole comparison as JSON."""
+    """Return the complete comparison as JSON."""
     return msgspec.json.encode({**msgspec.to_builtins(outcome), "same": outcome.same})
 
 
@@ -131,14 +131,14 @@ class _Parts:
         self.send("step", msgspec.json.encode(step))
 
     async def beat(self) -> bool:
-        """Whether anybody follows. While Redis is away, as if somebody did."""
+        """Return whether a gateway follows; true while Redis is unavailable."""
         try:
             return bool(await self._bus.publish_counted(self._channel, messages.encode(ReplayPart(kind="beat"))))
         except (RedisUnavailable, RedisRefused):
             return True
 
     async def sent(self) -> None:
-        """Once all parts are on their way."""
+        """Wait until all parts are sent."""
         if self._sending is not None:
             await asyncio.gather(self._sending, return_exceptions=True)
 

@@ -1,7 +1,7 @@
-"""Two ways that a run went, step by step: what each node wrote, which channels changed, and where they differ. Pure.
+"""Comparison of two executions of a run, step by step: writes of each node, changed channels, and differences. Pure.
 
-Steps are matched by namespace (without the ids of tasks) and number, nodes by name, several of one name by their place. Ids that
-are made up anew in each run (of messages without one, of interrupts) are not compared unless asked for.
+Steps are matched by namespace (without the ids of tasks) and number, nodes by name, several of one name by their order. Ids that
+are generated anew in each run (of messages without one, of interrupts) are not compared unless requested.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 DIFFERENCES_MAX = 50
-"""Of one node or step; what is more is left out."""
+"""Maximum number of differences of one node or step; further ones are left out."""
 VALUE_WIDTH = 400
-"""Characters of a value that is shown."""
+"""Maximum number of characters of a shown value."""
 TASKS = "__pregel_tasks"
 PUSHED = "~__pregel_push, "
 INTERRUPT = "__interrupt__"
 OUTSIDE = "(input)"
-"""Writes that no node made: a command's."""
+"""Name for writes without a node: a command's."""
 
 Key = tuple[str, int]
 """(namespace without task ids, step)"""
@@ -44,7 +44,7 @@ class Step:
         self.changed: dict[str, Any] = {}
 
     def nodes(self) -> dict[str, dict[str, list[Any]]]:
-        """By name; the second of one name is ``name#2``."""
+        """Writes by node name; the second node of one name is ``name#2``."""
         writes_of: dict[str, dict[str, list[Any]]] = {}
         counts: dict[str, int] = {}
         for name, _, writes in sorted(self.tasks, key=lambda t: t[:2]):
@@ -54,7 +54,7 @@ class Step:
 
 
 class Way:
-    """One way that a run went. ``recorded``: all checkpoints that its writes may stand on."""
+    """One execution of a run. ``recorded``: all checkpoints that its writes may belong to."""
 
     def __init__(self, bodies: Bodies, recorded: Recorded, serde: SerializerProtocol) -> None:
         self._recorded = recorded
@@ -64,7 +64,7 @@ class Way:
             self.note(body)
 
     def note(self, body: cp.CheckpointBody | cp.WritesBody) -> None:
-        """The next body, in log order."""
+        """Add the next body, in log order."""
         if isinstance(body, cp.CheckpointBody):
             step = self._step(body.namespace, number(body))
             step.changed |= {b.channel: self._value(b.type, b.data) for b in body.blobs}
@@ -78,7 +78,7 @@ class Way:
         for write in body.writes:
             writes.setdefault(write.channel, []).append(self._value(write.type, write.data))
         name = self._node(body, base)
-        for known, path, earlier in step.tasks:  # a task's writes may come in several records
+        for known, path, earlier in step.tasks:  # a task's writes may be split over several records
             if (known, path) == (name, body.task_path):
                 for channel, values in writes.items():
                     earlier.setdefault(channel, []).extend(values)
@@ -107,18 +107,18 @@ class Way:
 
 
 def number(body: cp.CheckpointBody) -> int:
-    """The step that a checkpoint ends."""
+    """Return the number of the step that a checkpoint ends."""
     step = msgspec.json.decode(body.metadata or b"{}").get("step")
     return step if isinstance(step, int) else -1
 
 
 def bare(namespace: str) -> str:
-    """``child:6f…|inner:1a…`` -> ``child|inner``."""
+    """Return the namespace without task ids: ``child:6f…|inner:1a…`` -> ``child|inner``."""
     return "|".join(part.partition(":")[0] for part in namespace.split("|"))
 
 
 def compare(recorded: Way, replayed: Way, *, strict: bool, among: Iterable[Key] | None = None) -> list[StepDiff]:
-    """Steps of either, in order; ``among``: those of these alone."""
+    """Return the compared steps of both, in order; ``among``: only these."""
     keys = sorted(among or {*recorded.steps, *replayed.steps}, key=lambda key: (key[1], key[0]))
     return [_step(key, recorded.steps.get(key), replayed.steps.get(key), strict=strict) for key in keys]
 
@@ -146,7 +146,7 @@ def _node(
 
 
 def differences(recorded: Any, replayed: Any, *, strict: bool) -> list[Difference]:
-    """Where two JSON values differ, at most `DIFFERENCES_MAX` places."""
+    """Return the differences of two JSON values, at most `DIFFERENCES_MAX`."""
     diffs: list[Difference] = []
     _differ(recorded, replayed, "", diffs, strict=strict)
     return diffs
@@ -174,7 +174,7 @@ def _differ(a: Any, b: Any, path: str, into: list[Difference], *, strict: bool) 
 
 
 def _volatile(value: dict[str, Any], path: str) -> bool:
-    """Whether its ``id`` is one that is made up: of a message, or of an interrupt."""
+    """Return whether the value's ``id`` is generated: that of a message, or of an interrupt."""
     return ("type" in value and "content" in value) or ("value" in value and path.startswith(INTERRUPT))
 
 

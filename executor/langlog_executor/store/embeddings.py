@@ -1,10 +1,10 @@
-"""What texts mean, as vectors: the project's embedding function (``store.index``), for nodes and for gateways.
+"""Embeddings of texts by the project's function (``store.index``), for nodes and for gateways.
 
     put, search ──texts──► Embedder (I/O loop) ──100 at a time──► graph loop or node thread: the project's code ──► vectors
 
-Vectors are computed once, before the command that writes the item, and travel in it: folding and rebuilding need no model. Texts that
-come while calls are under way share the next one. Concurrency: belongs to the I/O loop; the project's code runs on a graph loop of its
-own (async) or on a node thread (sync), as nodes do. What happens when it dies: the put or search that asked fails, nothing is written.
+Vectors are computed once, before the command that writes the item, and are part of it: folding and rebuilding need no model. Texts that
+arrive while calls are under way share the next one. Concurrency: belongs to the I/O loop; the project's code runs on a graph loop of its
+own (async) or on a node thread (sync), as nodes do. When it dies, the put or search fails, and nothing is written.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from ..runtime.graph_loops import GraphLoops
 
 HOME = "store.index"
-"""Where the project's function runs, among the graphs' loops."""
+"""Home loop of the project's function, among the graphs' loops."""
 TEXTS_AT_ONCE = 100
-"""Texts of one call of the project's function: providers refuse more than a few hundred."""
+"""Maximum number of texts of one call of the project's function: providers refuse more than a few hundred."""
 CALLS_AT_ONCE = 4
 VECTORS_MAX = 500
-"""Of one item: a path with ``[*]`` makes one for each element."""
+"""Maximum number of vectors of one item: a path with ``[*]`` makes one for each element."""
 
 
 class EmbeddingFailed(Exception):
-    """The project's function raised, took too long, or gave something else than vectors."""
+    """The project's function raised, took too long, or returned something other than vectors."""
 
     for_clients = True
 
 
 class TooManyTexts(ValueError):
-    """An item with more texts than are embedded of one."""
+    """An item has more texts than `VECTORS_MAX`."""
 
     for_clients = True
 
 
 class ItemQuestion(msgspec.Struct, frozen=True):
-    """An item that is going to be put; ``index`` as in the wire contract (§11)."""
+    """An item to be put; ``index`` as in the wire contract (§11)."""
 
     value: dict[str, Any]
     index: list[str] | None = None
@@ -76,7 +76,7 @@ class _Request(NamedTuple):
 
 
 class Embedder:
-    """One for a process. ``limit_s``: how long one call may take."""
+    """Calls the project's function; one per process. ``limit_s``: timeout of one call, in seconds."""
 
     def __init__(self, embeddings: Embeddings, index: StoreIndex, loops: GraphLoops, limit_s: float) -> None:
         self._embeddings = embeddings
@@ -88,7 +88,7 @@ class Embedder:
         self._calls: set[asyncio.Task[None]] = set()
 
     def texts_of(self, value: Mapping[str, Any], index: Sequence[str] | None) -> list[Text]:
-        """What is embedded of an item. Raises TooManyTexts. Any thread."""
+        """Return the texts of an item to embed. Raises TooManyTexts. Any thread."""
         item_texts: list[Text] = []
         for path in self._paths if index is None else index:
             texts = get_text_at_path(value, tokenize_path(path) if path != "$" else path)
@@ -102,7 +102,7 @@ class Embedder:
         return item_texts
 
     async def vectors(self, texts: Sequence[Text]) -> list[StoreVector]:
-        """Raises EmbeddingFailed."""
+        """Return the vectors of texts. Raises EmbeddingFailed."""
         chunks = [texts[n : n + TEXTS_AT_ONCE] for n in range(0, len(texts), TEXTS_AT_ONCE)]
         embedded = await asyncio.gather(*(self._documents([text for _, text in chunk]) for chunk in chunks))
         return [
@@ -112,17 +112,17 @@ class Embedder:
         ]
 
     async def query(self, text: str) -> list[float]:
-        """The vector of a query: some models embed queries and documents differently. Raises EmbeddingFailed."""
+        """Return the vector of a query: some models embed queries and documents differently. Raises EmbeddingFailed."""
         return self._vector(await self._run(lambda: self._embeddings.aembed_query(text)))
 
     # what gateways ask
 
     async def item(self, question: ItemQuestion) -> bytes:
-        """JSON: the list of `StoreVector`."""
+        """Return the list of `StoreVector` of an item, as JSON."""
         return msgspec.json.encode(await self.vectors(self.texts_of(question.value, question.index)))
 
     async def search(self, question: QueryQuestion) -> bytes:
-        """JSON: a `StoreVector` of the text."""
+        """Return the `StoreVector` of a text, as JSON."""
         return msgspec.json.encode(StoreVector("$", *pack(await self.query(question.text))))
 
     # batches
@@ -146,7 +146,7 @@ class Embedder:
             await self._answer([request for request in batch if not request.vectors.done()])
 
     async def _answer(self, batch: list[_Request]) -> None:
-        """One call for all of them; when it fails, one for each: nobody pays for another one's text."""
+        """Embed the texts of all requests in one call; if it fails, in one call each, so that no request fails for another one's text."""
         if not batch:
             return
         texts = list(dict.fromkeys(text for request in batch for text in request.texts))
@@ -170,7 +170,7 @@ class Embedder:
         work = self._loops.submit(HOME, start)
         try:
             async with asyncio.timeout(self._limit_s):
-                # shielded: a future whose waiter is cancelled counts as done, and the function would go on for nobody
+                # shielded: a future whose waiter is cancelled counts as done, and the function would run without a receiver
                 return await asyncio.shield(work.done)
         except TimeoutError:
             raise EmbeddingFailed(
@@ -187,7 +187,7 @@ class Embedder:
                 work.cancel()
 
     def _vector(self, vector: Any) -> list[float]:
-        """Raises EmbeddingFailed for what is no vector of the configured length."""
+        """Return a vector. Raises EmbeddingFailed unless it has the configured length."""
         to_list = getattr(vector, "tolist", None)
         numbers = vector if to_list is None else to_list()
         if not isinstance(numbers, list | tuple) or len(numbers) != self._dims:
@@ -205,7 +205,7 @@ def _count(answer: Any) -> str:
 
 
 def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
-    """The object that ``store.index.embed`` means. Changes the process as loading graphs does; those are loaded before.
+    """Return the object that ``store.index.embed`` names. Changes the process as loading graphs does; those are loaded before.
 
     ``path.py:name`` and ``package.module:name`` are functions or `Embeddings` of the project; anything else is a provider's model,
     as langchain's ``init_embeddings`` knows them. Raises StartError.

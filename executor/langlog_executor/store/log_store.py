@@ -1,10 +1,10 @@
-"""`LogStore`: the store that graph nodes get. Writes are commands in the log, reads come from the read model.
+"""`LogStore`: the store of graph nodes. Writes are commands in the log, reads use the read model.
 
 A write returns once the read model holds it, so every later read, in a node or over HTTP, returns it. Within one batch
 reads see the state before its writes, and of several writes to one item the last one counts, as in langgraph's own stores. Texts
 of a batch are embedded together, before anything is written.
 
-Concurrency: usable from any loop or thread; the I/O is done on the I/O loop. It holds nothing that must survive.
+Concurrency: usable from any loop or thread; the I/O is done on the I/O loop. It has no durable state.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
     from .embeddings import Embedder, Text
 
 ROWS_MAX = 1_000_000
-"""Of one answer: nodes ask for what they want, and have memory of their own."""
+"""Maximum number of rows of one response: nodes choose their own limits."""
 
 
 class LogStore(BaseStore):
-    """One for a process. ``ttl`` is the ``store.ttl`` section of langgraph.json; without ``embedder`` nothing is found by meaning.
-    ``json``: seals values."""
+    """The store of nodes; one per process. ``ttl`` is the ``store.ttl`` section of langgraph.json; without ``embedder``
+    there is no search by meaning. ``json``: seals values."""
 
     supports_ttl = True
 
@@ -75,18 +75,18 @@ class LogStore(BaseStore):
         self.ttl_config = ttl
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Raises ValueError for an operation that cannot be, NotStorable, EmbeddingFailed and CommandRefused.
+        """Execute operations. Raises ValueError for an invalid one, NotStorable, EmbeddingFailed and CommandRefused.
 
         Waits as long as log or read model are unavailable.
         """
         return await self._io.call(self._perform(self._checked(ops)))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """As `abatch`; holds the calling thread, which must not be that of the I/O loop."""
+        """Like `abatch`; blocks the calling thread, which must not be that of the I/O loop."""
         return self._io.call_blocking(self._perform(self._checked(ops)), "store")
 
     async def stop(self) -> None:
-        """On the I/O loop: what reads have put off is appended."""
+        """On the I/O loop: append the refreshes of reads."""
         await self._refreshes.stop()
 
     # on the caller's thread
@@ -199,7 +199,7 @@ class LogStore(BaseStore):
 
 
 def _plain(op: SearchOp) -> SearchOp:
-    """The filter as JSON has it. Raises ValueError for one that means nothing."""
+    """Return the filter as plain JSON. Raises ValueError for an invalid one."""
     encoded = storable(op.filter, "filter")
     if has_nul(encoded):
         raise ValueError("NUL characters cannot be stored")
@@ -215,11 +215,11 @@ class StoreWrite(msgspec.Struct, frozen=True):
     op: StoreOp
     texts: list[Text]
     context: str = NO_CONTEXT
-    """The encryption context that the value is sealed by."""
+    """Encryption context of the value."""
 
 
 def _encryption_context() -> str:
-    """Of the run whose node calls."""
+    """Return the encryption context of the run whose node is executing."""
     config = var_child_runnable_config.get() or {}
     return context_of(config.get("configurable") or {})
 

@@ -1,11 +1,12 @@
-"""A store of the project's own (``store.path``): what graph nodes get instead of langlog's.
+"""A store of the project's own (``store.path``), which graph nodes use instead of langlog's.
 
-The API's store (``/store/items``) stays langlog's, which keeps its items in the log: the two hold different items. ``store.path`` names an
-asynchronous context manager that yields a `BaseStore`, as LangGraph's documentation has it, a function that gives one, or a store.
+The API's store (``/store/items``) stays langlog's, which keeps its items in the log: the two hold different items.
+``store.path`` names an asynchronous context manager that yields a `BaseStore`, as in LangGraph's documentation, a function
+that returns one, or a store.
 
 Concurrency: connections belong to the loop that they were made on, and graphs run on several; the project's store lives on one loop, in a
-thread of its own, for the worker's life, and `ProjectStore` carries calls there. What happens when the worker dies: the project's context
-manager is not left.
+thread of its own, for the worker's life, and `ProjectStore` forwards calls to it. When the worker dies, the project's context
+manager is not exited.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class ProjectStore(BaseStore):
 
 @contextlib.asynccontextmanager
 async def project_store(project: Project, otherwise: BaseStore) -> Any:
-    """The store for nodes: the project's, or ``otherwise``. Raises StartError."""
+    """Yield the store for nodes: the project's, or ``otherwise``. Raises StartError."""
     path = project.section("store").get("path")
     if not path:
         yield otherwise

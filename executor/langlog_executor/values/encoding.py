@@ -1,6 +1,6 @@
-"""Graph values to JSON: messages, pydantic models, dataclasses, sets, exceptions, and whatever else nodes put into state.
+"""Graph values to JSON: messages, pydantic models, dataclasses, sets, exceptions, and any other value that nodes put into state.
 
-`encode` never fails: what JSON cannot say becomes its ``repr``. One encoder is shared by all threads (msgspec encoders hold no
+`encode` never fails: a value without a JSON form becomes its ``repr``. One encoder is shared by all threads (msgspec encoders hold no
 state of a call). Shapes are those of the wire contract (§6.2): a message is its ``model_dump``, an exception its
 ``repr``, a set a list, bytes base64.
 """
@@ -29,22 +29,24 @@ from .fast_messages import dumped
 from .redaction import shown
 
 MAX_DEPTH = 200
-"""Nesting that `plain` follows before it gives up and takes the ``repr`` of the type."""
+"""Maximum nesting that `plain` follows; a deeper value becomes the ``repr`` of its type."""
 MAX_VALUES = 1_000_000
-"""Values that `plain` visits in one call. A graph of objects that refer to each other has more ways through it than memory has room."""
+"""Maximum number of values that `plain` visits in one call. A graph of objects that refer to each other has more ways
+through it than memory has room."""
 INTEGER_BITS_MAX = 1_000
-"""Larger integers become text: readers of JSON refuse them, and writing their digits takes time with the square of their number."""
+"""Maximum bits of an integer; larger ones become text: readers of JSON refuse them, and writing their digits takes time
+with the square of their number."""
 
 
 NATIVE = (datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal)
 """Classes of the standard library that msgspec writes as text."""
 SCALARS = (bool, str, int, float, bytes, bytearray, memoryview, enum.Enum, *NATIVE)
 MASK = "**********"
-"""What pydantic's ``SecretStr``, ``SecretBytes`` and their like show of any value."""
+"""Text that pydantic's ``SecretStr``, ``SecretBytes`` and similar classes show for any value."""
 
 
 def _hook(value: Any) -> Any:
-    """What msgspec does not know by itself, as something that it knows."""
+    """Convert a value that msgspec does not support to one that it does."""
     if value is None or isinstance(value, bool):  # as keys: values are known
         return key_text(value)
     values = dumped(value)
@@ -82,7 +84,7 @@ encoder = msgspec.json.Encoder(enc_hook=_hook)
 
 
 def encode(value: Any) -> bytes:
-    """The value as JSON, without NUL characters: every view of a value shows the same, and Postgres cannot hold them.
+    """Return the value as JSON, without NUL characters: every view of a value shows the same, and Postgres cannot hold them.
 
     Whatever cannot be encoded as it is, is encoded by way of `plain`.
     """
@@ -98,17 +100,17 @@ def encode_text(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value made of dict, list, str, int, float, bool and None alone. Never raises."""
+    """Return the value built of dict, list, str, int, float, bool and None only. Never raises."""
     return _Plain().of(value, 0)
 
 
 class _Plain:
-    """One walk through a value."""
+    """One traversal of a value."""
 
     def __init__(self) -> None:
         self._left = MAX_VALUES
         self._above: set[int] = set()
-        """Ids of the objects that the walk is inside of: an object within itself is a cycle."""
+        """Ids of the objects that contain the current one: an object within itself is a cycle."""
 
     def of(self, value: Any, depth: int) -> Any:
         self._left -= 1
@@ -165,12 +167,12 @@ def _integer(value: int) -> Any:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether JSON has one text, number or word for the value."""
+    """Return whether the value is a single text, number or word in JSON."""
     return value is None or isinstance(value, SCALARS)
 
 
 def key_text(key: Any) -> str:
-    """A key of a dict as JSON has it, the same for every way to encode it."""
+    """Return a dict's key as JSON text, the same for every encoder."""
     if isinstance(key, str):
         return _text(key)
     if key is None:

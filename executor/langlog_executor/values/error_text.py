@@ -1,4 +1,4 @@
-"""What a report says of an exception, whatever the exception is: its class may have any name, and its methods may raise.
+"""Texts of exceptions for reports, for any exception: its class may have any name, and its methods may raise.
 
 Exceptions come from graphs. Reading one calls code of the graph's, so each call is guarded against everything that it can raise.
 Pure, but for that code.
@@ -19,23 +19,23 @@ from ..runtime.io_loop import came_from_io
 from .redaction import shown
 
 MESSAGE_LIMIT = 4_000
-"""Characters of an exception's message that are kept."""
+"""Maximum length of an exception's message, in characters."""
 TRACEBACK_CHARACTERS_MAX = 100_000
-"""Characters of a traceback that are logged; the end is kept, which says what was raised."""
+"""Maximum length of a logged traceback, in characters; its end is kept, which names the exception."""
 NAME_LIMIT = 200
-"""Characters of the name of an exception's class that are kept."""
+"""Maximum length of the name of an exception's class, in characters."""
 INTERNAL_ERROR = "An internal error occurred"
 LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-"""Folders of code that is not the project's."""
+"""Folders of third-party code."""
 _OURS = "langlog_"
-"""Modules whose exceptions are about the server, not about the graph: clients get their class, the log their text. A class of ours
-with ``for_clients = True`` is about what the graph did, and clients get its text."""
+"""Prefix of modules whose exceptions are about the server, not about the graph: clients get their class, the log their
+text. A class of ours with ``for_clients = True`` is about what the graph did, and clients get its text."""
 _DRIVERS = frozenset({"asyncpg", "redis", "aiokafka"})
-"""The same where they come from the I/O loop; a graph may use these libraries itself."""
+"""Such modules for exceptions from the I/O loop; a graph may use these libraries itself."""
 
 
 def described(error: BaseException) -> RunError:
-    """Class and message of an exception, without credentials and without the server's own affairs. Never raises."""
+    """Return class and message of an exception, without credentials and without the server's own affairs. Never raises."""
     error = _innermost(error)
     name = class_name(error)
     if _is_internal(error):
@@ -54,7 +54,7 @@ def _is_internal(error: BaseException) -> bool:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback for the log, the frames of the project's own code before the whole of it.
+    """Return the traceback for the log: the frames of the project's own code, then all frames.
 
     Formatting it calls the exception's own methods. Never raises.
     """
@@ -67,7 +67,7 @@ def traceback_of(error: BaseException) -> str:
 
 
 def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Those that are neither langlog's nor a library's. An exception made deep in a library keeps the line that called it."""
+    """Return the frames that are neither langlog's nor a library's. An exception from deep in a library keeps the line that called it."""
     frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
@@ -79,18 +79,18 @@ def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def text_of(value: Any) -> str:
-    """`str` of anything; empty where that raises."""
+    """Return `str` of any value; empty if that raises."""
     return _text(str, value) or ""
 
 
 def written(value: Any) -> str:
-    """`repr` of anything; the name of its class where that raises."""
+    """Return `repr` of any value; the name of its class if that raises."""
     text = _text(repr, value)
     return f"<{class_name(value)}>" if text is None else text
 
 
 def class_name(value: Any) -> str:
-    """The name of the value's class, without lone surrogates."""
+    """Return the name of the value's class, without lone surrogates."""
     name: str = type.__dict__["__name__"].__get__(type(value))  # a metaclass may have a member of this name
     return encodable(name[:NAME_LIMIT])
 
@@ -108,7 +108,7 @@ def _module(value: Any) -> str:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The only exception of a group, of groups in groups too."""
+    """Return the only exception of a group, also of nested groups."""
     try:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]

@@ -1,10 +1,10 @@
-"""Plain messages to values and out of stored bytes, past pydantic: they were valid when they were made.
+"""Dumps plain messages and restores them from stored bytes without pydantic: they were valid when they were created.
 
 On a thread of 580 messages a run spent 5 of 30 ms in pydantic's validation of what langgraph's serializer had dumped, and 8 in
-dumping them four times. Here a plain message (text, no tool calls) becomes an object directly, and gives its values as they are;
-any other, and any other type, takes the library's own way. What is made, and what is said, is equal to what the class itself
-would have made of it: tried on a sample of each class, so that a langchain whose messages are built differently simply goes the
-slow way.
+dumping them four times. Here a plain message (text, no tool calls) becomes an object directly, and its values are returned unchanged;
+any other, and any other type, uses the library's code. Objects and values are equal to those that the class itself
+would create: checked on a sample of each class, so that a langchain whose messages are built differently simply uses the
+slow code.
 
 Pure; used by any thread.
 """
@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2
 
 Hook = Callable[[int, bytes], Any]
-"""Of ormsgpack: an extension's code and bytes to an object."""
+"""Hook of ormsgpack: an extension's code and bytes to an object."""
 
 _COUNTS = frozenset(("input_tokens", "output_tokens", "total_tokens"))
 _DETAILS = frozenset(("audio", "cache_creation", "cache_read", "reasoning"))
@@ -31,11 +31,11 @@ _KNOWN_OF_AI = frozenset(("invalid_tool_calls", "tool_calls", "usage_metadata"))
 _NONE: list[Any] = []
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _KEPT = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-"""All that pydantic keeps of an object."""
+"""Attributes of a pydantic object."""
 
 
 def dumped(value: Any) -> dict[str, Any] | None:
-    """What ``model_dump`` would say of a plain message: its own values, not to be changed. None for anything else."""
+    """Return the ``model_dump`` of a plain message: its own values, not to be changed. None for any other value."""
     fields = _FIELDS.get(type(value))
     if fields is None or value.__pydantic_extra__:
         return None
@@ -52,12 +52,12 @@ def dumped(value: Any) -> dict[str, Any] | None:
 
 
 def _flat(values: dict[Any, Any]) -> bool:
-    """Whether dumping would change nothing of it."""
+    """Return whether dumping would not change the value."""
     return all(type(key) is str and type(value) in _SCALARS for key, value in values.items())
 
 
 def message_hook(otherwise: Hook) -> Hook:
-    """A hook that makes plain messages itself and leaves everything else to ``otherwise``."""
+    """Return a hook that creates plain messages itself and passes everything else to ``otherwise``."""
     kinds = [(_beginning(kind), kind, list(fields)) for kind, fields in _FIELDS.items()]
 
     def hook(code: int, data: bytes) -> Any:
@@ -74,13 +74,13 @@ def message_hook(otherwise: Hook) -> Hook:
 
 
 def _beginning(kind: type[BaseMessage]) -> bytes:
-    """How the bytes of every object of the class begin: (module, class, values, method)."""
+    """Return the first bytes of every object of the class: (module, class, values, method)."""
     whole = ormsgpack.packb((kind.__module__, kind.__name__, None, None))
     return whole[:-2]
 
 
 def _plain(kind: type[BaseMessage], values: dict[str, Any]) -> bool:
-    """Whether the class would take the values as they are."""
+    """Return whether the class would accept the values unchanged."""
     name, id = values["name"], values["id"]
     if (
         type(values["content"]) is not str
@@ -121,7 +121,7 @@ def _plain_usage(usage: Any) -> bool:
 
 def _made(kind: type[BaseMessage], values: dict[str, Any]) -> BaseMessage:
     message = kind.__new__(kind)
-    put = object.__setattr__  # pydantic's own would take them for fields
+    put = object.__setattr__  # pydantic would read its own as fields
     put(message, "__dict__", values)
     put(message, "__pydantic_fields_set__", set(values))
     put(message, "__pydantic_extra__", {})
@@ -155,4 +155,4 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     for kind in (HumanMessage, AIMessage, SystemMessage)
     if _as_the_class_does(kind, list(kind.model_fields))
 }
-"""The classes that are dealt with here, and their fields in order."""
+"""Supported class -> its fields in order."""

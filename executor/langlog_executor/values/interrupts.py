@@ -1,8 +1,8 @@
 """A graph's interrupts, as the API shows them (wire contract §4, §5.2, §9.2). Pure.
 
-Where an interrupt declares the answer it expects, ``response_schema`` holds it as JSON Schema. States, threads and protocol
-events leave
-the member out when there is none; outputs and streams show null.
+If an interrupt declares the answer it expects, ``response_schema`` holds it as JSON Schema. States, threads and protocol
+events omit
+the member otherwise; outputs and streams show null.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INTERRUPT = "__interrupt__"
 
 
 def schema_of(interrupt: Interrupt) -> dict[str, Any] | None:
-    """The JSON Schema of the expected answer. `interrupt()` makes it of a type; an interrupt that was raised directly may hold
+    """Return the JSON Schema of the expected answer. `interrupt()` derives it from a type; an interrupt that was raised directly may hold
     the type."""
     given: Any = getattr(interrupt, "response_schema", None)
     if given is None or isinstance(given, dict):
@@ -33,27 +33,27 @@ def schema_of(interrupt: Interrupt) -> dict[str, Any] | None:
 
 
 def shown(interrupt: Interrupt) -> dict[str, Any]:
-    """As states and threads show it."""
+    """Return the interrupt as states and threads show it."""
     return {"id": interrupt.id, "value": interrupt.value, **_response_schema(interrupt)}
 
 
 def requested(interrupt: Interrupt) -> dict[str, Any]:
-    """Data of the protocol's ``input.requested``."""
+    """Return the data of the protocol's ``input.requested``."""
     return {"interrupt_id": interrupt.id, "payload": interrupt.value, **_response_schema(interrupt)}
 
 
 def interrupt_list(interrupts: Sequence[Interrupt]) -> list[dict[str, Any]]:
-    """``__interrupt__`` of outputs and streamed values."""
+    """Return ``__interrupt__`` of outputs and streamed values."""
     return [{"value": i.value, "id": i.id, "response_schema": schema_of(i)} for i in interrupts]
 
 
 def interrupts_of(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
-    """Task id -> its open interrupts, as threads show them."""
+    """Return task id -> its open interrupts, as threads show them."""
     return {task.id: [shown(i) for i in task.interrupts] for task in snapshot.tasks if task.interrupts}
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """Why langgraph would not take the answer of a strict run; None: it is another error."""
+    """Return why langgraph refused the answer of a strict run; None for any other error."""
     kind = getattr(errors, "UnknownInterruptError", None)  # since 1.2.20 or so
     if kind is None or not isinstance(error, kind):
         return None

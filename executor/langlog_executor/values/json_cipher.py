@@ -29,19 +29,20 @@ _context: ContextVar[str] = ContextVar("langlog_encryption_context", default=NO_
 
 
 def current_context() -> str:
-    """What handlers get as ``ctx.metadata``, JSON text."""
+    """Return the encryption context of this task, which handlers receive as ``ctx.metadata``; JSON text."""
     return _context.get()
 
 
 def context_of(configurable: Mapping[str, Any]) -> str:
-    """The encryption context of a configurable, JSON text."""
+    """Return the encryption context of a configurable, JSON text."""
     context = configurable.get(CONTEXT_KEY)
     return context if isinstance(context, str) else NO_CONTEXT
 
 
 @contextlib.contextmanager
 def encryption_context(configurable: Mapping[str, Any]) -> Iterator[None]:
-    """What handlers get within, as the request's gateway has put it into the configurable; without it, what they get around."""
+    """Set the handlers' context in the block to the one that the gateway put into the configurable; without one, keep the
+    outer context."""
     context = configurable.get(CONTEXT_KEY)
     if not isinstance(context, str):
         yield
@@ -61,11 +62,11 @@ class HandlerLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def wait(self, call: Coroutine[Any, Any, T], limit_s: float | None = HANDLER_S) -> T:
-        """Holds the calling thread."""
+        """Wait for a call; blocks the calling thread."""
         return asyncio.run_coroutine_threadsafe(call, self._running()).result(limit_s)
 
     async def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """From any loop."""
+        """Run a call from any loop."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._running()))
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -91,17 +92,17 @@ class JsonCipher:
         return self._handlers is not None
 
     async def seal(self, data: bytes, context: str, model: str, field: str) -> bytes:
-        """JSON text as it may be stored."""
+        """Return JSON text, sealed for storing."""
         if self._handlers is None:
             return data
         return await self._loop.run(self._handlers.seal_json(data, About(context, model, field)))
 
     async def seal_interrupts(self, data: bytes, context: str) -> bytes:
-        """Interrupts as a thread has them."""
+        """Return a thread's interrupts, sealed."""
         return data if self._handlers is None else await self._loop.run(self._handlers.seal_interrupts(data, context))
 
     def sealed_metadata(self, data: bytes) -> bytes:
-        """Metadata of a checkpoint, JSON, in the `encryption_context`; holds the calling thread."""
+        """Return metadata of a checkpoint, JSON, sealed in the `encryption_context`; blocks the calling thread."""
         if self._handlers is None:
             return data
         about = About(_context.get(), "checkpoint", "metadata")
@@ -110,13 +111,13 @@ class JsonCipher:
         )
 
     async def open(self, data: bytes) -> bytes:
-        """JSON text in clear."""
+        """Return JSON text, decrypted."""
         if self._handlers is None or MARK_BYTES not in data:
             return data
         return await self._loop.run(self._handlers.open_json(data))
 
     def opened(self, data: bytes) -> bytes:
-        """As `open`; holds the calling thread."""
+        """Like `open`; blocks the calling thread."""
         if self._handlers is None or MARK_BYTES not in data:
             return data
         return self._loop.wait(self._handlers.open_json(data), None)

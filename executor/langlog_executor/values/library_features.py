@@ -1,4 +1,4 @@
-"""What only some of the supported releases of langgraph, its checkpoint package and its SDK have: detected once, here.
+"""Features that only some of the supported releases of langgraph, its checkpoint package and its SDK have: detected once, here.
 
 | name | since | without it |
 | --- | --- | --- |
@@ -9,7 +9,7 @@
 | `validate_op_namespace` | langgraph-checkpoint 4.3 | the same rule, written here |
 | `langgraph_sdk.runtime` | langgraph-sdk 0.3.6 | no factory of a graph can ask for a `ServerRuntime` |
 
-Pure; imported by workers alone, since it imports langgraph.
+Pure; imported by workers only, since it imports langgraph.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ else:
         DeltaChannelHistory = dict
 
 AccessContext = Literal["threads.create_run", "threads.update", "threads.read", "assistants.read"]
-"""Why the server opens a graph, as `langgraph_sdk.runtime` names it."""
+"""Purpose for which the server opens a graph, as `langgraph_sdk.runtime` names it."""
 
 
 def _optional(module: str, name: str | None = None) -> Any:
-    """The module, or its member; None where the installed release has neither."""
+    """Return the module, or its member; None if the installed release lacks it."""
     try:
         imported = importlib.import_module(module)
     except ImportError:
@@ -61,7 +61,7 @@ RunControl: Any = _optional("langgraph.runtime", "RunControl")
 """The class that stops a run at its next step boundary, or None."""
 GraphDrained: type[Exception] = _optional("langgraph.errors", "GraphDrained") or _NeverDrained
 SERVER_RUNTIME: Any = _optional("langgraph_sdk.runtime")
-"""The module that defines what factories of graphs may ask for, or None."""
+"""Module with the types that factories of graphs may request, or None."""
 DRAINS = RunControl is not None
 """Whether runs can be stopped at step boundaries."""
 STREAM_VERSION: dict[str, Any] = {"version": "v2"} if "version" in inspect.signature(Pregel.astream).parameters else {}
@@ -69,7 +69,7 @@ STREAM_VERSION: dict[str, Any] = {"version": "v2"} if "version" in inspect.signa
 
 
 def check_namespace(op: Op) -> None:
-    """Raises InvalidNamespaceError for labels that are empty, not text, or hold a period or NUL."""
+    """Raise InvalidNamespaceError for labels that are empty, not text, or hold a period or NUL."""
     if _validate_op_namespace is not None:
         _validate_op_namespace(op)
         return

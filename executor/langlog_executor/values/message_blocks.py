@@ -1,8 +1,8 @@
 """Messages as the streaming protocol sends them (wire contract §9.2): content blocks that start, grow and finish.
 
-Models that are run under the protocol say so themselves; this makes the same of what other runs stream (mode ``messages``): chunks
-of a message as they come, or a message that comes whole. A chunk's `content_blocks` are what it adds. One `MessageBlocks` per
-attempt, on the graph's loop.
+Models in runs of the protocol send these events themselves; this module derives them from the stream of other runs (mode
+``messages``): chunks of a message as they arrive, or a complete message. A chunk's `content_blocks` are its additions. One
+`MessageBlocks` per attempt, on the graph's loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Namespace = tuple[str, ...]
 
 ROLES = {"human": "human", "system": "system"}
 LARGE = frozenset({"args", "data", "base64", "output", "value"})
-"""Members of a block that its finish alone carries."""
+"""Members of a block that only its finish carries."""
 TEXTS = {"text": ("text", "text-delta"), "reasoning": ("reasoning", "reasoning-delta")}
 CALLS = frozenset({"tool_call_chunk", "server_tool_call_chunk"})
 
@@ -29,7 +29,7 @@ class MessageBlocks:
         self._open: dict[tuple[Namespace, str], _Message] = {}
 
     def take(self, namespace: Namespace, message: BaseMessage) -> list[Event]:
-        """The events of a chunk or of a whole message. Results of tools and removals are no messages here."""
+        """Return the events of a chunk or of a complete message. Results of tools and removals are no messages here."""
         if isinstance(message, ToolMessage | RemoveMessage):
             return []
         if not isinstance(message, AIMessageChunk):
@@ -48,7 +48,7 @@ class MessageBlocks:
         return events
 
     def finish(self) -> list[tuple[Namespace, Event]]:
-        """Messages whose last chunk did not say so are over as well."""
+        """Return the events that finish messages without a last chunk."""
         left = [(key[0], event) for key, message in self._open.items() for event in message.finish()]
         self._open.clear()
         return left
@@ -140,7 +140,7 @@ def _grow(so_far: Block, more: Block) -> None:
 
 
 def _finished(block: Block) -> Block:
-    """A tool call whose arguments are no JSON is an invalid one."""
+    """Return a finished block. A tool call whose arguments are not JSON is an invalid one."""
     kind = block.get("type")
     if kind not in CALLS:
         return block

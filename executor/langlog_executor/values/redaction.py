@@ -1,7 +1,7 @@
 """Texts of exceptions as clients may see them: without credentials, values of the environment, and folders of the machine.
 
-Each pattern begins at a literal, and no two tries look at the same characters, so that masking takes time in proportion to the
-text: graphs raise exceptions with whatever their nodes were given, and loops that runs share mask the texts. Pure, but for the
+Each pattern begins at a literal, and no two matches examine the same characters, so that masking takes time in proportion to the
+text: graphs raise exceptions with any data of their nodes, and loops that runs share mask the texts. Pure, but for the
 process's environment and folders, which are read once.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from langlog_backbone.values.lone_surrogates import encodable
 
 SHOWN_CHARACTERS_MAX = 20_000
-"""Characters of an exception's text in a state; the rest is left out."""
+"""Maximum length of an exception's text in a state, in characters."""
 SECRET_CHARACTERS_MIN = 8
-"""A shorter value of the environment is not masked: texts contain it by chance."""
+"""Minimum length of a masked value of the environment, in characters: texts contain shorter ones by chance."""
 _MARGIN = 4_000
 """Characters beyond a limit that are masked too: a credential that the limit cuts in two would not be recognised."""
 
@@ -27,7 +27,7 @@ _VALUE = r"((?:Bearer|Basic)\s++[^\s'\",;)\]}]++|b?'[^'\n]*+'|b?\"[^\"\n]*+\"|[^
 _KEYS = r"(?:api|access|account|auth|encryption|master|private|secret|service|signing|session)[-_]?key"
 _WORDS = rf"pass(?:word|wd|phrase|code)?|pwd|secret|credentials?|authorization|cookie|{_KEYS}"
 _STEMS = ("pass", "pwd", "secret", "credential", "authorization", "cookie", "key", "token")
-"""One of these is in every match of the three patterns that begin with the name of a credential."""
+"""Every match of the three patterns that begin with a credential's name contains one of these."""
 _IN_ADDRESS = re.compile(r"(?<=\w://)[^\s/?#'\"]*@")
 _ASSIGNED = re.compile(rf"({_WORDS}|token)(\s*+=\s*+){_VALUE}", re.IGNORECASE)
 _QUOTED_NAME = re.compile(rf"((?:{_WORDS}|token)['\"]\s*+(?::|=>)\s*+){_VALUE}", re.IGNORECASE)
@@ -39,7 +39,7 @@ _SHAPED = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-[\w-]{12,}+|gh[opsu]_\w{16,}+|github_pat_\w{16,}+|xox[abprs]-[\w-]{10,}+|lsv2_\w{16,}+"
     r"|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}+|eyJ[\w-]{8,}+\.[\w-]++\.[\w-]++)"
 )
-"""Keys that providers issue, by the forms that they have; the last one is a JSON Web Token."""
+"""Keys that providers issue, by their forms; the last one is a JSON Web Token."""
 _BEGINNINGS = ("sk-", "gh", "xox", "lsv2_", "AKIA", "ASIA", "AIza", "eyJ")
 _ENVIRON = "environ({"
 _WORD = r"[^\s/\\'\":;,()<>\[\]{}|*?`]"
@@ -52,17 +52,17 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _RANDOM = re.compile(r"(?=[A-Za-z_+=]*\d)(?=[\d_+=]*[A-Za-z])[A-Za-z0-9_+=]{20,}")
-"""A value that nobody would write by hand, whatever its variable is called."""
+"""A random-looking value, whatever the name of its variable."""
 
 
 def hidden(text: str) -> str:
-    """The text with ``***`` in place of credentials and of secret values of the environment, ``…/`` in place of folders."""
+    """Return the text with ``***`` in place of credentials and of secret values of the environment, ``…/`` in place of folders."""
     text = _without_environ(text)
     for value in _secrets_here():
         text = text.replace(value, "***")
     if "://" in text and "@" in text:
         text = _IN_ADDRESS.sub("***@", text)
-    lower = text.lower()  # looking for plain words first takes a tenth of the patterns' time, and most texts have none
+    lower = text.lower()  # a search for plain words takes a tenth of the patterns' time, and most texts have none
     if any(word in lower for word in _STEMS):
         text = _ASSIGNED.sub(r"\1\2***", text)
         text = _QUOTED_NAME.sub(r"\1***", text)
@@ -80,7 +80,7 @@ def hidden(text: str) -> str:
 
 
 def shown(text: str, limit: int = SHOWN_CHARACTERS_MAX) -> str:
-    """`hidden`, at most ``limit`` characters of it, and without lone surrogates: what any encoder takes."""
+    """Return `hidden`, at most ``limit`` characters, without lone surrogates, so that any encoder accepts it."""
     cut = text[: limit + _MARGIN]
     masked = hidden(cut)
     if len(text) > len(cut) or len(masked) > limit:
@@ -89,7 +89,7 @@ def shown(text: str, limit: int = SHOWN_CHARACTERS_MAX) -> str:
 
 
 def secret_values(environment: Mapping[str, str]) -> list[str]:
-    """The values that texts must not show, the longest first."""
+    """Return the values that texts must not show, the longest first."""
     values = {
         value
         for name, value in environment.items()
@@ -99,7 +99,7 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
 
 
 def folders(paths: Iterable[str]) -> re.Pattern[str] | None:
-    """A pattern of these folders at the beginning of a path; None without any."""
+    """Return a pattern of these folders at the beginning of a path; None without folders."""
     existing = {Path(path).absolute() for path in paths if path and Path(path).is_dir()}
     names = [
         re.escape(str(path))
@@ -120,7 +120,7 @@ def _folders_here() -> re.Pattern[str] | None:
 
 
 def _without_environ(text: str) -> str:
-    """The ``repr`` of ``os.environ`` shows the whole environment."""
+    """Return the text without a ``repr`` of ``os.environ``, which shows the whole environment."""
     if _ENVIRON not in text:
         return text
     first, *rest = text.split(_ENVIRON)
@@ -128,7 +128,7 @@ def _without_environ(text: str) -> str:
 
 
 def _last_part(match: re.Match[str]) -> str:
-    """A path without its folders."""
+    """Return a path without its folders."""
     path = match.group().replace("\\", "/")
     folder, _, name = path.rpartition("/")
     return f"…/{name}" if folder.count("/") > 1 or not path.startswith(("/home", "/Users")) else "…"

@@ -1,7 +1,7 @@
 """Values that nodes put into the store, as JSON: all of a value, or an error that names the part that cannot be stored.
 
-What is read back is what was put. `encoding.encode` shows any value somehow, because a stream must go on; here that would keep a
-``repr`` in place of the value, which nobody notices before the value is needed. Pure.
+A value that is read equals the one that was put. `encoding.encode` shows any value somehow, because a stream must continue;
+here that would store a ``repr`` in place of the value, which would go unnoticed until the value is needed. Pure.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .fast_messages import dumped
 
 LISTS = (list, tuple, Set, deque, KeysView, ItemsView, ValuesView, Sequence)
 TABLES = ("pandas", "polars", "pyarrow", "dask", "modin", "geopandas")
-"""Packages whose classes JSON has no form for: taken as iterables, their rows or indexes would be lost."""
+"""Packages whose classes have no JSON form: as iterables, their rows or indexes would be lost."""
 ARRAYS = ("numpy", "jax", "jaxlib", "torch", "cupy")
-"""Packages whose arrays and scalars are all in what their ``tolist`` returns."""
+"""Packages whose arrays and scalars ``tolist`` converts completely."""
 
 
 class NotStorable(TypeError):
@@ -33,7 +33,7 @@ class NotStorable(TypeError):
 
 
 def storable(value: Any, root: str = "value") -> bytes:
-    """The value as JSON. ``root``: what paths begin with. Raises NotStorable."""
+    """Return the value as JSON. ``root``: prefix of paths in errors. Raises NotStorable."""
     try:
         return _encoder.encode(value)
     except BaseException:  # an unusual key, a lone surrogate, a cycle, a part with no form: the walk finds out which
@@ -41,7 +41,7 @@ def storable(value: Any, root: str = "value") -> bytes:
 
 
 def _hook(value: Any) -> Any:
-    """What msgspec does not know by itself, as something that it knows. Raises NotStorable."""
+    """Convert a value that msgspec does not support to one that it does. Raises NotStorable."""
     if value is None or isinstance(value, bool):  # as keys: values are known
         return encoding.key_text(value)
     return _simpler(value, "value")
@@ -51,14 +51,14 @@ _encoder = msgspec.json.Encoder(enc_hook=_hook)
 
 
 class _Walk:
-    """One walk through a value, which makes plain data of it."""
+    """One traversal of a value, which converts it to plain data."""
 
     def __init__(self) -> None:
         self._left = encoding.MAX_VALUES
         self._above: set[int] = set()
 
     def of(self, value: Any, path: str, depth: int) -> Any:
-        """Raises NotStorable."""
+        """Return the value as plain data. Raises NotStorable."""
         self._left -= 1
         if self._left < 0:
             raise NotStorable(f"cannot store {path}: the value has more than {encoding.MAX_VALUES} parts")
@@ -93,7 +93,7 @@ class _Walk:
 
 
 def _simpler(value: Any, path: str) -> Any:
-    """The value by way of its own conversion. Raises NotStorable."""
+    """Return the value converted by its own method. Raises NotStorable."""
     package = type(value).__module__.partition(".")[0]
     if package in TABLES or isinstance(value, type | BaseException):
         raise _refusal(value, path)
@@ -136,7 +136,7 @@ def _key(key: Any, path: str) -> str:
 
 
 def _shown(key: Any) -> str:
-    """A key within a path."""
+    """Return a key as part of a path."""
     text = repr(key)
     return text if len(text) <= 60 else f"{text[:60]}…"
 

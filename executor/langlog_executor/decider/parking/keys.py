@@ -1,10 +1,10 @@
 """Keys whose commands are not decided for now: one of their commands cannot be, or one of their events cannot be folded.
 
-Such a command goes to ``dead-letters`` as it is, and so does every later one of the key, in order; the projector keeps them in
+Such a command is published to ``dead-letters`` unchanged, and so is every later one of the key, in order; the projector stores them in
 Postgres (``dead_letters``), where a new owner of the partition finds them. The letters are in the log before any event of a later
-command: a command that is passed over by its place has had its events, or has its letter.
+command: a command that is skipped by its position has had its events, or has its dead letter.
 
-What the scheduler says of a parked thread is left out instead: it says it again. A thread can be deleted, and expires, although
+The scheduler's commands for a parked thread are dropped instead: it repeats them. A thread can be deleted, and expires, although
 it is parked (`removal`).
 
 Belongs to one decider; not safe for concurrent use.
@@ -54,18 +54,19 @@ class DeadLetter(NamedTuple):
 class ParkedKeys:
     def __init__(self) -> None:
         self._first: dict[str, int] = {}
-        """key -> offset in ``commands`` of the first one that waits; -1: it waits for an event"""
+        """Key -> offset in ``commands`` of the first command that waits; -1: it waits for an event."""
         self._behind: set[str] = set()
-        """Keys among them of which commands wait."""
+        """Keys with waiting commands."""
         self._written: set[tuple[int, int]] = set()
-        """(partition, offset) of commands that have a letter"""
+        """(partition, offset) of commands that have a dead letter."""
         self.ends: dict[int, int] = {}
-        """partition of ``dead-letters`` -> the offset after our own last letter"""
+        """Partition of ``dead-letters`` -> the offset after this decider's last dead letter."""
 
     async def read(
         self, connection: asyncpg.Connection, parts: Collection[int], partition_of: Callable[[str], int]
     ) -> None:
-        """What Postgres holds of these partitions, in place of what was known of them. Raises what `UNAVAILABLE_ERRORS` lists."""
+        """Read the parked keys of these partitions from Postgres, replacing the former ones. Raises the errors in
+        `UNAVAILABLE_ERRORS`."""
         rows = await connection.fetch(SQL["letters_of"], list(parts))
         self._first = {key: offset for key, offset in self._first.items() if partition_of(key) not in parts}
         self._behind = {key for key in self._behind if key in self._first}
@@ -83,11 +84,11 @@ class ParkedKeys:
         self._first[key] = min(offset, self._first.get(key, offset))
 
     def on_message(self, data: bytes) -> None:
-        """Handler of `channels.PARKED`: also for keys of others' partitions, which do no harm here."""
+        """Handler of `channels.PARKED`: also called for keys of other partitions, which are harmless."""
         self.park(data.decode())
 
     def holds(self, key: str, offset: int) -> bool:
-        """Whether a command of this key is not to be decided. One from before the trouble is."""
+        """Return whether a command of this key must not be decided. Commands before the failing one are decided."""
         first = self._first.get(key)
         return first is not None and offset > first
 
@@ -100,14 +101,14 @@ class ParkedKeys:
         self.ends[record.partition] = dead_letter_offset + 1
 
     async def dead_letters(self, connection: asyncpg.Connection, key: str) -> list[DeadLetter]:
-        """Records of the key that wait, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
+        """Return the key's waiting records, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
         return [
             DeadLetter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value, at)
             for topic, part, offset, headers, value, at in await connection.fetch(SQL["open_letters"], key)
         ]
 
     def released(self, key: str, left: DeadLetter | None) -> None:
-        """All of it, or all before ``left``."""
+        """Record the release of a key's commands: all, or all before ``left``."""
         self._first.pop(key, None)
         self._behind.discard(key)
         if left is not None:
@@ -115,9 +116,9 @@ class ParkedKeys:
             self.park(key, left.offset if left.topic == cmd.TOPIC else -1)
 
     async def settle_doubts(self, model: ReadModel, parts: Mapping[str, int]) -> None:
-        """Let those of the keys go on of which nothing waits any more. ``parts``: the keys' partitions.
+        """Release those of the keys that have no waiting record left. ``parts``: the keys' partitions.
 
-        The message that an event is parked may come late: after the key was released, or its thread deleted.
+        The message that an event is parked may arrive late: after the key was released, or its thread deleted.
         """
         keys = [key for key in parts if self._first.get(key) == -1 and key not in self._behind]
         if keys:
@@ -128,6 +129,6 @@ class ParkedKeys:
 
 
 def another_release(meta: envelope.CommandMeta, release: cmd.ReleaseParked) -> NewRecord:
-    """For what waits beyond that which fits into one release."""
+    """Return the command that releases records beyond those that fit into one release."""
     command = cmd.ReleaseParked(aggregate_id=release.aggregate_id)
     return command_record(command, id=f"{meta.id}-more", source=SOURCE, actor=meta.actor)

@@ -1,7 +1,8 @@
 """Removing a thread whose key is parked: its owner, or its TTL, need not wait for an operator.
 
-The event `events.ThreadDeleted` is folded although events of the key wait, and they go with it. `events.ParkedReleased`, behind it,
-names the commands that wait: nobody decides them any more. Both are events of the one command: there all or none.
+The event `events.ThreadDeleted` is folded although events of the key wait, and they are removed with it.
+`events.ParkedReleased`, behind it, names the waiting commands: they are never decided. Both are events of one command, so
+both are appended or neither.
 
 Belongs to one decider; not safe for concurrent use.
 """
@@ -31,7 +32,7 @@ REMOVALS = (cmd.DeleteThread, cmd.ExpireThread)
 
 
 class ParkedRemoval:
-    """``ends``: the ends of a topic's partitions; ``append``: comes back when the records are in the log; ``reply``: status and detail,
+    """``ends``: the ends of a topic's partitions; ``append``: returns when the records are in the log; ``reply``: sends status and detail
     to the client that waits for a command."""
 
     def __init__(
@@ -48,7 +49,7 @@ class ParkedRemoval:
         self._effects, self._ends, self._append, self._reply = effects, ends, append, reply
 
     async def remove(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
-        """Whether the command has removed the thread. A rejection is replied and not written: behind an event that cannot be
+        """Try to remove the thread; return whether it was removed. A rejection is sent and not written: behind an event that cannot be
         folded, it
         would not be folded either."""
         part = record.partition
@@ -77,14 +78,14 @@ class ParkedRemoval:
         decided = Decided(meta, events, before, cached)
         positions = await self._append(list(event_records(decided)))
         self._effects.follow([decided], positions)
-        # until then the projector may announce once more that the key is parked, and its rows say the same
+        # until then the projector may report once more that the key is parked, and its rows show the same
         await self._model.folded([part], {(ev.RUN_EVENTS, part): positions[-1].offset + 1})
         self._parked.released(record.key, None)
         logger.warning("decider.parked_thread_removed", key=record.key, records=len(waiting))
         return True
 
     async def _known(self, record: Record, waiting: Sequence[DeadLetter]) -> list[ThreadState]:
-        """The thread as it is in memory, and, where events wait or it is not in memory, as Postgres has it."""
+        """Return the thread as it is in memory, and, where events wait or it is not in memory, as Postgres has it."""
         cached = self._aggregates.cached_thread(record.key)
         if cached is not None and all(parked.topic == cmd.TOPIC for parked in waiting):
             return [cached.state]

@@ -1,8 +1,8 @@
-"""Deciding about the removal of a thread whose key is parked: ``(what is known, command, meta) -> events``, pure.
+"""Deciding about the removal of a thread whose key is parked: ``(known state, command, meta) -> events``, pure.
 
-The commands and events that wait are not decided or folded: the thread takes them along. What they would have changed is therefore
-not known here. The caller's filter is held against all that is known of the thread, and a thread of which nothing is known is
-removed only for a caller without a filter.
+Waiting commands and events are neither decided nor folded: they are removed with the thread. The changes they would have
+made are therefore unknown here. The caller's filter is compared with the known state of the thread, and a thread without a
+known state is removed only for a caller without a filter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Removal = cmd.DeleteThread | cmd.ExpireThread
 def decide_removal(
     known: Sequence[ThreadState], command: Removal, meta: CommandMeta, newest: datetime | None
 ) -> list[ev.AnyEvent]:
-    """`events.ThreadDeleted`, a rejection, or nothing when the thread is not due to expire.
+    """Return `events.ThreadDeleted`, a rejection, or no event if the thread is not due to expire.
 
     ``known``: the thread as the decider has it and as the read model has it. ``newest``: the time of the last record that waits; the
     thread's TTL counts from there.
