@@ -20,13 +20,13 @@ logger = structlog.get_logger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
 LEAVE_S = 0.5
-"""For leaving the group in order. A member that waits for a rebalance cannot: it says that it leaves on another connection."""
+"""Seconds for leaving the group regularly. A member that waits for a rebalance cannot: it leaves through another connection."""
 
 
 async def discard_producer(producer: AIOKafkaProducer) -> None:
-    """Close without flushing: aiokafka's own `stop` sends what is left, for as long as that takes.
+    """Close without flushing: aiokafka's own `stop` sends the remaining records, without a time limit.
 
-    Those who wait for what it held learn that it failed.
+    Waiting appends fail.
     """
     producer._closed = True
     producer._message_accumulator.fail_all(KafkaError("the producer was discarded"))
@@ -42,18 +42,18 @@ async def discard_producer(producer: AIOKafkaProducer) -> None:
 
 
 def is_member(consumer: AIOKafkaConsumer) -> bool:
-    """Whether the consumer is a member of the group, as far as it knows."""
+    """Return whether the consumer is a member of the group, as far as it knows."""
     return bool(consumer._coordinator.member_id)
 
 
 async def leave_group(consumer: AIOKafkaConsumer) -> None:
-    """Stop the client, and have the group know it at once."""
+    """Stop the client, and leave the group at once."""
     stopping = asyncio.create_task(stop_client(consumer))
     await asyncio.wait([stopping], timeout=LEAVE_S)
     if not stopping.done():
         coordinator = consumer._coordinator
         if coordinator.coordinator_id is not None and coordinator.member_id:
-            # the broker reads nothing more from the connection that its answer to the join request has to take
+            # the broker reads no more requests from the connection that waits for its response to the join
             request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
             with contextlib.suppress(KafkaError):
                 await consumer._client.send(coordinator.coordinator_id, request)

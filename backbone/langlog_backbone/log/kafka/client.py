@@ -22,30 +22,30 @@ from .sharing import Sharing
 logger = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-"""To reach a broker when there is no connection yet."""
+"""Seconds to connect to a broker."""
 ENVELOPE_BYTES = 148_588
-"""Room for key, headers and framing above `Settings.max_record_bytes` in a topic's ``max.message.bytes``."""
+"""Bytes for key, headers and framing above `Settings.max_record_bytes` in a topic's ``max.message.bytes``."""
 FETCH_WAIT_MS = 500
-"""A fetch with nothing to bring is answered after this; what arrives meanwhile is sent at once."""
+"""Milliseconds after which a fetch without records is answered; records that arrive meanwhile are sent at once."""
 FETCH_BYTES = 16_000_000
-"""Of one fetch over all partitions; a larger first record comes all the same."""
+"""Maximum bytes of one fetch over all partitions; a larger first record is still returned."""
 REQUEST_TIMEOUT_S = 30.0
 HEARTBEAT_MS = 250
-"""A member learns of a rebalance with its next heartbeat: a partition without an owner waits for this."""
+"""Milliseconds between heartbeats. A member learns of a rebalance with its next one: a partition without an owner waits for this."""
 NEVER_MS = 2**31 - 1
 COMPRESSIONS = ("none", "gzip", "lz4", "zstd")
 QUIET_S = 1.0
-"""After this long without a complaint, a success means that the trouble is over."""
+"""Seconds without a further error after which a success means recovery."""
 
 
 def batch_bytes(settings: Settings) -> int:
-    """Of one partition in one request. As large as a topic takes: a batch is appended whole, and so what one command led to
-    is never there in part."""
+    """Return the maximum bytes of a batch: the limit of a topic. A batch is appended atomically, so the events of one command
+    are never appended in part."""
     return settings.max_record_bytes + ENVELOPE_BYTES // 2
 
 
 def compression_type(settings: Settings) -> str | None:
-    """As aiokafka's producer takes it. Raises LogFault for one that is not known."""
+    """Return the compression type for aiokafka's producer. Raises LogFault for an unknown one."""
     chosen = settings.kafka_compression.lower()
     if chosen not in COMPRESSIONS:
         raise LogFault(
@@ -55,7 +55,7 @@ def compression_type(settings: Settings) -> str | None:
 
 
 def producer_options(settings: Settings) -> dict[str, Any]:
-    """Raises LogFault for settings that cannot be meant."""
+    """Return the options of the producer. Raises LogFault for invalid settings."""
     return {
         "acks": "all",
         "enable_idempotence": True,
@@ -71,7 +71,7 @@ def producer_options(settings: Settings) -> dict[str, Any]:
 
 
 def consumer_options(settings: Settings) -> dict[str, Any]:
-    """For readers without a group."""
+    """Return the options of readers without a group."""
     return {
         "group_id": None,
         "enable_auto_commit": False,
@@ -89,11 +89,11 @@ def consumer_options(settings: Settings) -> dict[str, Any]:
 
 
 def member_options(settings: Settings, group: str, sharing: Sharing) -> dict[str, Any]:
-    """For the client that is in a group. It fetches nothing (`member`)."""
+    """Return the options of the client that is in a group. It fetches nothing (`member`)."""
     session_ms = int(settings.group_session_s * 1000)
     return consumer_options(settings) | {
         "group_id": group,
-        # partition n of every topic goes to the same member
+        # partition n of every topic is assigned to the same member
         "partition_assignment_strategy": (sharing,),
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": max(100, min(HEARTBEAT_MS, session_ms // 6)),
@@ -104,12 +104,12 @@ def member_options(settings: Settings, group: str, sharing: Sharing) -> dict[str
 
 
 def message_bytes(settings: Settings) -> int:
-    """What a topic must take in one batch."""
+    """Return the batch size that a topic must accept, in bytes."""
     return settings.max_record_bytes + ENVELOPE_BYTES
 
 
 def topic_options(settings: Settings, replication: int) -> dict[str, str]:
-    """Of topics that langlog makes. Kafka's own default would erase the truth after seven days."""
+    """Return the settings of topics that langlog creates. Kafka's default retention would delete records after seven days."""
     return {
         "cleanup.policy": "delete",
         # the broker's time: one clock for a partition, and no record is refused for the time that its sender believes in
@@ -158,7 +158,7 @@ class BrokerLogFilter(logging.Handler):
             logger.warning("kafka.failing", said=record.getMessage())
 
     def recovered(self) -> None:
-        """Something got through."""
+        """Record a successful call."""
         if self._last is not None and monotonic() - self._last > QUIET_S:
             self._last = None
             logger.info("kafka.recovered")
@@ -168,7 +168,7 @@ broker_log = BrokerLogFilter()
 
 
 def filter_broker_log() -> None:
-    """Lead aiokafka's `logging` records here, and no further."""
+    """Route aiokafka's `logging` records here only."""
     source = logging.getLogger("aiokafka")
     if broker_log not in source.handlers:
         source.handlers = [broker_log]

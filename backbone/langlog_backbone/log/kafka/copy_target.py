@@ -1,15 +1,15 @@
-"""Topics that receive a copy of another log: every record at the offset and with the time that it has there.
+"""Topics that receive a copy of another log: every record with its offset and time in the source.
 
-Records name each other by their positions, so a copy that renumbers them is no copy. A partition whose front was cut begins with
+Records refer to each other by positions, so a copy must not renumber them. A partition whose front was cut begins with
 as many empty records, which are deleted at once: Kafka has no other way to begin at an offset.
 
     topics made ──► topic ``unfinished-copy`` made, times from the sender ──► records ──► compared ──► the broker's times again,
                                                                                               ``unfinished-copy`` deleted
 
-While that topic is there no service starts on the others (`KafkaLog.start`).
+While that topic exists no service starts on the others (`KafkaLog.start`).
 
-Concurrency: one copier at a time; a second one is noticed by the offsets that come back.
-Death: what was acknowledged is on the brokers, and the next copier continues after it.
+Concurrency: one copier at a time; a second one is detected by the returned offsets.
+Death: acknowledged records are on the brokers, and the next copier continues after them.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from .client import make_admin
 from .kafka_log import TOPICS, UNFINISHED, KafkaLog
 
 DYNAMIC_TOPIC_CONFIG = 1
-"""Where a setting comes from that was made for the topic itself (KIP-226)."""
+"""Source of a setting of the topic itself (KIP-226)."""
 TIMES = "message.timestamp.type"
 FROM_SENDER, FROM_BROKER = "CreateTime", "LogAppendTime"
 FILLER_RECORDS = 20_000
-"""Empty records that are sent before their acknowledgement is waited for."""
+"""Number of empty records that are sent before waiting for acknowledgements."""
 FILLER_MS = 1
 """Time of an empty record: before any other, so that no search by time finds it."""
 ADMIN_TIMEOUT_S = 60.0
 APPLIED_PAUSE_S = 0.1
-"""For brokers to apply a changed setting, which nothing signals; then they are asked again."""
+"""Seconds between queries whether brokers have applied a changed setting, which nothing signals."""
 
 
 class CopyTarget(KafkaLog):
     """A `KafkaLog` that also starts on topics whose copy is unfinished, and appends with the records' own times."""
 
     async def _refuse_half_a_copy(self, admin: AIOKafkaAdminClient) -> None:
-        """It is the one that finishes it."""
+        """Do nothing: this log finishes unfinished copies."""
 
     def _timestamp_ms(self, record: NewRecord) -> int:
         # brokers refuse a time that is more than an hour ahead of theirs (KIP-937)
         return min(sent_ms(record.headers), now_ms())
 
     async def unfinished(self) -> bool:
-        """Whether an earlier copy has not come to its end. Raises LogUnavailable."""
+        """Return whether an earlier copy is unfinished. Raises LogUnavailable."""
         return self._stored(UNFINISHED) in await self._topics_there()
 
     async def begin(self) -> None:
-        """Mark the topics as incomplete, and take times from the sender. Idempotent. Raises LogFault, LogUnavailable."""
+        """Mark the topics as incomplete, and use the senders' times. Idempotent. Raises LogFault, LogUnavailable."""
         admin = self._admin_client()
         try:
             async with asyncio.timeout(ADMIN_TIMEOUT_S):
@@ -75,7 +75,7 @@ class CopyTarget(KafkaLog):
             raise LogUnavailable(f"Kafka did not prepare the topics for a copy: {error or 'no answer'}") from None
 
     async def finish(self) -> None:
-        """The copy is complete: services may start. Idempotent. Raises LogFault, LogUnavailable."""
+        """Mark the copy as complete: services may start. Idempotent. Raises LogFault, LogUnavailable."""
         admin = self._admin_client()
         try:
             async with asyncio.timeout(ADMIN_TIMEOUT_S):
@@ -96,7 +96,7 @@ class CopyTarget(KafkaLog):
             await asyncio.sleep(APPLIED_PAUSE_S)
 
     async def begin_at(self, starts: Mapping[TopicPartition, int]) -> None:
-        """Partitions begin at these offsets. Of each, everything below is deleted. Raises LogFault, LogUnavailable, AppendUnknown."""
+        """Make partitions begin at these offsets: everything below is deleted. Raises LogFault, LogUnavailable, AppendUnknown."""
         for topic in sorted({topic for topic, _ in starts}):
             ends = await self.end_offsets(topic)
             for (of, part), start in sorted(starts.items()):
@@ -139,7 +139,7 @@ class CopyTarget(KafkaLog):
             await asyncio.sleep(APPLIED_PAUSE_S)
 
     async def _with_other_times(self, admin: AIOKafkaAdminClient, kind: str) -> list[ConfigResource]:
-        """Topics that have not that kind of times (yet), and the settings that they are to have."""
+        """Return the topics without that kind of times (yet), and their new settings."""
         names = [self._stored(topic) for topic in self._topics]
         wanted: list[ConfigResource] = []
         for response in await admin.describe_configs(
@@ -169,7 +169,7 @@ class CopyTarget(KafkaLog):
 
 
 async def topics_there(bootstrap: str, settings: Settings) -> set[str]:
-    """Which of langlog's topics are on these brokers already, by the names that langlog gives them. Makes nothing.
+    """Return those of langlog's topics that exist on these brokers, without the prefix. Creates nothing.
 
     Raises LogUnavailable.
     """
@@ -179,7 +179,7 @@ async def topics_there(bootstrap: str, settings: Settings) -> set[str]:
 
 
 async def members_of(bootstrap: str, settings: Settings, group: str) -> int:
-    """How many processes are in one of langlog's groups at the moment. Raises LogUnavailable."""
+    """Return the number of current members of one of langlog's groups. Raises LogUnavailable."""
     async with _admin(bootstrap, settings) as admin, asyncio.timeout(ADMIN_TIMEOUT_S):
         while True:
             try:
@@ -194,7 +194,7 @@ async def members_of(bootstrap: str, settings: Settings, group: str) -> int:
 
 @contextlib.asynccontextmanager
 async def _admin(bootstrap: str, settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client for a few questions. What Kafka fails with becomes LogUnavailable."""
+    """Yield an admin client. Kafka's errors become LogUnavailable."""
     client = make_admin(bootstrap, settings)
     try:
         async with asyncio.timeout(ADMIN_TIMEOUT_S):
@@ -207,7 +207,7 @@ async def _admin(bootstrap: str, settings: Settings) -> AsyncIterator[AIOKafkaAd
 
 
 def sent_ms(headers: Mapping[str, str]) -> int:
-    """When a record was appended, by its headers, in milliseconds since 1970; 1 where they do not say."""
+    """Return the time of a record's append by its headers, in milliseconds since 1970; 1 if they have none."""
     try:
         return max(1, int(datetime.fromisoformat(headers.get("dead_time") or headers["ce_time"]).timestamp() * 1000))
     except (KeyError, ValueError, OverflowError):

@@ -1,9 +1,9 @@
-"""Single records of the Kafka log by their offsets: one consumer that is given the partition asked for, and nothing in between.
+"""Single records of the Kafka log by their offsets: one consumer that is assigned the requested partition.
 
-Kafka has no question "these offsets": what lies close together is read through and the rest dropped, what does not is sought.
+Kafka cannot fetch a set of offsets: close ones are read in sequence and others dropped, distant ones are sought.
 
-Concurrency: one question at a time; the others wait. Belongs to the event loop of the log.
-Death: a consumer that failed, or whose question was broken off, is thrown away and the next question makes another.
+Concurrency: one fetch at a time; others wait. Belongs to the event loop of the log.
+Death: a consumer that failed, or whose fetch was cancelled, is discarded and the next fetch creates another.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ..port import LogUnavailable, Record
 from .reader import decode_record, stop_client
 
 GAP_RECORDS = 200
-"""Two wanted records with fewer than these between them are read in one go."""
+"""Number of records between two wanted ones below which both are read in one sequence."""
 READ_RECORDS = 500
 FETCH_TIMEOUT_S = 20.0
-"""For one question."""
+"""Seconds for one fetch."""
 WAIT_MS = 1_000
-"""aiokafka's wait for records that are there; asked again until the deadline."""
+"""Milliseconds of aiokafka's wait for existing records; repeated until the deadline."""
 
 
 class KafkaFetcher:
@@ -35,7 +35,7 @@ class KafkaFetcher:
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def fetch(self, topic: str, partition: KafkaPartition, offsets: Collection[int]) -> list[Record]:
-        """As `port.Log.fetch`; ``topic`` is the name to give back. Raises LogUnavailable."""
+        """Fetch records, as `port.Log.fetch`; ``topic`` is the name in the returned records. Raises LogUnavailable."""
         wanted = sorted(set(offsets))
         if not wanted:
             return []
@@ -57,7 +57,7 @@ class KafkaFetcher:
         await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def _discard(self) -> None:
-        """Stop the consumer aside: the next question must not wait for it."""
+        """Stop the consumer in the background: the next fetch must not wait for it."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             stopping = asyncio.create_task(stop_client(consumer))
@@ -75,7 +75,7 @@ class KafkaFetcher:
         records: list[Record] = []
         for group in _groups([offset for offset in wanted if first <= offset < end]):
             records += await self._read(consumer, topic, partition, group)
-        consumer.unsubscribe()  # so that it fetches nothing while nobody asks
+        consumer.unsubscribe()  # so that it fetches nothing between calls
         return records
 
     async def _read(

@@ -73,22 +73,22 @@ logger = structlog.get_logger(__name__)
 TOPICS = (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS, snapshots.TOPIC)
 
 UNFINISHED = "unfinished-copy"
-"""A topic that is there while the others hold a copy of another log that is not complete (`copy_target`)."""
+"""A topic that exists while the others hold an incomplete copy of another log (`copy_target`)."""
 SUSPECT_S = 1.0
-"""An append under way for this long has the brokers looked for."""
+"""Seconds of a pending append after which the brokers are probed."""
 PROBE_PAUSE_S = 0.25
-"""Between two connection attempts while no broker answers."""
+"""Seconds between two connection attempts while no broker answers."""
 STOP_TIMEOUT_S = 5.0
-"""For what is still being sent at `stop`."""
+"""Seconds for pending appends at `stop`."""
 CUT_TIMEOUT_S = 60.0
-"""For the cluster to delete records."""
+"""Seconds for the cluster to delete records."""
 RETRY_PAUSE_S = 0.1
 _appends = table.APPENDS.labels("kafka")
 _records, _bytes = table.APPENDED_RECORDS.labels("kafka"), table.APPENDED_BYTES.labels("kafka")
 _failures = table.APPEND_FAILURES.labels("kafka")
 
 GROUPS_AT_ONCE = 16
-"""Groups whose positions are asked for at the same time."""
+"""Maximum number of groups whose positions are queried at the same time."""
 
 
 class KafkaLog:
@@ -113,7 +113,7 @@ class KafkaLog:
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
         self._failed_at: float | None = None
-        """When the last append failed; None: it did not."""
+        """Time of the last append's failure; None: it did not fail."""
         self._down = False
         self._probe: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -147,7 +147,7 @@ class KafkaLog:
             raise
 
     async def _refuse_half_a_copy(self, admin: AIOKafkaAdminClient) -> None:
-        """Before topics are made. Raises LogFault when a copy into them has not come to its end."""
+        """Raise LogFault if a copy into the topics is unfinished. Called before topics are created."""
         if self._stored(UNFINISHED) in await admin.list_topics():
             raise LogFault(
                 f"a copy into the topics {self._prefix}* at {self._bootstrap} has not finished: run the same `langlog log copy` or "
@@ -155,7 +155,7 @@ class KafkaLog:
             )
 
     def _timestamp_ms(self, record: NewRecord) -> int:
-        """What is sent as the record's time: the machine's clock may be off, and brokers refuse records from the future."""
+        """Return the time to send with a record: the machine's clock may be wrong, and brokers refuse records from the future."""
         return now_ms()
 
     async def stop(self) -> None:
@@ -250,7 +250,7 @@ class KafkaLog:
             raise LogUnavailable("the log is not open")
         if self._failed_at is not None and monotonic() - self._failed_at < FAILURE_KEPT_S:
             raise LogUnavailable("the last append failed a moment ago")
-        await self.end_offsets(self._topics[0])  # asks the leader of each partition
+        await self.end_offsets(self._topics[0])  # queries the leader of each partition
 
     async def end_offsets(self, topic: str) -> list[int]:
         return await self._reachable_offsets().end(self._stored(topic))
@@ -325,7 +325,7 @@ class KafkaLog:
         self._done.update({(group, partition): ahead[partition] for partition in taken})
 
     async def _commit_alone(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
-        """As a stranger to the group, which Kafka allows while it has no members."""
+        """Commit from outside the group, which Kafka allows while it has no members."""
         known = await self.committed(group, positions)
         offsets = {
             KafkaPartition(self._stored(partition[0]), partition[1]): offset
@@ -416,7 +416,7 @@ class KafkaLog:
     # the producer
 
     async def _ready_producer(self) -> AIOKafkaProducer:
-        """Raises LogUnavailable."""
+        """Return a started producer. Raises LogUnavailable."""
         if not self._open:
             raise LogUnavailable("the log is not open")
         if self._down:
@@ -477,7 +477,7 @@ class KafkaLog:
         self._down = False
 
     async def _probe_log(self) -> None:
-        """Returns when a broker takes connections; `_down` meanwhile, if none does."""
+        """Wait until a broker accepts connections; sets `_down` meanwhile, if none does."""
         while not await self._anybody():
             if not self._down:
                 self._down = True
@@ -510,6 +510,6 @@ def _split(address: str) -> tuple[str, str, str]:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Nobody waits for it any more."""
+    """Retrieve the exception of a task that is no longer awaited."""
     if not future.cancelled():
         future.exception()

@@ -1,11 +1,11 @@
-"""A member of a group on the Kafka log: reads the partitions that the group gives it.
+"""A member of a group on the Kafka log: reads the partitions that the group assigns to it.
 
-Two clients: one is in the group and never fetches, the other fetches and is in no group. So partitions that stay with the member flow
-on through a rebalance. The listener of the first only notes what came or went; `read` then reports to the `Assignment`, joins
+Two clients: one is in the group and never fetches, the other fetches and is in no group. So partitions that stay with the member are read
+during a rebalance. The listener of the first only records assignments and revocations; `read` then reports to the `Assignment`, joins
 again if it
 has released something (`sharing`), and fetches what it owns now.
 
-A member that the group has thrown out (it was silent for too long) owns nothing until it is given partitions anew: another one may have
+A member that the group has expelled (it was silent for too long) owns nothing until it is assigned partitions again: another one may have
 had them in between.
 
 Concurrency: one `read` at a time, on the event loop of the log.
@@ -32,7 +32,7 @@ logger = structlog.get_logger(__name__)
 
 
 class KafkaMember(KafkaReader):
-    """Implements `port.LogReader` for the partitions that the group gives. ``make``: a client without a group;
+    """Implements `port.LogReader` for the partitions that the group assigns. ``make``: a client without a group;
     ``join``: one in the group, with that assignor."""
 
     def __init__(
@@ -51,18 +51,18 @@ class KafkaMember(KafkaReader):
         self._next = {}
         self._owned: set[KafkaPartition] = set()
         self._claimed: set[KafkaPartition] = set()
-        """What is owned, and what was given since and may be owned any moment."""
+        """Owned partitions, and those that were assigned since and may be owned any moment."""
         self._given: set[KafkaPartition] | None = None
         """The partitions of the last rebalance, not reported yet; None when there is nothing to report."""
         self._lost = False
-        """What is owned may have been another member's meanwhile."""
+        """Whether the owned partitions may have been another member's meanwhile."""
         self._sharing = Sharing()
         self._membership: AIOKafkaConsumer | None = None
         self._member_id = ""
         self._changed: asyncio.Future[None] | None = None
         self._fetching: asyncio.Task[Fetched] | None = None
         self._watching: asyncio.Task[Fetched] | None = None
-        """A read on the client in the group, which brings its errors and nothing else."""
+        """A read on the client in the group, which only raises its errors."""
 
     @property
     def joined(self) -> bool:
@@ -72,7 +72,7 @@ class KafkaMember(KafkaReader):
         return self._sharing.given.members <= 1
 
     async def commit(self, positions: Mapping[TopicPartition, int]) -> Collection[TopicPartition]:
-        """Which of them are ours and were taken by Kafka."""
+        """Return those partitions that are owned and whose commit Kafka accepted."""
         membership = self._membership
         if membership is None:
             return ()
@@ -95,7 +95,7 @@ class KafkaMember(KafkaReader):
     # from the listener
 
     def note_assigned(self, membership: AIOKafkaConsumer, given: Collection[KafkaPartition]) -> None:
-        """This is all that we have from now on."""
+        """Record the complete new assignment."""
         if membership is not self._membership:
             return
         made_for = self._sharing.given.member
@@ -109,7 +109,7 @@ class KafkaMember(KafkaReader):
         self._wake()
 
     def note_lost(self, membership: AIOKafkaConsumer) -> None:
-        """The group has thrown us out."""
+        """Record that the group has expelled this member."""
         if membership is not self._membership:
             return
         self._lost = True
@@ -187,7 +187,7 @@ class KafkaMember(KafkaReader):
         return self._still_owned(done.result())
 
     def _still_owned(self, fetched: Fetched) -> Fetched:
-        """All of it, also while a rebalance takes some away: until this member releases them, no other has them."""
+        """Return all fetched records, also during a rebalance: until this member releases partitions, no other has them."""
         return {} if self._lost else fetched
 
     async def _settle(self) -> None:
@@ -224,7 +224,7 @@ class KafkaMember(KafkaReader):
             await self._flow({partition: start.get(topic_partition, 0) for topic_partition, partition in fresh.items()})
 
     async def _flow(self, fresh: Mapping[KafkaPartition, int]) -> None:
-        """Fetch what is owned already and these, from these offsets."""
+        """Fetch the owned partitions and these, from these offsets."""
         await _ended(self._fetching)
         self._fetching = None
         while True:
@@ -264,13 +264,13 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._membership = membership
 
     def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
-        """Called before each join. aiokafka does not say otherwise whether the group still knows us."""
+        """Called before each join: aiokafka has no other signal that the group has expelled this member."""
         if not is_member(self._membership):
             self._member.note_lost(self._membership)
 
     def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
         for partition in assigned:
-            # a position, so that aiokafka looks for none by itself
+            # a position, so that aiokafka does not look up one itself
             self._membership.seek(partition, 0)
         if assigned:
             self._membership.pause(*assigned)
@@ -278,9 +278,9 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 async def _ended(task: asyncio.Task[Fetched] | None) -> None:
-    """Cancel it; being cancelled meanwhile is the caller's."""
+    """Cancel a task and wait for it; a cancellation of the caller propagates."""
     if task is not None:
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # seen: the client is left anyway, or says it again
+            task.exception()  # seen: the client is stopped anyway, or reports it again

@@ -1,4 +1,4 @@
-"""Queries for the offsets of a topic's partitions on the Kafka log: where they end, where they begin, and at a moment.
+"""Queries for the offsets of a topic's partitions on the Kafka log: their ends, their starts, and at a moment.
 
 One consumer without a group serves all queries of the process, one after the other. Concurrency: belongs to the event loop that
 queries first. Death: the next query of another process opens its own consumer; nothing has to be given back.
@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from ..port import LogUnavailable
 
 QUERY_TIMEOUT_S = 10.0
-"""For Kafka to answer one query."""
+"""Seconds for one query."""
 
 Query = Callable[[AIOKafkaConsumer, Sequence[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]]
 
@@ -33,15 +33,15 @@ class OffsetQueries:
         self._lock = asyncio.Lock()
 
     async def end(self, topic: str) -> list[int]:
-        """The offset after the last record of each partition of a topic, as Kafka names it."""
+        """Return the offset after the last record of each partition of a topic, by its name on Kafka."""
         return await self._offsets(topic, lambda consumer, partitions: consumer.end_offsets(partitions))
 
     async def start(self, topic: str) -> list[int]:
-        """The offset of the first record of each partition that was not cut."""
+        """Return the offset of the first record of each partition that was not cut."""
         return await self._offsets(topic, lambda consumer, partitions: consumer.beginning_offsets(partitions))
 
     async def at(self, topic: str, moment: datetime) -> list[int]:
-        """The offset of the first record of each partition that is not before the moment; the end where there is none."""
+        """Return the offset of the first record of each partition that is not before the moment; the end if there is none."""
         at_ms = math.ceil(moment.timestamp() * 1000)
 
         async def find(consumer: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:

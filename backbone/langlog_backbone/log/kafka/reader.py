@@ -29,17 +29,17 @@ from .client import broker_log
 logger = structlog.get_logger(__name__)
 
 WAIT_MS = 60_000
-"""aiokafka's wait has an end; then it is asked again."""
+"""Milliseconds of one wait of aiokafka; then it is repeated."""
 RETRY_PAUSE_S = 0.2
-"""Before a broken client is made anew."""
+"""Seconds before a broken client is replaced."""
 STOP_TIMEOUT_S = 5.0
-"""For a client to stop in order."""
+"""Seconds for a client to stop regularly."""
 
 Fetched = dict[KafkaPartition, list[Any]]
 
 
 def decode_record(topic: str, partition: int, record: Any) -> Record:
-    """What aiokafka gave, as ours."""
+    """Convert a record of aiokafka."""
     return Record(
         topic,
         partition,
@@ -70,7 +70,7 @@ class KafkaReader:
             for p in range(partitions)
         }
         self._sought: dict[KafkaPartition, int] = {}
-        """Offsets that `seek` asked for, until the record at each arrives: what was fetched before is not wanted."""
+        """Offsets requested by `seek`, until the record at each arrives: records fetched before are dropped."""
         self._consumer: AIOKafkaConsumer | None = None
 
     async def read(self, max_records: int = 1000) -> list[Record]:
@@ -110,7 +110,7 @@ class KafkaReader:
         await self._disconnect()
 
     async def _settle(self) -> None:
-        """Before each fetch."""
+        """Apply changes before each fetch."""
 
     async def _connected(self) -> None:
         if self._consumer is None:
@@ -161,7 +161,7 @@ class KafkaReader:
 async def from_the_beginning(
     consumer: AIOKafkaConsumer, wanted: Mapping[KafkaPartition, int]
 ) -> dict[KafkaPartition, int]:
-    """Positions, 0 being where the partition begins now that it may have been cut. Raises KafkaError."""
+    """Return positions with 0 replaced by the partition's start, since it may have been cut. Raises KafkaError."""
     first = [partition for partition, offset in wanted.items() if offset == 0]
     begins = await consumer.beginning_offsets(first) if first else {}
     return {partition: begins.get(partition, offset) for partition, offset in wanted.items()}
@@ -170,8 +170,8 @@ async def from_the_beginning(
 async def stop_client(consumer: AIOKafkaConsumer) -> None:
     """Stop the client in bounded time.
 
-    aiokafka's fetch task suppresses its own cancellation while it waits for a fetch of partitions that were just taken from it, and
-    `stop` then waits for that task without end. The deadline cancels the task once more, and `stop` goes on.
+    aiokafka's fetch task suppresses its own cancellation while it waits for a fetch of partitions that were just revoked, and
+    `stop` then waits for that task without end. The deadline cancels the task once more, and `stop` continues.
     """
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):

@@ -1,6 +1,6 @@
-"""How langlog proves itself to Kafka's brokers, and they to it: TLS and SASL, from the settings.
+"""Authentication between langlog and Kafka's brokers: TLS and SASL, from the settings.
 
-Pure but for reading the certificate files, once per client. Secrets never reach a log line or a message of an error.
+Pure but for reading the certificate files, once per client. Secrets never appear in a log line or an error message.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 def security_options(settings: Settings) -> dict[str, Any]:
-    """Options of every aiokafka client. Raises LogFault for settings that cannot be meant.
+    """Return the options of every aiokafka client. Raises LogFault for invalid settings.
 
     KIP-12 (TLS and SASL), KIP-84 (SCRAM).
     """

@@ -1,14 +1,14 @@
-"""Which member of a group owns which partition: few partitions move, and none moves while its owner still works on it.
+"""Assignment of a group's partitions to members: few partitions move, and none moves while its owner still works on it.
 
-A member says in its join request which partitions it owns. The leader of the group shares them out evenly and leaves each
-member what it has, as far as that is even. A partition that is to move goes in two rounds (as in KIP-429): in the first nobody is given
-it, which tells its owner to let go; the owner then joins again, and the second round gives it to the new owner. Members keep
+A member lists the partitions that it owns in its join request. The leader of the group distributes them evenly and leaves each
+member its own, as far as that is even. A partition moves in two rounds (as in KIP-429): in the first no member is assigned
+it, so its owner releases it; the owner then joins again, and the second round assigns it to the new owner. Members keep
 working on all other partitions meanwhile.
 
 The protocol is called ``range`` like aiokafka's own, which earlier versions of langlog use: a group of both kinds works while they are
 replaced. A member of the earlier kind claims nothing, and releases everything before each round.
 
-Pure but for `Sharing`, which keeps one member's claim.
+Pure except `Sharing`, which holds one member's claim.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import msgspec
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 VERSION = 0
-"""Of the consumer protocol's structures."""
+"""Version of the consumer protocol's structures."""
 
 
 class Claim(msgspec.Struct, array_like=True, frozen=True):
-    """What a member says when it joins. ``round``: of the last assignment that it has received; ``owned``: partition numbers."""
+    """A member's claim in its join request. ``round``: that of the last assignment that it has received; ``owned``: partition numbers."""
 
     round: int = 0
     owned: list[int] = []
 
 
 class Assigned(msgspec.Struct, array_like=True, frozen=True):
-    """What the leader says beside an assignment. ``member``: the id that it was made for; ``members``: how many share the group."""
+    """The leader's data beside an assignment. ``member``: id of the member it is for; ``members``: size of the group."""
 
     round: int = 0
     member: str = ""
@@ -43,7 +43,7 @@ _givens = msgspec.msgpack.Decoder(Assigned)
 
 
 def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, list[int]]:
-    """Partition numbers for each member. Partitions that their present owner must release first are given to nobody."""
+    """Return the partition numbers of each member. Partitions that their present owner must release first are assigned to no member."""
     owner: dict[int, str] = {}
     for member in sorted(claims, key=lambda m: (claims[m].round, m)):  # of two claims the later round's counts
         owner.update(dict.fromkeys(claims[member].owned, member))
@@ -66,7 +66,7 @@ def share(claims: Mapping[str, Claim], numbers: Collection[int]) -> dict[str, li
 
 
 class Sharing:
-    """An assignor as aiokafka wants it, one for each member. Belongs to the member's event loop."""
+    """An assignor in aiokafka's form, one for each member. Belongs to the member's event loop."""
 
     name = "range"
 
@@ -74,7 +74,7 @@ class Sharing:
         self.owned: set[int] = set()
         """Partition numbers that this member claims."""
         self.given = Assigned()
-        """What came with the last assignment; without anything when a leader of an earlier version made it."""
+        """Data of the last assignment; empty if a leader of an earlier version made it."""
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         claim = Claim(self.given.round, sorted(self.owned))
@@ -99,7 +99,7 @@ class Sharing:
         for topic, following in sorted(followers.items()):
             for member in following:
                 numbers = [n for n in shares[member] if n in partitions[topic]]
-                # members of several versions: what a partition's owner does not follow goes to one who does
+                # members of several versions: a partition goes to a member that follows its topic, if its owner does not
                 numbers += [
                     n
                     for other in sorted(set(members) - set(following))

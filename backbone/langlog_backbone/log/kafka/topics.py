@@ -1,6 +1,6 @@
-"""The topics on Kafka: made where missing, refused where they could lose or reorder what langlog needs.
+"""The topics on Kafka: created where missing, refused where they could lose or reorder records.
 
-Runs once at start; several processes may start at once. Nothing is changed on topics that exist: where they take smaller records
+Runs once at start; several processes may start at once. Existing topics are not changed: if they accept smaller records
 than langlog would write by default, their limit is the log's.
 """
 
@@ -29,15 +29,16 @@ logger = structlog.get_logger(__name__)
 PRODUCTION_REPLICATION = 3
 PRODUCTION_IN_SYNC = 2
 FORMER_RECORD_BYTES = 16_000_000
-"""`Settings.max_record_bytes` by default in earlier versions: topics made then take no more."""
+"""`Settings.max_record_bytes` by default in earlier versions: topics created then accept no more."""
 LEADER_TIMEOUT_S = 30.0
-"""How long the partitions of a topic may be without leaders at start."""
+"""Maximum seconds for which partitions of a topic may be without leaders at start."""
 LEADER_PAUSE_S = 0.05
-"""Between two looks at them: Kafka has no event for it."""
+"""Seconds between two checks of the leaders, for which Kafka has no event."""
 
 
 async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> int:
-    """Returns when all partitions have leaders: how large a record the topics take, in bytes. Raises LogFault, LogUnavailable (leaders missing), KafkaError."""
+    """Wait until all partitions have leaders; return the maximum record size of the topics, in bytes. Raises LogFault,
+    LogUnavailable (leaders missing), KafkaError."""
     if settings.production and settings.replication_factor < PRODUCTION_REPLICATION:
         raise LogFault(
             f"LANGLOG_PRODUCTION needs LANGLOG_REPLICATION_FACTOR of at least {PRODUCTION_REPLICATION}, "
@@ -127,7 +128,7 @@ def _check(topic: str, partitions: Sequence[Mapping[str, Any]], config: Mapping[
     needed = message_bytes(settings)
     if (
         settings.max_record_bytes == MAX_RECORD_BYTES
-    ):  # nobody has chosen it: topics of earlier versions are taken as they are
+    ):  # not an operator's choice: topics of earlier versions are accepted unchanged
         needed = FORMER_RECORD_BYTES + ENVELOPE_BYTES
     if int(config.get("max.message.bytes", needed)) < needed:
         raise LogFault(

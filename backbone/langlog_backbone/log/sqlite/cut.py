@@ -1,10 +1,10 @@
-"""Cutting the embedded log: records below some offsets go, and the file gives their place back.
+"""Cutting the embedded log: deletes records below some offsets, and shrinks the file.
 
-First it is noted where partitions begin from now on, in one transaction: from then on readers and look-ups know nothing of what
-is below. Then the records go, a few in a transaction, so that appends go on in between. Last the file is written anew without
-the free pages (VACUUM), for which appends of all processes wait: about a second for 200 MB that stay.
+First the new starts of partitions are stored, in one transaction: from then on readers and look-ups ignore records
+below them. Then the records are deleted, a few in a transaction, so that appends continue in between. Last the file is rewritten without
+the free pages (VACUUM), for which appends of all processes wait: about a second for 200 MB of remaining records.
 
-For a thread. Death: what is noted holds; records below that are still there are gone for readers, and go with the next cut.
+Runs in a thread. Death: stored starts are valid; remaining records below them are invisible to readers, and the next cut deletes them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..port import LogUnavailable
 from .file import SQL, WriteLock, connect
 
 DELETE_RECORDS = 2_000
-"""Of one transaction."""
+"""Maximum number of records that one transaction deletes."""
 
 Stored = tuple[str, int]
 """(topic as stored, partition)"""
 
 
 def cut(path: Path, starts: Mapping[Stored, int]) -> None:
-    """Raises LogUnavailable when the file cannot be written (a full disk, say)."""
+    """Cut the log. Raises LogUnavailable if the file cannot be written (for example on a full disk)."""
     lock = WriteLock(path)
     try:
         with contextlib.closing(connect(path, write=True)) as db:

@@ -1,4 +1,4 @@
-"""The file of the embedded log: made, checked, and opened for one use.
+"""The file of the embedded log: created, checked, and opened for one use.
 
 Concurrency: a connection belongs to the thread that opened it. WAL: readers never wait for the writer.
 Death: SQLite rolls an unfinished transaction back at the next open; what was committed is on disk (``synchronous=FULL``).
@@ -20,28 +20,28 @@ from ..port import LogFault, LogUnavailable
 SQL = load_sql("langlog_backbone", "sqlite_log.sql")
 
 APPLICATION_ID = 0x6C6C6F67
-"""``llog`` in the file's header: says that this SQLite file is a log of langlog."""
+"""``llog`` in the file's header: marks the SQLite file as a log of langlog."""
 FORMAT = 4
-"""Of the rows (``PRAGMA user_version``). 2: values may be compressed; 3: it was cut; 4: headers and value may be compressed
-together (`rows`). Each holds rows of the formats before it; a langlog that knows less must not read it."""
+"""Format of the rows (``PRAGMA user_version``). 2: values may be compressed; 3: it was cut; 4: headers and value may be compressed
+together (`rows`). Each holds rows of the formats before it; an older langlog must not read it."""
 CHECKPOINT_PAGES = 2_000
-"""The write-ahead log goes into the main file when it has about this many pages of 4 KiB."""
+"""Number of pages of 4 KiB after which the write-ahead log is moved into the main file."""
 ROOM_BYTES = 64 * 1024
-"""Written beside the log to see whether its disk takes more."""
+"""Size of the file that is written beside the log to check the room on its disk."""
 BUSY_TIMEOUT_S = 10.0
-"""For the rare moments when SQLite itself waits: recovery after a crash."""
+"""Seconds that SQLite itself may wait, which is rare: during recovery after a crash."""
 CACHED_STATEMENTS = 256
 UNFINISHED = ".part"
-"""After the name of a log that a copy has not completed."""
+"""Suffix of the name of a log that a copy has not completed."""
 
 
 def lock_path(path: Path) -> Path:
-    """The file of the write lock, which also holds the last sequence number for the next writer."""
+    """Return the file of the write lock, which also holds the last sequence number for the next writer."""
     return path.with_name(path.name + ".lock")
 
 
-# PyDLL keeps the interpreter lock for the call, `fcntl` gives it up: a writer that holds the file's lock and has to win the
-# interpreter's back from a busy event loop keeps all other processes waiting for as long.
+# PyDLL keeps the interpreter lock during the call, `fcntl` releases it: a writer that holds the file's lock and has to win the
+# interpreter's back from a busy event loop makes all other processes wait meanwhile.
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -50,7 +50,7 @@ class WriteLock:
 
     SQLite's own busy wait sleeps, and two writers would stall each other by 100 ms and more; a plain flock wakes its waiter,
     but a busy holder takes it again before the waiter is awake. So there are two: a process waits for the lock while it
-    holds the turn, and who has just had it must wait for the turn. For one thread.
+    holds the turn, and a process that has just had the lock must wait for the turn. For one thread.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ def _release(fd: int) -> None:
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """In autocommit mode; statements that belong together say BEGIN themselves."""
+    """Open a connection in autocommit mode; transactions begin explicitly."""
     db = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
     )
@@ -104,7 +104,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 
 def check_room(path: Path) -> None:
-    """Write a file beside the log, and remove it. Blocks; for a thread. Raises LogUnavailable when the disk takes nothing."""
+    """Write a file beside the log, and remove it. Blocks; for a thread. Raises LogUnavailable if the disk is full."""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".room") as file:
             file.write(bytes(ROOM_BYTES))
@@ -114,12 +114,12 @@ def check_room(path: Path) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """Where a copy into this log is written until it is complete (`langlog_backbone.transfer`)."""
+    """Return the path of a copy into this log until it is complete (`langlog_backbone.transfer`)."""
     return path.with_name(path.name + UNFINISHED)
 
 
 def prepare(path: Path, partitions: int) -> None:
-    """Make the file if it is missing, check it if not. Blocks; for a thread. Raises LogFault."""
+    """Create the file if it is missing, check it if not. Blocks; for a thread. Raises LogFault."""
     if not path.exists() and unfinished(path).exists():
         raise LogFault(
             f"a copy into the log {path} has not finished: run the same `langlog log copy` or `langlog restore` again, or remove "

@@ -1,13 +1,13 @@
 """Readers of the embedded log: one tail for all readers of a process.
 
-A reader first catches up by queries of its own ("everything after sequence number s") in a thread, then joins the tail: what
-this process commits is handed over from memory, and what other processes commit is fetched by one query a wake-up for all,
-on the event loop, in bites of at most `TAIL_RECORDS` and `TAIL_BYTES`: it was written this moment, so it is in the page cache
-and takes tens of microseconds, and beside a busy loop a thread waits up to 5 ms for the interpreter lock after every row.
+A reader first catches up by queries of its own ("everything after sequence number s") in a thread, then joins the tail: records that
+this process commits are passed on from memory, and those of other processes are fetched by one query per wake-up for all,
+on the event loop, at most `TAIL_RECORDS` and `TAIL_BYTES` at a time: they were just written, so they are in the page cache
+and a query takes tens of microseconds, while beside a busy loop a thread waits up to 5 ms for the interpreter lock after every row.
 
 A reader that falls behind by more than `QUEUE_BYTES` leaves the tail and catches up by queries again, so that memory is bounded.
 
-Concurrency: everything here runs on the event loop that started the log, save the work given to its one reading thread.
+Concurrency: everything runs on the event loop that started the log, except the work of its one reading thread.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from .file import SQL
 from .rows import read_body
 
 FETCH_RECORDS = 2_000
-"""Of one query of a reader that catches up."""
+"""Maximum number of records in one query of a reader that catches up."""
 FETCH_BYTES = 8_000_000
-"""… and of values, as they are stored and again as they come out."""
+"""Maximum bytes of values in such a query, both as stored and as decompressed."""
 TAIL_RECORDS = 300
 TAIL_BYTES = 500_000
 QUEUE_BYTES = 32_000_000
-"""Of values that wait for one reader."""
+"""Maximum bytes of values that wait for one reader."""
 TIMES_RECORDS = 16
-"""Headers looked at in one query for a time."""
+"""Number of records whose headers one search by time reads."""
 RECORD_OVERHEAD = 500
-"""Bytes a record takes in memory besides its value, roughly."""
+"""Approximate bytes that a record takes in memory besides its value."""
 
 _layout = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, int]]).decode
 
@@ -55,13 +55,13 @@ T = TypeVar("T")
 class Fetched(msgspec.Struct):
     rows: list[Sequenced]
     seen: int
-    """Everything up to this sequence number is in ``rows`` or of other topics."""
+    """Sequence number up to which all records are in ``rows`` or of other topics."""
     more: bool
     """The query stopped at a limit."""
 
 
 class Source(Protocol):
-    """What a reader needs of its log."""
+    """The parts of a log that a reader uses."""
 
     def in_thread(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]: ...
 
@@ -73,7 +73,7 @@ class Source(Protocol):
 
 
 def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
-    """The next records of these topics, a few. ``names``: topic as stored -> the caller's name for it."""
+    """Fetch the next few records of these topics. ``names``: topic as stored -> the caller's name for it."""
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     rows: list[Sequenced] = []
     size = 0
@@ -90,7 +90,7 @@ def fetch_tail(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
 
 
 def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> Fetched:
-    """As `fetch_tail`, many; for a thread."""
+    """Like `fetch_tail`, for many records; for a thread."""
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     if last <= after:
         return Fetched([], last, more=False)
@@ -115,7 +115,7 @@ def fetch_many(db: sqlite3.Connection, names: Mapping[str, str], after: int) -> 
         size += len(value)
         if size >= FETCH_BYTES:
             break  # the query counted them as they are stored
-    # a batch cut off by its bytes looks like a complete one; one more query is cheap
+    # a batch that stopped at its byte limit looks like a complete one; one more query is cheap
     return Fetched(rows, rows[-1][0] if rows else last, bool(rows))
 
 
@@ -126,7 +126,7 @@ def _json(names: Mapping[str, str]) -> str:
 def find_start(
     db: sqlite3.Connection, names: Mapping[str, str], partitions: int, start: Mapping[TopicPartition, int]
 ) -> int:
-    """The sequence number before the first record wanted. Raises LogFault when a start is beyond the end, or was cut off."""
+    """Return the sequence number before the first wanted record. Raises LogFault when a start is beyond the end, or was cut off."""
     starts = read_starts(db)
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     first = last + 1
@@ -150,12 +150,12 @@ def find_start(
 
 
 def read_starts(db: sqlite3.Connection) -> dict[tuple[str, int], int]:
-    """Where partitions begin that were cut: (topic as stored, partition) -> offset."""
+    """Return the starts of cut partitions: (topic as stored, partition) -> offset."""
     return {(stored, partition): offset for stored, partition, offset in db.execute(SQL["all_starts"])}
 
 
 def cut_beyond(topic: str, partition: int, offset: int, start: int) -> str:
-    """What is wrong when somebody wants to go on from below the beginning."""
+    """Return the error text for a position below the partition's start."""
     return (
         f"{topic}/{partition} was cut below offset {start}, beyond the position {offset} to read from: "
         "see docs/how-to/retention.md"
@@ -163,7 +163,7 @@ def cut_beyond(topic: str, partition: int, offset: int, start: int) -> str:
 
 
 def seq_at_moment(db: sqlite3.Connection, moment: datetime) -> int:
-    """The first sequence number of that moment or later. Times rise with it but for clocks that differ a little."""
+    """Return the first sequence number of that moment or later. Times rise with it but for clocks that differ a little."""
     (low,) = db.execute(SQL["first_seq"]).fetchone()
     (last,) = db.execute(SQL["last_seq"]).fetchone()
     high = last + 1
@@ -178,7 +178,7 @@ def seq_at_moment(db: sqlite3.Connection, moment: datetime) -> int:
 
 
 def _time_from(db: sqlite3.Connection, seq: int) -> tuple[int, datetime] | None:
-    """The first record from there on that says when it was appended."""
+    """Return sequence number and time of the first record from there on that has a time."""
     while True:
         rows = db.execute(SQL["headers_from"], (seq, TIMES_RECORDS)).fetchall()
         for at, key, packed, value in rows:
@@ -203,7 +203,7 @@ class GroupLock:
         self._waiting: asyncio.Future[None] | None = None
 
     async def acquire(self) -> None:
-        """May be cancelled and called again."""
+        """Acquire the lock. May be cancelled and called again."""
         if self._fd is not None:
             return
         if self._waiting is None:
@@ -262,14 +262,14 @@ class SqliteReader:
         self.names = names
         self.topics: Collection[str] = frozenset(names.values())
         self.cursor = 0
-        """Everything up to this sequence number has been queued or is of no interest."""
+        """Sequence number up to which all records were queued or skipped."""
         self._source = source
         self._partitions = partitions
         self._sought: Mapping[TopicPartition, int] | None = start
-        """Where to go on from, until `cursor` is found for it."""
+        """Position to continue from, until `cursor` is found for it."""
         self._lock = lock
         self._assignment = assignment
-        self._availability = Availability("log.reader", "log", hanging_s=math.inf)  # an assignment takes its time
+        self._availability = Availability("log.reader", "log", hanging_s=math.inf)  # an assignment takes a moment
         self._ready = False
         self._live = False
         self._wanted: dict[TopicPartition, int] = {}
@@ -318,7 +318,7 @@ class SqliteReader:
             self._lock.release()
 
     def offer(self, records: Sequence[Sequenced]) -> None:
-        """From the tail, in order; all topics of the process mixed."""
+        """Receive records from the tail, in order, of all topics of the process."""
         if not self._live:
             return
         self._take(records)
@@ -345,7 +345,7 @@ class SqliteReader:
             self._size += len(record.value) + RECORD_OVERHEAD
 
     def leave(self) -> None:
-        """Leave the tail, and go on by queries of its own."""
+        """Leave the tail, and continue by queries."""
         self._leave_tail()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

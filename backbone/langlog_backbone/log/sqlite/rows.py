@@ -1,4 +1,4 @@
-"""Rows of the embedded log: how a record's headers and value are stored. Pure.
+"""Rows of the embedded log: stored form of a record's headers and value. Pure.
 
     a small record     headers: empty     value: `compressed`: length of the headers and `AS_KEY` (2 bytes), headers, value
     any other          headers: msgpack   value: the value, or `compressed`
@@ -19,7 +19,7 @@ from ..port import LogFault, NewRecord
 
 SUBJECT = "ce_subject"
 AS_KEY = 0x8000
-"""The subject is what the key is, and left out."""
+"""Flag: the subject equals the key, and is left out."""
 
 _LENGTH = struct.Struct(">H")
 _pack = msgspec.msgpack.Encoder().encode
@@ -34,7 +34,7 @@ class StoredBody(msgspec.Struct):
 
 
 def plain_body(key: str, headers: dict[str, str], value: bytes) -> bytes:
-    """Headers and value, before they are compressed; empty where the headers alone are too large."""
+    """Return headers and value, before compression; empty where the headers alone are too large."""
     flag = 0
     if headers.get(SUBJECT) == key:
         flag = AS_KEY
@@ -45,7 +45,7 @@ def plain_body(key: str, headers: dict[str, str], value: bytes) -> bytes:
 
 
 def stored_body(record: NewRecord) -> StoredBody:
-    """Small records as they will be stored; of others the value is still to be compressed, which may take longer."""
+    """Return the stored form of small records; the value of others is compressed later, which may take longer."""
     if len(record.value) < LARGE_BYTES:
         whole = plain_body(record.key, record.headers, record.value)
         if whole and len(whole) < LARGE_BYTES:
@@ -54,12 +54,12 @@ def stored_body(record: NewRecord) -> StoredBody:
 
 
 def value_of(body: StoredBody) -> bytes:
-    """The value's column."""
+    """Return the value's column."""
     return compressed(body.value) if body.headers else body.value
 
 
 def read_body(key: str, headers: bytes, value: bytes) -> tuple[dict[str, str], bytes]:
-    """Headers and value of a row. Raises LogFault where the row is damaged, or of a later langlog."""
+    """Return headers and value of a row. Raises LogFault where the row is damaged, or of a later langlog."""
     try:
         whole = restored(value)
         if headers:

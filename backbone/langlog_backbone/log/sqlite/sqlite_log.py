@@ -50,9 +50,9 @@ from .writer import Append, Commit, Marks, Writer
 logger = structlog.get_logger(__name__)
 
 READ_AGAIN_S = 0.5
-"""After the file could not be read."""
+"""Seconds before the next attempt after the file could not be read."""
 MARK_DELAY_S = 1.0
-"""Positions given to `commit` are written together after this."""
+"""Seconds after which positions of `commit` are written together."""
 
 T = TypeVar("T")
 
@@ -73,9 +73,9 @@ class SqliteLog:
         self._wakeup: Wakeup | None = None
         self._reading: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
-        """Of the reading thread."""
+        """Connection of the reading thread."""
         self._tail_db: sqlite3.Connection | None = None
-        """Of the event loop."""
+        """Connection of the event loop."""
         self._live: dict[SqliteReader, None] = {}
         self._tail = 0
         self._pulling: asyncio.Handle | None = None
@@ -233,7 +233,7 @@ class SqliteLog:
             self._wakeup.listen(self._woken)
 
     def attach(self, reader: SqliteReader) -> bool:
-        """Whether the reader, having seen everything up to its cursor, is on the tail from now on."""
+        """Attach a reader to the tail if it has seen everything up to its cursor; return whether it is attached."""
         if self._live and reader.cursor < self._tail:
             return False
         if not self._live:
@@ -249,7 +249,7 @@ class SqliteLog:
     # the tail
 
     def _on_commit(self, commit: Commit) -> None:
-        """On the event loop, in commit order."""
+        """Pass a commit to readers; on the event loop, in commit order."""
         seq = commit.first_seq
         in_step = bool(self._live) and seq == self._tail + 1
         read = {topic for reader in self._live for topic in reader.topics} if in_step else frozenset[str]()
@@ -279,7 +279,7 @@ class SqliteLog:
                 reader.offer(rows)
 
     def _woken(self) -> None:
-        """There may be more than the tail has seen."""
+        """Fetch records that the tail has not seen yet."""
         self._pulling = None
         if not self._live or self._tail_db is None:
             return
@@ -291,7 +291,7 @@ class SqliteLog:
             self._pulling = asyncio.get_running_loop().call_later(READ_AGAIN_S, self._woken)
             return
         except LogFault:
-            # each meets it again by a query of its own, and says so to its caller
+            # each reader gets the error by a query of its own, and reports it to its caller
             for reader in tuple(self._live):
                 reader.leave()
             return
@@ -329,6 +329,6 @@ class SqliteLog:
 
 
 def _seen(done: asyncio.Future[None]) -> None:
-    """Losing a mark is harmless (best effort), so its failure goes no further than the writer's log."""
+    """Retrieve the exception of a mark: losing one is harmless (best effort), and the writer logs it."""
     if not done.cancelled():
         done.exception()

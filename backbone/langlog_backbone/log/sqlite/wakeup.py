@@ -29,13 +29,14 @@ SOCKET_PATH_LIMIT = 107
 _NAME_BYTES = 24
 _ATTEMPTS = 5
 _SETTLED_NS = 100_000_000
-"""A folder's mtime has the grain of the kernel's tick: a listing this young may have missed a sibling of the same tick."""
+"""Nanoseconds. A folder's mtime has the resolution of the kernel's tick: a listing this young may have missed a sibling of
+the same tick."""
 
 
 def short_folder(wanted: Path, name_bytes: int) -> Path:
-    """``wanted``, or where sockets in it would get too long a path, a folder of the user's own in the temporary folder.
+    """Return ``wanted``, or a folder of the user's own in the temporary folder if paths of sockets in it would be too long.
 
-    The same answer in every process of one user that asks for the same ``wanted``.
+    The result is the same in every process of one user.
     """
     if len(os.fsencode(wanted)) + 1 + name_bytes <= SOCKET_PATH_LIMIT - 4:
         return wanted
@@ -44,9 +45,10 @@ def short_folder(wanted: Path, name_bytes: int) -> Path:
 
 
 def make_private(folder: Path, *owners: int) -> None:
-    """Make it, for us alone, or see that it is ours (or one of ``owners``'): in a temporary folder anybody could have made it.
+    """Create a folder for this user only, or check that it belongs to this user (or ``owners``): in a temporary folder any
+    user could have created it.
 
-    Root takes that of the owner of the folder around it as well: it uses a user's data folder. Raises OSError.
+    Root also accepts the owner of the parent folder: it uses a user's data folder. Raises OSError.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     info = folder.lstat()
@@ -72,7 +74,7 @@ class Wakeup:
         self._listed: tuple[int, int] = (0, 0)
 
     def listen(self, woken: Callable[[], None]) -> None:
-        """Call ``woken`` on this event loop after each ring of another; several rings may come as one. Once."""
+        """Call ``woken`` on this event loop after each ring of another; several rings may be combined. May be called once."""
         if self._listener is not None:
             return
         listener = self._listener = self._bind()
@@ -133,7 +135,7 @@ class Wakeup:
                 self._others = [str(path) for path in self.folder.iterdir() if path.name != self._name]
                 self._listed = (changed, now)
         except OSError:
-            # no folder, nobody who listens
+            # no folder, so no listener
             self._others = []
             self._listed = (0, 0)
         return self._others

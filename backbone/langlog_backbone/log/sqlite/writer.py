@@ -1,12 +1,12 @@
 """The one thread of a process that writes to the embedded log.
 
-It takes whatever has gathered, writes it in one transaction with one fsync, and notifies the event loop once: the more
+It writes all queued appends in one transaction with one fsync, and notifies the event loop once: the more
 callers, the larger the commits. Several processes take turns by flock.
 
-One statement writes a whole commit where possible: Python gives up the interpreter lock around each step of
+One statement writes a whole commit where possible: Python releases the interpreter lock around each step of
 SQLite, and winning it back from a busy event loop takes longer than the step.
 
-Death: a commit that was not reported may be in the file or not, whole; the lock goes with the process.
+Death: a commit that was not reported is in the file completely or not at all; the lock ends with the process.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from .rows import StoredBody, value_of
 logger = structlog.get_logger(__name__)
 
 COMMIT_RECORDS = 4_000
-"""One commit takes no more appends once it has this many records."""
+"""Number of records from which a commit accepts no further append."""
 COMMIT_BYTES = 8_000_000
-"""… or this many bytes of values."""
+"""Bytes of values from which a commit accepts no further append."""
 STATEMENT_RECORDS = 500
-"""Records of one INSERT: SQLite allows 32,766 parameters, and 999 in old builds are seven times 142; compiling grows with it."""
+"""Maximum number of records of one INSERT: SQLite allows 32,766 parameters, and 999 in old builds are seven times 142;
+compiling grows with it."""
 FORGET_AFTER = 20_000
-"""When others have written more than this, counters are looked up one by one instead of from what was written."""
+"""Number of records by other processes above which counters are queried one by one instead of derived from those records."""
 
 _INSERT = 'INSERT INTO records (seq, topic, partition, "offset", key, headers, value) VALUES '
 _ROW = "(?,?,?,?,?,?,?)"
@@ -60,18 +61,18 @@ class Append(msgspec.Struct):
     began: float = 0.0
     """When it was put in line."""
     values: list[bytes] = []
-    """As they go into the file."""
+    """Values as they are stored."""
 
 
 class Marks(msgspec.Struct):
-    """Positions of groups to be remembered."""
+    """Positions of groups to be stored."""
 
     rows: list[tuple[str, str, int, int]]
     done: asyncio.Future[None]
 
 
 class Commit(msgspec.Struct):
-    """What one transaction wrote."""
+    """Result of one transaction."""
 
     first_seq: int
     appends: list[Append]
@@ -110,7 +111,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
         self._failed_at: float | None = None
-        """When the last append failed; None: it did not."""
+        """Time of the last append's failure; None: it did not fail."""
         self._seq: int | None = None
         self._next: dict[TopicPartition, int] = {}
         self._stopped: asyncio.Future[None] = self._loop.create_future()
@@ -125,7 +126,7 @@ class Writer:
         self._thread.start()
 
     def failed_within(self, seconds: float) -> bool:
-        """Whether the last append failed, and that lately."""
+        """Return whether the last append failed recently."""
         return self._failed_at is not None and monotonic() - self._failed_at < seconds
 
     def put(self, work: Append | Marks) -> None:
@@ -221,7 +222,7 @@ class Writer:
             positions.append(placed)
         count = seq - first
         if count <= STATEMENT_RECORDS:
-            # `executemany` asks SQLite for less afterwards than `execute`, each time without the interpreter lock
+            # `executemany` calls SQLite less often afterwards than `execute`, each time without the interpreter lock
             db.executemany(_insert(count), (parameters,))
         else:
             self._in_chunks(db, parameters)
@@ -244,7 +245,7 @@ class Writer:
             raise
 
     def _catch_up(self, db: sqlite3.Connection) -> None:
-        """See what other processes have written since: all under the lock."""
+        """Read what other processes have written since; under the lock."""
         (hint,) = _HINT.unpack_from(self._hint, 0)
         if self._seq is not None and hint == self._seq:
             return
@@ -295,7 +296,7 @@ class Writer:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
-            # the loop ended without `stop`: nobody waits any more
+            # the loop ended without `stop`: no caller waits any more
             return
 
     @staticmethod
