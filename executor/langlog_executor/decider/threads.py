@@ -49,7 +49,7 @@ Events = list[ev.AnyEvent]
 
 
 class Kwargs(Struct):
-    """What deciding reads of a run's kwargs."""
+    """Members of a run's kwargs that decisions depend on."""
 
     webhook: object = None
 
@@ -60,7 +60,7 @@ _kwargs = msgspec.json.Decoder(Kwargs)
 def decide_thread(  # noqa: C901 - one case a command
     state: ThreadState, command: cmd.AnyThreadCommand, meta: CommandMeta, *, run_known: bool = False
 ) -> Events:
-    """Events of a command to a thread or its runs; empty when the command is stale.
+    """Return the events of a command to a thread or its runs; empty if the command is stale.
 
     ``run_known``: the run that it would create has been created before, and is over.
     """
@@ -136,7 +136,7 @@ def decide_thread(  # noqa: C901 - one case a command
 
 
 def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) -> ThreadState:
-    """The state after a command's events."""
+    """Return the state after a command's events."""
     for event in events:
         state = thread_aggregate.evolve(state, event, time)
     return state
@@ -197,7 +197,8 @@ def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
 
 
 def expire_thread(state: ThreadState, meta: CommandMeta) -> Events:
-    """Nothing for a thread that is not due: it was changed after the scheduler looked, or is being run on."""
+    """Return the deletion of a thread whose TTL has passed; no event if it was changed since the scheduler's query, or is
+    being run on."""
     if not state.exists or state.runs or state.ttl is None:
         return []
     due = datetime.fromisoformat(state.updated_at) + timedelta(minutes=min(state.ttl.ttl, cmd.TTL_MAX_MINUTES))
@@ -221,7 +222,7 @@ def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, *
         return _rejected(state, 404, RUN_TARGET_MISSING)
     if known or (
         meta.retry and command.run_id in state.runs
-    ):  # its outcome is no longer kept: an old key gives an old id
+    ):  # its outcome is no longer stored: an old key derives an old id
         return _rejected(state, 409, RUN_EXISTS.format(command.run_id))
     if command.run_id in state.runs:
         return []  # the same command appended twice
@@ -273,9 +274,9 @@ def _stop(
     superseded_by: str | None = None,
     reason: str | None = None,
 ) -> Events:
-    """Events that stop a run: a request to its worker when one may hold it, the end at once when none does.
+    """Return the events that stop a run: a request to its worker if one may hold it, else the end at once.
 
-    What was asked before is not taken back: a rollback stays one, and the first run that came in its place stays the one.
+    Earlier requests stay in force: a rollback remains one, and the first superseding run remains the one.
     """
     if run.attempt:
         return [
@@ -302,14 +303,14 @@ def _stop(
 
 
 def _first_action(before: cmd.CancelAction | None, action: cmd.CancelAction) -> cmd.CancelAction:
-    """Why a run is stopped that is being stopped already: the client that left was first, but a rollback takes more back."""
+    """Return the action for a run that is being stopped already: the first one stays, but a rollback takes precedence."""
     if "rollback" in (before, action):
         return "rollback"
     return before or action
 
 
 def _why_cancelled(action: cmd.CancelAction | None) -> cmd.RunError | None:
-    """What is known of a cancellation beside its kind."""
+    """Return the error of a run that was cancelled because its client disconnected, else None."""
     if action != "disconnect":
         return None
     return cmd.RunError(error="UserInterrupt", message=thread_aggregate.CLIENT_LEFT)
@@ -381,7 +382,7 @@ def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -
 
 
 def _status_afterwards(end: RunEnd, state: ThreadState, command: cmd.FinishRun) -> ev.ThreadStatus:
-    """The thread's status by the end of its run. A refused run, and one that never came to look at the thread's state, changes nothing."""
+    """Return the thread's status after its run. A refused run, and one that never read the thread's state, change nothing."""
     refused = command.error is not None and command.error.refusal is not None
     match end.thread:
         case "as before":
@@ -401,7 +402,7 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
     if run is None:
         return []
     if run.cancel in ("interrupt", "disconnect") and not run.temporary:
-        # its checkpoints stay: the end waits for what they say of the thread
+        # its checkpoints stay: the end waits for the thread's state that follows from them
         cancellation = ev.RunCancelRequested(
             thread_id=state.thread_id,
             run_id=run.run_id,
@@ -446,7 +447,7 @@ def _ending(
     ended: ev.FinalRunEvent,
     meta: CommandMeta,
 ) -> Events:
-    """A final event and what follows from it: the thread goes, or its next run starts."""
+    """Return a final event and its consequences: the thread is deleted, or its next run starts."""
     if (
         run.attempt and not ended.last_event_number
     ):  # the worker did not report its last event number: number the end past any it may have used
@@ -463,15 +464,15 @@ def _ending(
 
 
 def _webhook(run: RunInFlight) -> str | None:
-    """The URL that is notified of the run's end."""
+    """Return the URL that is notified of the run's end."""
     webhook = _kwargs.decode(run.kwargs).webhook
     return webhook if isinstance(webhook, str) else None
 
 
 def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = None) -> Events:
-    """Dispatch the oldest run that is ready, unless one is dispatched already. Strict ones whose answer is too late fail instead.
+    """Dispatch the oldest run that is ready, unless one is dispatched already. Strict runs whose answer is too late fail instead.
 
-    ``due``: a run whose delay is over by the clock of the scheduler that says so; the command's own time may be behind that.
+    ``due``: a run whose delay has passed by the scheduler's clock; the command's own time may be earlier.
     """
     events: Events = []
     if state.active is not None:
@@ -495,7 +496,7 @@ def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = N
 
 
 def _refused(state: ThreadState, run: RunInFlight, error: cmd.RunError) -> ev.RunFailed:
-    """The end of a run that never started. Its numbers: that it ran, what it answered by id, that it failed (wire contract §9)."""
+    """Return the end of a run that never started. Its numbers: that it ran, what it answered by id, that it failed (wire contract §9)."""
     others = len(state.runs) > 1
     return ev.RunFailed(
         thread_id=state.thread_id,
@@ -510,12 +511,12 @@ def _refused(state: ThreadState, run: RunInFlight, error: cmd.RunError) -> ev.Ru
 
 
 def _seq_floor(state: ThreadState, attempt: int) -> int:
-    """Protocol numbers of an attempt of the thread's present run start above this (wire contract §9)."""
+    """Return the number above which protocol numbers of an attempt of the thread's present run start (wire contract §9)."""
     return state.seq + (attempt - 1) * ATTEMPT_SPAN
 
 
 def _held(state: ThreadState, run_id: str, attempt: int) -> RunInFlight | None:
-    """The run if this attempt of it is the present one."""
+    """Return the run if this attempt of it is the current one."""
     run = state.runs.get(run_id)
     return run if run is not None and run.attempt == attempt else None
 

@@ -1,4 +1,4 @@
-"""Makes langgraph's checkpoint ids grow along a thread, whatever the clocks of the workers say (a hybrid logical clock).
+"""Makes langgraph's checkpoint ids grow along a thread, whatever the clocks of the workers show (a hybrid logical clock).
 
 langgraph makes ids as UUIDv6 of the process's clock, each larger than the process's last one. A worker that reads a thread
 gives
@@ -17,16 +17,16 @@ from langgraph.checkpoint.base import id as langgraph_ids
 from langlog_backbone.time.sources import machine_time_ns
 
 LAST = "_last_v6_timestamp"
-"""Where langgraph keeps the time of the last id that it made."""
+"""Name of langgraph's variable with the time of the last id that it made."""
 LONGEST_LEAD_S = 400 * 86_400
-"""Ids further ahead of this machine's clock than this are not followed: they were made by hand, not by a clock."""
+"""Maximum seconds by which ids may be ahead of this machine's clock to be followed: others were made by hand, not by a clock."""
 
 _EPOCH = 0x01B21DD213814000
-"""100 ns intervals between the epochs of UUIDs (1582-10-15) and of Unix."""
+"""Number of 100 ns intervals between the epochs of UUIDs (1582-10-15) and of Unix."""
 
 
 def issue_ids_after(checkpoint_id: str) -> None:
-    """Checkpoint ids that this process makes from now on are larger. Ids that are no UUIDv6 are ignored."""
+    """Make later checkpoint ids of this process larger than this one. Ids that are no UUIDv6 are ignored."""
     try:
         uuid6 = langgraph_ids.UUID(checkpoint_id)
     except ValueError:

@@ -2,9 +2,9 @@
 
 The same exchange as a gateway's: the command names a channel of this process to reply to, and the projector replies once the
 read model holds the outcome. Ids begin with ``worker-``: such a channel is never in the projector's own process. A reply may be
-lost with Redis: then the router asks the projector for it again, and the projection's last cause shows whether it has passed
-the command. While the log is away, senders wait.
-Concurrency: belongs to the I/O loop. What happens when it dies: commands that are in the log are carried out all the same.
+lost with Redis: then the router requests it again from the projector, and the projection's last cause shows whether it has passed
+the command. While the log is unavailable, senders wait.
+Concurrency: belongs to the I/O loop. When it dies, commands that are in the log are still carried out.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/executor"
 RECHECK_S = 5.0
-"""Without a reply for this long, Postgres is asked whether the command is carried out. The router has asked the projector for the
-reply before: Postgres does not know whether a command was refused."""
+"""Seconds without a reply after which Postgres is queried whether the command was carried out. The router has requested the
+reply again before: Postgres does not show whether a command was refused."""
 WARN_AFTER_S = 30.0
-"""Without an outcome for this long, the worker's log says what a run waits for."""
+"""Seconds without an outcome after which the worker logs what a run waits for."""
 
 _CAUSE = load_sql("langlog_executor", "checkpoints.sql")["cause"]
 
@@ -101,7 +101,7 @@ class CommandSender:
     async def _append(
         self, records: Sequence[NewRecord], futures: Mapping[str, asyncio.Future[bytes]], topics: Sequence[str]
     ) -> None:
-        """Append the commands and wait for every outcome, without a limit: the caller is a run, which has a time limit of its
+        """Append the commands and wait for every outcome, without a time limit: the caller is a run, which has a time limit of its
         own."""
         positions = await until_available(lambda: self._backbone.log.append(records), on=self._log)
         waiting = set(futures.values())
@@ -119,7 +119,7 @@ class CommandSender:
     async def _check_carried_out(
         self, futures: Mapping[str, asyncio.Future[bytes]], appended: Iterable[tuple[str, Position]]
     ) -> None:
-        """Take commands whose events the projection has behind it for carried out: their reply was lost."""
+        """Treat commands as carried out if the projection has passed their events: their reply was lost."""
         for (id, future), (topic, position) in zip(futures.items(), appended, strict=False):
             if future.done():
                 continue

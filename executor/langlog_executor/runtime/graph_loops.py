@@ -9,13 +9,13 @@
 Each graph has a home loop, so that a node that blocks (``time.sleep`` in an async node) holds up no run of another graph. Work
 that waits behind a blocked loop is taken over by another one; exactly one loop begins it (an atomic flag). A graph that has
 blocked a loop is remembered, and each of its runs gets a loop of its own from then on, as far as `MAX_LOOPS` goes. Loops that
-had nothing to do for a while end. Sync nodes run on one pool of threads that all loops share.
+were idle for a while end. Sync nodes run on one pool of threads that all loops share.
 
 Where the project prepares resources for its graphs (`worker_lifespan`), which may be bound to the loop that made them, all work
 runs on one loop (`hold_one_loop`): a node that blocks it holds up the other runs of this worker.
 
-Concurrency: everything here is called on the I/O loop, except what says otherwise. What happens when a loop's thread meets
-``SystemExit`` or the like from user code: the work that raised it fails, the loop goes on.
+Concurrency: everything here is called on the I/O loop, unless noted otherwise. When user code in a loop's thread raises
+``SystemExit`` or a similar exception, its work fails and the loop continues.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S = 0.015
-"""Work that is not begun after this makes us look at the loop."""
+"""Seconds after which the loop of work that has not begun is checked."""
 SAMPLE_S = 0.005
-"""Between two checks at what a silent loop is doing."""
+"""Seconds between two samples of a silent loop's position."""
 SAMPLES = 4
-"""A loop found in the very same call this many times is blocked, not busy."""
+"""Number of samples in the same call after which a loop is blocked, not busy."""
 LATE_S = 0.004
-"""A look that comes later than this after its time says more of the machine than of the loop: it does not count …"""
+"""Seconds of delay above which a sample is not counted: the machine, not the loop, is slow …"""
 LATE_SAMPLES = 20
-"""… unless the loop was in the very same call this many times: on a machine that is always late nothing else would count."""
+"""… unless the loop was in the same call this many times: on a machine that is always late nothing else would count."""
 SUSPECT_S = 60.0
-"""A graph that has blocked a loop keeps loops of its own for this long."""
+"""Seconds for which a graph that has blocked a loop gets loops of its own."""
 IDLE_S = 60.0
-"""A loop without work ends after this."""
+"""Seconds after which a loop without work ends."""
 OUTLINE_FRAMES = 3
-"""Outermost frames of a callback that are compared."""
+"""Number of outermost frames of a callback that are compared."""
 MAX_LOOPS = 128
-"""Threads with event loops at most; beyond, runs share them."""
+"""Maximum number of threads with event loops; beyond it, runs share them."""
 
 
 class Work(Generic[T]):
@@ -72,7 +72,7 @@ class Work(Generic[T]):
         self._claim = threading.Lock()
         self._cancelled = False
         self.loop: GraphLoop | None = None
-        """Where it was begun, or waits."""
+        """Loop where it was begun, or waits."""
         self.task: asyncio.Task[T] | None = None
 
     @property
@@ -80,11 +80,11 @@ class Work(Generic[T]):
         return self._claim.locked()
 
     def claim(self) -> bool:
-        """Whether the caller is the one to begin it. Any thread."""
+        """Return True to the one caller that may begin it. Any thread."""
         return self._claim.acquire(blocking=False)
 
     def cancel(self) -> None:
-        """Cancel the coroutine, once its loop gets to it; work that nobody has begun is never begun."""
+        """Cancel the coroutine, once its loop is free; work that has not begun never begins."""
         self._cancelled = True
         if self.claim():
             if self.loop is not None:
@@ -137,21 +137,21 @@ class GraphLoop:
         self.loop.set_default_executor(executor)
         self.inbox = Inbox(self.loop)
         self.work: set[Work[Any]] = set()
-        """Begun or waiting here; kept by the I/O loop."""
+        """Work that was begun or waits here; maintained by the I/O loop."""
         self.idle_since = monotonic()
         self._stopping = False
         self.thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
-        """Leave at the next turn of the loop; a blocked thread is left behind (it is a daemon)."""
+        """End at the next iteration of the loop; a blocked thread is abandoned (it is a daemon)."""
         self._stopping = True
         self.inbox.post(self.loop.stop)
 
     def position(self) -> tuple[int, ...] | None:
-        """Which callback the thread is in; None when it waits for events.
+        """Return the position of the thread's current callback; None if it waits for events.
 
-        Stays the same within one callback, however deep that goes; a busy loop goes from callback to callback.
+        The position is constant within one callback, however deep it is; a busy loop changes callbacks.
         """
         frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - documented
         return None if frame is None else _outline(frame)
@@ -163,7 +163,7 @@ class GraphLoop:
                 self.loop.run_forever()
             except BaseException:
                 logger.exception("graph_loop.shaken")
-        # closing a loop shuts its executor down, and this one is shared: leave it a stand-in
+        # closing a loop shuts down its executor, which is shared: give it a replacement
         self.loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(max_workers=1))
         try:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
@@ -203,7 +203,7 @@ class GraphLoops:
         self._only: GraphLoop | None = None
 
     def hold_one_loop(self) -> None:
-        """Run all work on one loop, from the first on. Raises RuntimeError once there are loops."""
+        """Run all work on one loop, from the first work on. Raises RuntimeError once there are loops."""
         if self._loops:
             raise RuntimeError("work runs on graph loops already")
         self._only = GraphLoop(1, self._executor)
@@ -211,7 +211,7 @@ class GraphLoops:
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Graphs that have blocked a loop lately."""
+        """Return the graphs that have blocked a loop recently."""
         now = monotonic()
         return frozenset(k for k, until in list(self._suspects.items()) if until > now)  # any thread
 
@@ -295,7 +295,7 @@ class GraphLoops:
         position = loop.position()
         checks = checks + 1 if position is not None and position == last else 1
         if self._io.loop.time() - due > LATE_S:
-            same = 0  # nobody gets the processor in time: the loop may be waiting for it as we did
+            same = 0  # the machine is overloaded: the loop may be waiting for the processor, as this check did
         elif position is not None and position == last:
             same += 1
         else:

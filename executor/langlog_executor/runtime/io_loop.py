@@ -1,8 +1,8 @@
 """The I/O loop of a worker process: the event loop of the main thread, on which log, Redis and Postgres live.
 
-Graph code never runs here; it runs on loops in other threads (`graph_loops`) and comes over through `IoLoop.call` and
-`IoLoop.post`. Both may be called from any thread. Whatever is posted to a loop before it wakes up shares one wake-up, because
-waking a loop is a system call. What happens when it dies: the process ends, and the lease of its runs runs out.
+Graph code never runs here; it runs on loops in other threads (`graph_loops`) and uses this loop through `IoLoop.call` and
+`IoLoop.post`. Both may be called from any thread. All calls posted to a loop before it wakes up share one wake-up, because
+waking a loop is a system call. When it dies, the process ends, and the lease of its runs expires.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def came_from_io(error: BaseException) -> bool:
-    """Whether the error crossed over from the I/O loop: then a server of langlog's raised it, and otherwise the graph's own code."""
+    """Return whether the error came from the I/O loop: then a server of langlog's raised it, and otherwise the graph's own code."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(frame.f_code.co_filename == __file__ for frame in frames)
 
@@ -61,7 +61,7 @@ class Inbox:
 
 
 class IoLoop:
-    """Handle on the I/O loop and what lives there. Make it on that loop: it binds to the running one.
+    """Handle on the I/O loop and its objects. Create it on that loop: it binds to the running one.
 
     ``backbone`` may be None in tests that need only the hops.
     """
@@ -77,7 +77,7 @@ class IoLoop:
         self._inbox.post(fn, *args)
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the I/O loop and give its result or exception on the caller's loop.
+        """Run a coroutine on the I/O loop and return its result, or raise its exception, on the caller's loop.
 
         Cancelling the caller cancels the coroutine. On the I/O loop itself it is simply awaited.
         """
@@ -97,7 +97,7 @@ class IoLoop:
             raise
 
     def call_blocking(self, coroutine: Coroutine[Any, Any, T], what: str) -> T:
-        """As `call`, for synchronous code: holds the calling thread. Raises RuntimeError on the I/O loop's own thread."""
+        """Like `call`, for synchronous code: blocks the calling thread. Raises RuntimeError on the I/O loop's own thread."""
         try:
             here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -108,7 +108,7 @@ class IoLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A graph loop ended: nothing goes back to it any more."""
+        """Drop a graph loop that has ended: no result is sent to it any more."""
         self._replies.pop(loop, None)
 
     def _start(
@@ -124,7 +124,7 @@ class IoLoop:
         def done(task: asyncio.Task[T]) -> None:
             try:
                 replies.post(_settle, answer, task)
-            except RuntimeError:  # the loop that asked is closed: nobody waits
+            except RuntimeError:  # the calling loop is closed: no task waits
                 self.forget(replies.loop)
 
         task.add_done_callback(done)

@@ -1,11 +1,11 @@
 """The lease by which a worker is known to be alive, renewed by a thread.
 
-    taken ──every third of the lease──► renewed ─ … ─► lost ──► `on_lost`: everything held belongs to others now
-                                          └─ wiped ──► `on_wiped`: say again what is held
+    taken ──every third of the lease──► renewed ─ … ─► lost ──► `on_lost`: all held tasks belong to others now
+                                          └─ wiped ──► `on_wiped`: store the held tasks again
 
-A thread with a connection of its own, because an event loop that is busy for a moment must not cost the lease. Whether a lease
-that Redis does not know was wiped or has run out is decided by our own clock: it cannot have run out before its time.
-What happens when it dies: with its process, and then the lease runs out, as it should.
+A thread with a connection of its own, because an event loop that is busy for a moment must not lose the lease. Whether a lease
+that Redis does not know was wiped or has expired is decided by this process's clock: it cannot expire before its time.
+It dies with its process, and then the lease expires, as intended.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from redis.exceptions import RedisError
 logger = structlog.get_logger(__name__)
 
 RENEWALS = 3
-"""Renewals within the length of a lease."""
+"""Number of renewals within the length of a lease."""
 RETRY_S = 0.3
-"""Between two tries while Redis is away."""
+"""Seconds between two attempts while Redis is unavailable."""
 
 
 class Lease:
@@ -42,7 +42,7 @@ class Lease:
         clock: Callable[[], float] = monotonic,
         about: Callable[[], bytes] = bytes,
     ) -> None:
-        """``about``: what operators see of the worker (`messages.WorkerInfo`, encoded), called on the lease's thread."""
+        """``about``: returns the worker's report for operators (`messages.WorkerInfo`, encoded); called on the lease's thread."""
         self._settings = settings
         self._clock = clock
         self._on_lost = on_lost
@@ -57,23 +57,23 @@ class Lease:
         self._taken = threading.Event()
         self._renewed = 0.0
         self.worker = new_id()
-        """Under which the lease runs; a new one after it was lost."""
+        """Worker id of the lease; a new one after it was lost."""
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
-        """Take the lease and keep it. Blocks until it is taken: nothing may be claimed before."""
+        """Acquire the lease and renew it. Blocks until it is acquired: the worker must not claim before."""
         self._thread.start()
         self._taken.wait()
 
     def stop(self) -> None:
-        """Let go: whatever is still held is found by the next reaping."""
+        """Stop renewing: the next reaping finds tasks that are still held."""
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout=self._settings.lease_s)
         self._client.close()
 
     def hurry(self) -> None:
-        """Renew now: Redis was away, and may have come back empty. Any thread."""
+        """Renew now: Redis was unavailable, and may have lost its content. Any thread."""
         self._wake.set()
 
     def _pause(self, seconds: float) -> None:
@@ -106,7 +106,7 @@ class Lease:
                 self._not_known(sent_at)
 
     def _not_known(self, sent_at: float) -> None:
-        """Redis does not know the lease: it was wiped, or the lease has run out and was reaped."""
+        """Handle a lease unknown to Redis: Redis was wiped, or the lease has expired and was reaped."""
         self._taken.clear()
         if sent_at - self._renewed < self._settings.lease_s:
             logger.warning("lease.wiped", worker=self.worker)

@@ -1,9 +1,9 @@
-"""Worker records: what one attempt of a run appends to the log (checkpoints, writes, frames, its start), in order.
+"""Worker records: the records that one attempt of a run appends to the log (checkpoints, writes, frames, its start), in order.
 
-Concurrency: `RunRecords.emit` may be called from any thread and never waits; what has gathered goes to the log in one append,
-made on the I/O loop, one at a time per attempt, so that the partition keeps the order of emitting. While the log is away the
-records wait here, and the run with them once `MAX_BACKLOG_BYTES` have gathered. What happens when it dies: records that were
-not appended are gone with the process; the next attempt starts from those that were.
+Concurrency: `RunRecords.emit` may be called from any thread and never waits; queued records go to the log in one append,
+made on the I/O loop, one at a time per attempt, so that the partition keeps the order of emitting. While the log is unavailable the
+records wait here, and the run with them once there are `MAX_BACKLOG_BYTES`. When it dies, records that were
+not appended are lost with the process; the next attempt starts from those that were.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ SOURCE = "/langlog/executor"
 RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
 LINGER_S = 0.004
-"""Records wait this long for company unless somebody waits for them: a short run's all share one commit and one fold."""
+"""Seconds for which records are collected unless a caller waits for them: those of a short run share one commit and one fold."""
 FLOOD_RECORDS = 4
 FLOOD_LINGER_S = 0.012
-"""… and this long after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
+"""Seconds used instead after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
 ENVELOPE_BYTES = 4_000
-"""Room in a record for headers, key and the rest of the event, beside a checkpoint body."""
+"""Bytes of a record for headers, key and the rest of the event, besides a checkpoint body."""
 STEP_BYTES = 20
-"""What a body takes beside itself in such a record, at most."""
+"""Maximum overhead of a body in such a record, in bytes."""
 MICROSECOND = timedelta(microseconds=1)
 MAX_BACKLOG_BYTES = 32_000_000
-"""`RecordSink.crowded` from here on: emitters should wait for `flush`."""
+"""Bytes of waiting records from which `RecordSink.crowded` is true: emitters should wait for `flush`."""
 
 STEPS_BYTES = 256_000
-"""Of the bodies in one record: what is larger gains nothing by company."""
+"""Maximum bytes of the bodies in one record: sharing a record does not help larger ones."""
 
 _Checkpoint = events.CheckpointWritten | events.CheckpointWrites
 
@@ -65,15 +65,15 @@ class _Gathered(NamedTuple):
 
 
 class RecordsClosed(Exception):
-    """The attempt was given up; what it had not yet appended is dropped."""
+    """The attempt was given up; its waiting records are dropped."""
 
 
 class RecordSink(Protocol):
-    """Where a checkpointer puts its events."""
+    """Receiver of a checkpointer's events."""
 
     @property
     def crowded(self) -> bool:
-        """Too much is waiting: flush before emitting more."""
+        """Whether too many records wait: flush before emitting more."""
         ...
 
     def emit(self, event: events.Event) -> None: ...
@@ -81,22 +81,22 @@ class RecordSink(Protocol):
     async def flush(self) -> None: ...
 
     def flush_blocking(self) -> None:
-        """As `flush`, for threads other than that of the I/O loop."""
+        """Like `flush`, for threads other than that of the I/O loop."""
         ...
 
     def last_offset(self, partition: int) -> int:
-        """Offset in ``run-events`` of the last record appended to the partition; -1 if none."""
+        """Return the offset in ``run-events`` of the last record appended to the partition; -1 if none."""
         ...
 
 
 class RunRecords:
-    """Appender of one attempt's records (``task`` None: of somebody outside any run)."""
+    """Appender of one attempt's records (``task`` None: records outside of a run)."""
 
     def __init__(self, io: IoLoop, task: Task | None, thread_id: str, *, suffix: str = "") -> None:
         """``suffix``: distinguishes the ids of these records from those of other `RunRecords` of the same attempt."""
         self.thread_id = thread_id
         self.traceparent: str | None = None
-        """The trace that the records belong to. Set before the first one."""
+        """Trace that the records belong to. Set before the first one."""
         self._io = io
         self._prefix = f"{task.run_id}-{task.attempt}-{suffix}" if task is not None else f"{new_id()}-0-"
         limit = min(io.backbone.settings.max_record_bytes, PART_BYTES)
@@ -120,7 +120,7 @@ class RunRecords:
         return self._backlog > MAX_BACKLOG_BYTES
 
     def emit(self, event: events.Event) -> None:
-        """Append soon, in the order of emitting. Raises what made an earlier append impossible."""
+        """Append soon, in the order of emitting. Raises the error of an earlier append."""
         if self._error is not None:
             raise self._error
         if not isinstance(event, _Checkpoint):
@@ -132,7 +132,7 @@ class RunRecords:
             self._gather(event)
 
     def emit_result(self, run_id: str, attempt: int, result: RunResult) -> str:
-        """What the run left behind, in as many records as it takes; the id under which its end names it."""
+        """Append the run's result in as many records as needed; return the id by which its end refers to it."""
         body, blob_id = run_results.encode(result), f"{self._prefix}{new_id()}"
         chunks = self._chunks(body)
         for index, chunk in enumerate(chunks):
@@ -178,7 +178,7 @@ class RunRecords:
         return self._offsets.get(partition, -1)
 
     def close(self) -> None:
-        """Give up: append nothing more, and raise RecordsClosed in those that wait. To be called on the I/O loop."""
+        """Give up: append nothing more, and raise RecordsClosed in waiting callers. To be called on the I/O loop."""
         self._error = RecordsClosed()
         if self._lingering is not None:
             self._lingering.cancel()
@@ -299,7 +299,7 @@ class RunRecords:
             self._appender = None
 
     def _records_of(self, batch: Sequence[NewRecord | _Gathered]) -> list[NewRecord]:
-        """Checkpoints and writes that follow one another share a record."""
+        """Return records; consecutive checkpoints and writes share one."""
         records: list[NewRecord] = []
         gathered: list[_Gathered] = []
         size, limit = 0, min(STEPS_BYTES, self._part_bytes)
@@ -318,7 +318,7 @@ class RunRecords:
         return records
 
     def _steps(self, gathered: Sequence[_Gathered]) -> NewRecord:
-        """One record of them, with the number of the last."""
+        """Return one record of them, with the number of the last."""
         first, last = gathered[0], gathered[-1]
         event: events.Event = first.event
         if len(gathered) > 1:
@@ -377,7 +377,7 @@ class RunRecords:
 
 
 class CapturedRecords:
-    """A sink that keeps events for its owner instead of appending them: for state updates, which become one command."""
+    """A sink that captures events instead of appending them: for state updates, which become one command."""
 
     crowded = False
 

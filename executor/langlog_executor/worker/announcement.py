@@ -1,6 +1,7 @@
-"""What a worker says of its graphs at start: `graph.registered` events, and the default assistant of each (wire contract §2).
+"""Registration of a worker's graphs at start: `graph.registered` events, and the default assistant of each (wire contract §2).
 
-Every worker says it; ids are made of the content, so a repetition changes nothing. Runs once on the I/O loop, before the first claim.
+Every worker appends them; ids are derived from the content, so a repetition changes nothing. Runs once on the I/O loop,
+before the first claim.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/worker"
 DESCRIPTION_BYTES_MAX = 1_000_000
-"""A registration over this goes without drawings and subgraphs: workers are asked for them each time."""
+"""Maximum size of a registration, in bytes; a larger one omits drawings and subgraphs: gateways then query a worker each time."""
 
 
 async def announce(
@@ -77,7 +78,7 @@ async def announce(
 
 
 async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
-    """What gateways show of a graph without loading it."""
+    """Return the registration of a graph, which gateways show without loading it."""
     plain = events.GraphRegistered(
         graph_id=spec.graph_id,
         position=spec.position,

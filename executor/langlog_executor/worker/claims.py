@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 CLAIM_WAIT_S = 30.0
-"""How long one claim waits for a task; then it asks again."""
+"""Seconds that one claim waits for a task before the next claim."""
 RETRY_S = 0.2
-"""Between two claims while Redis is away."""
+"""Seconds between two claims while Redis is unavailable."""
 CLAIM_ENDS_S = 1.0
-"""For a claim to come back when this drains, with Redis at hand."""
+"""Seconds for a claim to return when the worker drains and Redis is available."""
 CLAIM_PAUSE_S = 0.02
-"""Between two tries to end it: the command that it waits by may be on its way to Redis."""
+"""Seconds between two attempts to end a claim: its blocking command may not have reached Redis yet."""
 ENDED_KEPT = 4096
-"""Tasks that are remembered to have ended here."""
+"""Number of ended tasks that are remembered."""
 CONTROL_KEPT_S = 30.0
-"""A control that comes before its task was claimed here is remembered for this long."""
+"""Seconds for which a control is remembered that arrives before its task was claimed here."""
 
 _STOP_REQUESTED = load_sql("langlog_executor", "workers.sql")["stop_requested"]
 
@@ -62,9 +62,9 @@ class Worker:
         """Task id -> its execution."""
         self._controls: dict[str, tuple[float, Control]] = {}
         self._ended: dict[str, None] = {}
-        """Ids of tasks that ended here lately."""
+        """Ids of tasks that ended here recently."""
         self._unreported: list[Task] = []
-        """Begun here, and ended by a defect that left no report: still held."""
+        """Tasks that a defect ended without a report: still held."""
         self._beside: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Worker:
         self._redis = Availability("worker.claims", "redis")
         self._postgres = Availability("worker.controls")
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets the error of a defect that ended claiming."""
+        """Future that gets the error of a defect that ended claiming."""
 
     @property
     def held(self) -> int:
@@ -85,7 +85,7 @@ class Worker:
         self._begin_claiming()
 
     async def drain(self) -> None:
-        """Claim no more; let runs reach a step boundary within the time for that; hand back those that did not end."""
+        """Stop claiming; let runs reach a step boundary within the time for that; hand back those that did not end."""
         self._draining.set()
         await self._claim_no_more()
         for execution, _ in self._runs.values():
@@ -103,7 +103,7 @@ class Worker:
         await self._hand_back([*left, *self._unreported])
 
     async def retire(self, report: Callable[[Retiring], None]) -> None:
-        """For workers with newer code: claim no more, and wait until no run is left. A run's first attempt moves to them at its
+        """Make way for workers with newer code: stop claiming, and wait until no run is left. A run's first attempt moves to them at its
         next step boundary; one that was started again before ends here, so that reloads start no run again twice."""
         self._draining.set()
         await self._claim_no_more()
@@ -118,7 +118,7 @@ class Worker:
     # the lease's callbacks, on the I/O loop
 
     def lost(self) -> None:
-        """What was held here belongs to other attempts now."""
+        """Drop all runs: after the loss of the lease they belong to other attempts."""
         for execution, _ in self._runs.values():
             execution.stop("drop")
         if self._claiming is not None and not self._draining.is_set():
@@ -142,7 +142,7 @@ class Worker:
             self.failed.set_exception(error)
 
     async def _claim_no_more(self) -> None:
-        """End the claim under way, and give back what it was given and nobody has begun: another worker takes it at once."""
+        """End the claim under way, and return its tasks that have not begun: another worker claims them at once."""
         queue, claiming = self._backbone.queue, self._claiming
         if claiming is not None:
             self._room.set()
@@ -183,7 +183,7 @@ class Worker:
                 self._begin(task, worker)
 
     async def _unopened(self, worker: str) -> list[Task]:
-        """Tasks that are held here according to Redis, and that we know nothing of."""
+        """Return the tasks that are held here according to Redis, and that this worker does not know."""
         tasks = []
         for task in await self._backbone.queue.held(worker):
             if task.id in self._ended:  # the release was lost
@@ -224,14 +224,15 @@ class Worker:
             await asyncio.wait([running for _, running in self._runs.values()], timeout=limit_s)
 
     async def _hand_back(self, left: list[Task]) -> None:
-        """Runs that could not be stopped go on elsewhere as another attempt; then nothing is held here, and the lease ends."""
+        """Hand back runs that could not be stopped: they continue elsewhere as another attempt; then nothing is held here,
+        and the lease ends."""
         queue, worker = self._backbone.queue, self._lease.worker
         try:
             if left:
                 await self._backbone.log.append([_requeue(task) for task in left])
             for task in left:
                 queue.release(worker, task.id)
-            await asyncio.to_thread(self._lease.stop)  # it would take the lease again
+            await asyncio.to_thread(self._lease.stop)  # it would acquire the lease again
             await queue.give_back(worker, self._ended, leave=True)
         except (RedisUnavailable, LogUnavailable) as error:
             logger.warning("drain.left_to_the_lease", error=str(error))
@@ -254,7 +255,7 @@ class Worker:
         self._aside(querying, "worker.controls_failed")
 
     def _aside(self, work: Coroutine[Any, Any, None], failure: str) -> None:
-        """Something that goes on by itself; ``failure``: how a defect of it is logged."""
+        """Run a background task; ``failure``: log event for its exception."""
         task = asyncio.ensure_future(work)
         self._beside.add(task)
 
@@ -266,7 +267,7 @@ class Worker:
         task.add_done_callback(done)
 
     async def _query_controls(self) -> None:
-        """Controls may have been missed while the subscription was down: the read model has them too."""
+        """Query controls that may have been missed while the subscription was down: the read model has them too."""
         held = {execution.task.run_id: execution for execution, _ in self._runs.values()}
         for row in await self._backbone.pool.fetch(_STOP_REQUESTED, list(held)):
             execution = held[row["run_id"]]

@@ -1,8 +1,8 @@
-"""One attempt of a run, as far as the graph goes: opens the graph, streams it, and says how it ended.
+"""The graph's part of an attempt: opens the graph, streams it, and returns its end.
 
-Concurrency: `GraphAttempt.run` is a coroutine of a graph loop; it is cancelled to stop it, and `stop` has to say why before. It
-publishes nothing itself: frames go to an emitter, checkpoints to the checkpointer. What happens when it dies: the supervisor
-(`run_execution`) reports an error or, when the process dies, the next attempt goes on from the last checkpoint.
+Concurrency: `GraphAttempt.run` is a coroutine of a graph loop; it is cancelled to stop it, after `stop` has set the reason. It
+publishes nothing itself: frames go to an emitter, checkpoints to the checkpointer. When it dies, the supervisor
+(`run_execution`) reports an error or, if the process dies, the next attempt continues from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     next: list[str] = []
     interrupts: bytes = b"{}"
     state_known: bool = True
-    """False: it never came to ask the graph, so ``next`` and ``interrupts`` say nothing of the thread."""
+    """False: the graph's state was not read, so ``next`` and ``interrupts`` are not those of the thread."""
     error: RunError | None = None
     stopped: Stop | Literal["lost"] | None = None
     """``lost``: the process that ran the graph is gone."""
 
 
 class GraphAttempt:
-    """Made on the I/O loop, run on a graph loop."""
+    """An attempt: created on the I/O loop, run on a graph loop."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class GraphAttempt:
         private: Private = NOTHING,
         mark: Callable[[str], None] | None = None,
     ) -> None:
-        """``recorded``: waits until what the graph has written is in the log. ``private``: credentials of the run's caller.
+        """``recorded``: waits until the graph's writes are in the log. ``private``: credentials of the run's caller.
         ``mark``: as of `RunStream`; of runs that can be joined from a checkpoint on."""
         self._task = task
         self._kwargs = kwargs
@@ -95,7 +95,7 @@ class GraphAttempt:
         self._control: Any = RunControl() if DRAINS else None
         self._stop: Stop | None = None
         self.traceparent: str | None = None
-        """The trace that the attempt belongs to. Set before `run`."""
+        """Trace that the attempt belongs to. Set before `run`."""
         self.protocol = ProtocolEvents(emit, task.graph_id)
         self.stream: RunStream | ProtocolStream = (
             ProtocolStream(emit, self.protocol)
@@ -111,17 +111,17 @@ class GraphAttempt:
         )
 
     def stop(self, reason: Stop) -> None:
-        """Say why it is about to be cancelled. ``drain`` alone asks to stop at the next step boundary. Any thread."""
+        """Set the reason of the coming cancellation. ``drain`` alone requests a stop at the next step boundary. Any thread."""
         self._stop = reason
         if reason == "drain" and self._control is not None:
             self._control.request_drain("shutdown")
 
     async def run(self) -> Ended:
-        """Never raises for what the graph does; CancelledError only when it must drop or drain at once."""
+        """Execute the graph. Never raises the graph's errors; CancelledError only when it must drop or drain at once."""
         with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent) as span:
             config = build_config(self._task, self._kwargs, self._settings, self._private)
             if span.traceparent is not None:
-                from .node_spans import NodeSpans  # here: nobody pays for it without traces
+                from .node_spans import NodeSpans  # imported here: without traces it costs nothing
 
                 config["callbacks"] = [NodeSpans(span.traceparent)]
             with traced(config["configurable"], self._kwargs.langsmith_tracer) as callbacks:
@@ -155,7 +155,7 @@ class GraphAttempt:
             return self._unopened(self._failed(described(error)))
 
     def _unopened(self, ended: Ended) -> Ended:
-        """The end of an attempt whose graph was never there: what the thread asked before, it still asks."""
+        """Return the end of an attempt whose graph was never opened: the thread's open interrupts stay."""
         return replace(ended, state_known=self._task.fresh)
 
     async def _run(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
@@ -190,7 +190,7 @@ class GraphAttempt:
         return Ended(values=values, output=None)
 
     async def _give_feedback_urls(self, keys: list[str]) -> RunError | None:
-        """The last event of a run that was asked for them; without LangSmith the run ends as recorded (wire contract §5.1)."""
+        """Emit the last event of a run that requested feedback URLs; without LangSmith the run ends as recorded (wire contract §5.1)."""
         try:
             urls = await feedback_urls(self._task.run_id, keys)
         except FeedbackUnavailable as error:
@@ -234,7 +234,7 @@ class GraphAttempt:
             await stream.follow(graph.astream(graph_input, config, **options))
 
     async def _after_stop(self, graph: AnyGraph, config: RunnableConfig) -> Ended:
-        """Cancelled from outside: tasks that were under way say so in the state (wire contract §7.1)."""
+        """Return the end after a cancellation; the state marks tasks that were under way (wire contract §7.1)."""
         if self._stop == "rollback":
             return self._stopped(None, None)
         state = await self._state(graph, config)
@@ -265,7 +265,7 @@ class GraphAttempt:
         return Ended(outcome="error", values=ended.values, next=ended.next, interrupts=ended.interrupts, error=error)
 
     async def _state(self, graph: AnyGraph, config: RunnableConfig) -> StateSnapshot | None:
-        """The thread's state as it now is; None without a checkpoint, or when it cannot be read."""
+        """Return the thread's current state; None without a checkpoint, or if it cannot be read."""
         try:
             state, _ = await read_state(graph, _latest(config))
         except Exception:

@@ -20,14 +20,14 @@ from langlog_schemas.messages import Task
 logger = structlog.get_logger(__name__)
 
 SETTINGS_ALONE = "LANGLOG_WORKER_SETTINGS_ALONE"
-"""What a worker inherits names in it the variables that hold settings and that nobody set: where the project sets one of them, its
+"""Variable with the names of the pool's setting variables that were not set before: if the project sets one of them, its
 code gets the project's value."""
 REPORTED = 20
-"""Runs that are named; the others are counted."""
+"""Maximum number of named runs; the others are counted."""
 
 
 class InFlight(msgspec.Struct, frozen=True):
-    """A run that a worker waits for before it makes room for newer code."""
+    """A run that a worker waits for before newer code replaces it."""
 
     run_id: str
     thread_id: str
@@ -39,20 +39,20 @@ class InFlight(msgspec.Struct, frozen=True):
 
 
 class Retiring(msgspec.Struct, frozen=True):
-    """``runs``: the first `REPORTED` of ``count``."""
+    """Report of a retiring worker. ``runs``: the first `REPORTED` of ``count``."""
 
     runs: list[InFlight] = []
     count: int = 0
 
 
 def moves(task: Task) -> bool:
-    """Whether a run goes on in newer code from its next step on. One that was started again before does not: no reload starts a
-    run again twice."""
+    """Return whether a run continues in newer code from its next step on. One that was restarted before does not: no reload restarts a
+    run twice."""
     return task.attempt == 1
 
 
 def retiring(tasks: Sequence[Task]) -> Retiring:
-    """What a worker with these runs waits for."""
+    """Return the report of a worker with these runs."""
     runs = [
         InFlight(task.run_id, task.thread_id, task.graph_id, "its next step" if moves(task) else "its end")
         for task in tasks[:REPORTED]
@@ -61,7 +61,7 @@ def retiring(tasks: Sequence[Task]) -> Retiring:
 
 
 def together(reports: Sequence[Retiring]) -> Retiring:
-    """What several workers wait for."""
+    """Return the combined report of several workers."""
     runs = [run for one in reports for run in one.runs]
     return Retiring(runs[:REPORTED], sum(one.count for one in reports))
 
@@ -72,7 +72,7 @@ class Report:
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
         self.pool = fd is not None
-        """Whether a pool started us, and holds the other end of our standard input."""
+        """Whether a pool started this process, and holds the other end of its standard input."""
 
     def write(self, message: dict[str, Any]) -> None:
         if self._fd is not None:
@@ -81,7 +81,7 @@ class Report:
 
 
 async def orphaned() -> None:
-    """Returns when the pool's end of our standard input is closed: its process is gone."""
+    """Wait until the pool's end of the standard input is closed: its process has ended."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

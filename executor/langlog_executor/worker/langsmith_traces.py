@@ -1,12 +1,12 @@
-"""Runs in LangSmith, where its environment variables switch tracing on: project, example and parent of a run, and feedback URLs.
+"""Runs in LangSmith, if its environment variables switch tracing on: project, example and parent of a run, and feedback URLs.
 
-langchain-core traces by itself once ``LANGSMITH_TRACING`` and ``LANGSMITH_API_KEY`` are set. What is here makes a run the child of its
-caller's (headers ``langsmith-trace`` and ``baggage``), files it where ``langsmith_tracer`` says, and asks for the URLs of
+langchain-core traces by itself once ``LANGSMITH_TRACING`` and ``LANGSMITH_API_KEY`` are set. This module makes a run the child of its
+caller's (headers ``langsmith-trace`` and ``baggage``), files it under the project of ``langsmith_tracer``, and requests the URLs of
 ``feedback_keys``. Without these variables nothing is imported.
 
-Concurrency: `traced` is entered on a graph loop, around the attempt. langsmith sends on threads of its own, and what cannot be sent is
-lost: a run never waits for LangSmith, but for the URLs that its caller asked for. A worker that stops sends what has gathered
-(`flush`).
+Concurrency: `traced` is entered on a graph loop, around the attempt. langsmith sends on threads of its own, and traces that
+cannot be sent are lost: a run waits for LangSmith only for the URLs that its caller requested. A worker that stops sends
+queued traces (`flush`).
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ T = TypeVar("T")
 
 ERROR_CHARACTERS_MAX = 200
 FEEDBACK_S = 10.0
-"""For all URLs of one run."""
+"""Seconds for all URLs of one run."""
 FLUSH_S = 5.0
-"""What traces that have gathered may take of a worker's stop."""
+"""Maximum seconds for sending queued traces when a worker stops."""
 
 
 class FeedbackUnavailable(Exception):
-    """No feedback URLs; the message is the class of what went wrong."""
+    """There are no feedback URLs; the message is the class of the error."""
 
 
 def enabled() -> bool:
-    """Whether runs of this process are traced to LangSmith."""
+    """Return whether runs of this process are traced to LangSmith."""
     return tracing.to_langsmith(os.environ)
 
 
 @contextlib.contextmanager
 def traced(configurable: Mapping[str, Any], tracer: Mapping[str, Any] | None) -> Iterator[list[BaseCallbackHandler]]:
-    """The caller's trace around a run; gives the callbacks that the run needs for it. ``tracer``: ``langsmith_tracer``."""
+    """Put a run into its caller's trace; yields the callbacks for the run. ``tracer``: ``langsmith_tracer``."""
     if not enabled():
         yield []
         return
@@ -76,13 +76,13 @@ def traced(configurable: Mapping[str, Any], tracer: Mapping[str, Any] | None) ->
 
 
 def _of(kind: type[T], configurable: Mapping[str, Any], name: str) -> T | None:
-    """A member of the configurable, if it is of that kind: headers are checked at the door, what a client names itself is not."""
+    """Return a member of the configurable, if it is of that type: headers are checked at the door, what a client names itself is not."""
     value = configurable.get(name)
     return value if isinstance(value, kind) else None
 
 
 async def feedback_urls(run_id: str, keys: Sequence[str]) -> dict[str, str]:
-    """A presigned URL of LangSmith for each key. Raises FeedbackUnavailable."""
+    """Return a presigned URL of LangSmith for each key. Raises FeedbackUnavailable."""
     if not enabled():
         raise FeedbackUnavailable("LangSmithConnectionError")
     from langsmith.run_trees import get_cached_client
@@ -100,7 +100,7 @@ async def feedback_urls(run_id: str, keys: Sequence[str]) -> dict[str, str]:
 
 
 async def flush() -> None:
-    """Send what has gathered, within `FLUSH_S`. When a worker stops."""
+    """Send queued traces within `FLUSH_S`, when a worker stops."""
     if not enabled():
         return
     from langchain_core.tracers.langchain import wait_for_all_tracers

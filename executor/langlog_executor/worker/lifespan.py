@@ -1,8 +1,9 @@
-"""What a project prepares for its graphs in each worker process: the lifespan of ``http.app``, and the hook ``worker_lifespan``.
+"""Resources that a project prepares for its graphs in each worker process: the lifespan of ``http.app``, and the hook
+``worker_lifespan``.
 
 A web application's author makes pools and clients in its lifespan and uses them in nodes; where application and graphs share a process
 that works by itself. Here graphs run in processes of their own, so the lifespan runs there too, as under any web server with several
-processes: on the loop that runs the graphs, so that what is bound to an event loop belongs to the right one.
+processes: on the loop that runs the graphs, so that objects bound to an event loop belong to the right one.
 
     graphs imported ─► lifespan started on the graph loop ─► graphs announced ─► runs … ─► drained ─► lifespan ended
 
@@ -32,26 +33,26 @@ from ..graphs.app_imports import shared_with_lifespan
 logger = structlog.get_logger(__name__)
 
 KEY = "worker_lifespan"
-"""Of ``http`` (a bool), and of langgraph.json itself (a hook)."""
+"""Member of ``http`` (a bool), and of langgraph.json itself (a hook)."""
 HOOK_HINT = f'{KEY} must be "path.py:function", an async context manager that takes nothing'
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What workers of a project run."""
+    """Lifespans that workers of a project run."""
 
     hook: str | None = None
     """``path.py:function``."""
     app: str | None = None
     """``http.app``, if its lifespan runs in workers."""
     module: str | None = None
-    """The name by which graphs will import its module."""
+    """Name by which graphs will import its module."""
     needed: bool = True
-    """Whether a start-up of the application that fails stops the worker: not where only sources hint at it."""
+    """Whether a failed start-up of the application stops the worker: not where only sources hint at it."""
     why: str = ""
 
 
 def planned(project: Project) -> Plan | None:
-    """What is to run, once the graphs are imported; None: nothing. Raises StartError for a key that holds something else."""
+    """Return the lifespans to run once the graphs are imported, or None. Raises StartError for an invalid value of the key."""
     hook = project.config.get(KEY)
     if hook is not None and not isinstance(hook, str):
         raise StartError(f"{project.file}: {HOOK_HINT}")
@@ -79,7 +80,7 @@ def planned(project: Project) -> Plan | None:
 
 
 def _file_of(project: Project, app: str) -> Path | None:
-    """The file of the application's module, which need not be imported."""
+    """Return the file of the application's module, without importing it."""
     source = app.rpartition(":")[0]
     if source.endswith(".py") or "/" in source:
         files = [(project.root / source).resolve()]
@@ -98,10 +99,10 @@ def _short(project: Project, file: Path) -> str:
 
 
 class WorkerLifespan:
-    """One run of what is planned."""
+    """One run of a plan."""
 
     def __init__(self, project: Project, plan: Plan) -> None:
-        """Imports what the plan names; on the main thread. Raises StartError."""
+        """Import the plan's objects, on the main thread. Raises StartError."""
         self._plan = plan
         self._hook: Lifespan | None = None
         self._app: Lifespan | None = None
@@ -123,7 +124,7 @@ class WorkerLifespan:
         return self._app is None and self._hook is None
 
     async def start(self, limit_s: float) -> None:
-        """Raises StartError when one fails, or takes longer than ``limit_s`` seconds."""
+        """Run the start-ups. Raises StartError if one fails, or takes longer than ``limit_s`` seconds."""
         if self._hook is not None:
             await self._hook.start(limit_s)
         if self._app is None:
@@ -145,14 +146,14 @@ class WorkerLifespan:
             )
 
     async def stop(self, limit_s: float) -> None:
-        """Run the exit parts, in reverse. What they raise is logged."""
+        """Run the exit parts, in reverse. Their exceptions are logged."""
         for each in (self._app, self._hook):
             if each is not None:
                 await each.stop(limit_s)
 
 
 def _as_application(hook: Callable[[], Any]) -> Callable[..., Awaitable[None]]:
-    """The hook as an application that knows its lifespan alone: entered and left by one task, as task groups want it."""
+    """Return the hook as an application with nothing but a lifespan: entered and exited by one task, as task groups want it."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -173,7 +174,7 @@ def _as_application(hook: Callable[[], Any]) -> Callable[..., Awaitable[None]]:
 
 def _application(project: Project, reference: str, module: str | None) -> Any:
     if module is not None:
-        with contextlib.suppress(ImportError):  # said below, with the reference
+        with contextlib.suppress(ImportError):  # the error is raised below, with the reference
             importlib.import_module(module)
     app = load_object(project, "http.app", reference, shared=True)
     if not callable(app):
@@ -194,7 +195,7 @@ def _hook(project: Project, reference: str) -> Callable[[], Any]:
 
 @contextlib.asynccontextmanager
 async def lifespan_here(project: Project, limit_s: float, *, needed: bool = True) -> AsyncIterator[None]:
-    """The project's lifespan around a block that runs graphs on this very loop.
+    """Run the project's lifespan around a block that runs graphs on this loop.
 
     ``needed``: raises StartError when it does not start; otherwise that is logged, and nodes do without.
     """

@@ -13,12 +13,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langlog_backbone.process import tracing
 
 STEP = "graph:step:"
-"""How the library tags what is a node, and not a part of one."""
+"""The library's tag prefix of nodes, as opposed to parts of one."""
 
 
 class NodeSpans(BaseCallbackHandler):
     run_inline = True
-    """Called where the node runs, at once: a thread for each call would cost more than the span."""
+    """Call handlers directly on the node's thread: a thread for each call would cost more than the span."""
 
     def __init__(self, parent: str) -> None:
         self._parent = parent

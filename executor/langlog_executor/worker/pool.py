@@ -45,13 +45,13 @@ logger = structlog.get_logger(__name__)
 BACKOFF_S = 0.2
 MAX_BACKOFF_S = 10.0
 STEADY_S = 30.0
-"""A worker that has lived this long starts again without a pause."""
+"""Seconds of life after which a dead worker is restarted without a pause."""
 KILL_AFTER_S = 5.0
-"""Beyond the time that workers have for draining (twice `drain_s`)."""
+"""Seconds beyond the workers' time for draining (twice `drain_s`) until they are killed."""
 RETIRE_S = 10.0
-"""For a worker to answer that it claims no more."""
+"""Seconds for a worker to report that it has stopped claiming."""
 RECHECK_S = 1.0
-"""While waiting for the projection, when no word of it comes."""
+"""Seconds between checks of the projection without a notification."""
 
 _ANNOUNCED = load_sql("langlog_executor", "workers.sql")["announced"]
 
@@ -64,7 +64,7 @@ class WorkerProcess:
         self.lines = lines
         self.since = monotonic()
         self.leaving = False
-        """It was asked to go."""
+        """Whether it was requested to end."""
 
     @classmethod
     async def spawn(
@@ -81,7 +81,7 @@ class WorkerProcess:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # the project's folder is not to come before ours while we import
+                "-P",  # the project's folder must not precede langlog's during imports
                 "-m",
                 "langlog_executor.worker.process",
                 "--report-fd",
@@ -125,7 +125,7 @@ class WorkerProcess:
         raise StartError(str(lines.get("error") or f"a worker ended with exit code {code} before it was ready"))
 
     async def retire(self) -> Retiring:
-        """Have it claim no more and end by itself once its runs are over or have moved; the runs that it waits for.
+        """Make it stop claiming and end by itself once its runs have ended or moved; returns the runs that it waits for.
 
         A worker that does not answer is sent SIGTERM.
         """
@@ -170,7 +170,7 @@ class WorkerPoolService:
     name = "workers"
 
     def __init__(self, backbone: Backbone, beside: Callable[[], None] | None = None) -> None:
-        """``beside``: work of this process, done while the first worker imports the graphs; may raise StartError."""
+        """``beside``: work of this process while the first worker imports the graphs; may raise StartError."""
         self._backbone = backbone
         self._beside = beside
         self._settings = backbone.settings
@@ -214,7 +214,7 @@ class WorkerPoolService:
         return await self._probe.reason()
 
     async def reload(self) -> Retiring:
-        """New workers with the graphs as they now are; the old ones claim no more, and end when no run is left. Which runs they
+        """Start new workers with the current graphs; the old ones stop claiming, and end when no run is left. Which runs they
         wait for. Raises StartError, and the old ones stay."""
         async with self._reloading:
             old = [w for w in self._workers if not w.leaving]
@@ -237,7 +237,7 @@ class WorkerPoolService:
         self._workers[worker] = asyncio.create_task(self._supervise(worker), name="worker")
 
     async def _supervise(self, worker: WorkerProcess) -> None:
-        """Wait for its end; start another one unless it was asked to go."""
+        """Wait for a worker's end; start another one unless the end was requested."""
         code = await worker.process.wait()
         worker.lines.close()
         if not worker.leaving and not self._draining:
@@ -266,7 +266,7 @@ class GraphsService:
         self._backbone = backbone
 
     async def start(self) -> None:
-        """Raises StartError."""
+        """Wait until the graphs are in the read model. Raises StartError."""
         graph_ids = list(read_project(self._backbone.settings.project).graphs)
         ids = [default_assistant_id(g) for g in graph_ids]
         moved = asyncio.Event()
@@ -285,7 +285,7 @@ class GraphsService:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(RECHECK_S):
                             await moved.wait()
-                            # a read model that has much to fold first may take long, as long as it gets on
+                            # a read model that has much to fold first may take long, as long as it makes progress
                             limit.reschedule(asyncio.get_running_loop().time() + self._backbone.settings.worker_start_s)
                     moved.clear()
         except TimeoutError:
@@ -297,17 +297,17 @@ class GraphsService:
         await asyncio.Event().wait()
 
     async def drain(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no work is under way."""
 
     async def stop(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
     async def not_ready(self) -> str | None:
         return None
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as the variables they are read from."""
+    """Return the settings as environment variables."""
     variables: dict[str, str] = {}
     for field, names in VARIABLES.items():
         value: Any = getattr(settings, field)
@@ -326,21 +326,21 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 class Lines:
-    """What a worker says, line by line, through the pipe that it got for that."""
+    """The lines that a worker writes into its report pipe."""
 
     def __init__(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
         self._reader, self._transport = reader, transport
 
     @classmethod
     async def of(cls, fd: int) -> Lines:
-        """Of the reading end of a pipe, which is closed with it."""
+        """Open the reading end of a pipe; it is closed with the object."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
         return cls(reader, transport)
 
     async def next(self) -> dict[str, Any]:
-        """The next line; empty when it ended without a word."""
+        """Return the next line; empty at the end of the pipe."""
         line = await self._reader.readline()
         message: dict[str, Any] = msgspec.json.decode(line) if line else {}
         return message

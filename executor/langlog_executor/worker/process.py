@@ -1,10 +1,10 @@
 """The worker process: claims dispatched runs, executes graphs, answers queries. ``python -m langlog_executor.worker.process``.
 
-    graphs loaded ─► lease taken ─► graphs announced ─► ready ─► claim, run, report … ─► SIGTERM: drain ─► gone
+    graphs loaded ─► lease taken ─► graphs announced ─► ready ─► claim, run, report … ─► SIGTERM: drain ─► end
 
 The main thread's event loop does I/O only (`io_loop`); graph code runs on graph loops and node threads, so nothing a graph does
-delays the lease, a report or another run. What happens when it dies: the pool (`pool`) starts another one, and the lease of
-its runs runs out. A worker whose pool is gone stops as if asked to.
+delays the lease, a report or another run. When it dies, the pool (`pool`) starts another one, and the lease of
+its runs expires. A worker whose pool has ended stops as after a signal.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 POOL_SIZE = 4
-"""Connections to Postgres of one worker process."""
+"""Maximum number of Postgres connections of one worker process."""
 LIFESPAN = "http.app"
-"""As what the project's lifespan occupies the loop of the graphs."""
+"""Name under which the project's lifespan occupies the loop of the graphs."""
 LIFESPAN_ENDS_S = 10.0
-"""How long the exit part of the project's lifespan may take."""
+"""Maximum seconds of the exit part of the project's lifespan."""
 NODE_THREADS = 4
-"""Threads for sync nodes, per run that a worker may have at once."""
+"""Threads for sync nodes, per concurrent run of a worker."""
 
 
 async def serve(settings: Settings, report: Report, figures_fd: int | None = None) -> None:
@@ -155,7 +155,7 @@ async def _serve(
             await asyncio.sleep(0)  # it listens for the signal
         report.write({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
         await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
-        if queries.cancelled():  # by `_retire`, which goes on
+        if queries.cancelled():  # by `_retire`, which continues
             await asyncio.wait([*waits, worker.failed], return_when=asyncio.FIRST_COMPLETED)
         if queries.done() and not queries.cancelled() and queries.exception() is not None:
             logger.error("worker.queries_failed", exc_info=queries.exception())
@@ -265,7 +265,7 @@ async def _let_go(lifespan: WorkerLifespan, loops: GraphLoops, limit_s: float) -
 
 
 async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -> None:
-    """Returns when the pool has made this worker retire (SIGUSR1) and no run is left. The newer code answers queries."""
+    """Wait until the pool has made this worker retire (SIGUSR1) and no run is left. The newer code answers queries."""
     retire_requested = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retire_requested.set)
     await retire_requested.wait()
@@ -279,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figures-fd", type=int, default=None, help="socket on which the pool asks for metrics")
     options = parser.parse_args(arguments)
     report = Report(options.report_fd)
-    # read when langgraph is imported: graphs then derive from their schemas which types may come back from stored bytes (`serde`)
+    # read when langgraph is imported: graphs then derive from their schemas which types may be restored from stored bytes (`serde`)
     os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
     try:
         settings = read_settings()
@@ -298,7 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _open_debugger(settings: Settings) -> None:
-    """Raises StartError when debugpy is not installed."""
+    """Open the debugger's port. Raises StartError if debugpy is not installed."""
     if not settings.debug_port:
         return
     try:
@@ -324,5 +324,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # node threads that are stuck in user code must not keep the process
+    # node threads that are stuck in user code must not keep the process alive
     os._exit(code)

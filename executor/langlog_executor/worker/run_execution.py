@@ -3,8 +3,8 @@
     started ─► streaming ─► ended ─► frames published ─► checkpoints durable ─► finish report appended ─► released
 
 Concurrency: lives on the I/O loop; the graph runs on a graph loop. Readers rely on the order at the end: a reader that sees
-the report finds all frames and checkpoints. What happens when it dies: the lease runs out and the next attempt goes on from the
-last checkpoint; a graph that does not stop on request is abandoned, its records go nowhere from then on.
+the report finds all frames and checkpoints. When it dies, the lease expires and the next attempt continues from the
+last checkpoint; a graph that does not stop on request is abandoned, and its later records are dropped.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/worker"
 ENVELOPE_BYTES = 8_192
-"""Room in a record for what the report says besides values, output and interrupts."""
+"""Bytes of a record for the report's members besides values, output and interrupts."""
 BROKEN = RunError(error="InternalError", message=INTERNAL_ERROR)
 _waited = functools.cache(table.QUEUE_WAIT.labels)
 _ended = functools.cache(table.ATTEMPTS_ENDED.labels)
 _took = functools.cache(table.ATTEMPT_SECONDS.labels)
 _first_frame = functools.cache(table.FIRST_FRAME.labels)
 STOP_GRACE_S = 5.0
-"""A graph that has not stopped this long after the request is reported as stopped and abandoned."""
+"""Seconds after which a graph that has not stopped on request is reported as stopped and abandoned."""
 
 
 class RunTools:
-    """What all runs of a worker share."""
+    """Objects that all runs of a worker share."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class RunExecution:
 
     @property
     def drains(self) -> bool:
-        """Whether it is to stop at its next step boundary, to go on elsewhere."""
+        """Whether it will stop at its next step boundary, to continue elsewhere."""
         return self._stop == "drain"
 
     def _stop_now(self) -> None:
@@ -206,7 +206,7 @@ class RunExecution:
             self._stop_requested.set_result(None)
 
     async def _graph(self) -> Ended | None:
-        """How the attempt ended; None when it was dropped."""
+        """Execute the graph and return the end of the attempt; None if it was dropped."""
         tools = self._tools
         try:
             task = self.task = await self._in_clear(self.task)
@@ -244,7 +244,7 @@ class RunExecution:
         return await self._watch(self._work, tools.io.backbone.settings.job_timeout_s)
 
     async def _in_clear(self, task: Task) -> Task:
-        """The task with what clients have sent in clear. Raises what a handler of the project raises."""
+        """Return the task with clients' values decrypted. Raises what a handler of the project raises."""
         json = self._tools.json
         if not json.any:
             return task
@@ -256,7 +256,7 @@ class RunExecution:
         return (lambda data: json.seal(data, context, "run", "stream")) if json.any else None
 
     async def _sealed(self, ended: Ended) -> Ended:
-        """The end as it may be stored. Raises what a handler of the project raises."""
+        """Return the end, sealed for storing. Raises the errors of the project's handlers."""
         json, context = self._tools.json, self._encryption_context
         if not json.any:
             return ended
@@ -268,7 +268,7 @@ class RunExecution:
         )
 
     async def _private(self) -> Private:
-        """Credentials of the run's caller. Waits while Postgres is unavailable, unless the run has to stop. Raises
+        """Return the credentials of the run's caller. Waits while Postgres is unavailable, unless the run has to stop. Raises
         CredentialsGone."""
         tools = self._tools
         opening = asyncio.ensure_future(
@@ -342,7 +342,7 @@ class RunExecution:
         return self._left_behind()
 
     def _left_behind(self) -> Ended:
-        """The graph did not stop, or was never begun: report what is known without it."""
+        """Return the end without the graph, which did not stop or never began."""
         values = self._attempt.stream.values_json if self._attempt is not None else None
         known = values is not None or self.task.fresh
         match self._stop:
@@ -356,7 +356,7 @@ class RunExecution:
                 return Ended(outcome="interrupted", values=values, state_known=known)
 
     async def _report(self, ended: Ended) -> Ended:
-        """Frames out, then checkpoints and report into the log; waits as long as the log is away. The end as it was reported.
+        """Publish frames, then append checkpoints and report; waits as long as the log is unavailable. The end as it was reported.
 
         A report that cannot be encoded or appended is replaced by one that always can: a run that ended must not stay running.
         """
@@ -404,7 +404,7 @@ class RunExecution:
         return self._split(self._finish(ended))
 
     def _split(self, report: FinishRun) -> FinishRun:
-        """A report, and the event it leads to, are one record each: what does not fit there goes into records before it."""
+        """Split a report: it and its event are one record each, so a result that does not fit is appended in earlier records."""
         size = len(bytes(report.values)) + len(bytes(report.output)) + len(bytes(report.interrupts))
         if size <= min(self._tools.io.backbone.log.max_record_bytes, PART_BYTES) - ENVELOPE_BYTES:
             return report
@@ -413,7 +413,7 @@ class RunExecution:
         return msgspec.structs.replace(report, values=ABSENT, output=ABSENT, result=blob_id)
 
     def _record(self, command: FinishRun | RequeueRun) -> NewRecord:
-        """Raises what the encoder raises, and what the decider's decoder would raise."""
+        """Return the record of a report. Raises the encoder's errors, and those of the decider's decoder."""
         task = self.task
         value = commands.encode(command)
         commands.decode(command.TYPE, value)
@@ -428,7 +428,7 @@ class RunExecution:
         )
 
     def _publish_end(self, ended: Ended) -> None:
-        """The end, to those who follow the thread by the streaming protocol."""
+        """Publish the end to subscribers of the streaming protocol."""
         if self._attempt is None or ended.stopped is not None:
             return
         try:
@@ -446,7 +446,7 @@ class RunExecution:
         attempt.protocol.closed(status, error, None if failure is None else failure.refusal)
 
     def _fitting(self, ended: Ended) -> Ended:
-        """A state that no answer may hold is an error that says so, and so are interrupts that do not fit into a record."""
+        """Replace the end by an error if its state exceeds the limit of responses, or its interrupts do not fit into a record."""
         backbone = self._tools.io.backbone
         size, interrupts_bytes = len(ended.values or b"") + len(ended.output or b""), len(ended.interrupts)
         limit, interrupts_limit = backbone.settings.max_answer_bytes, backbone.log.max_record_bytes - ENVELOPE_BYTES
@@ -487,14 +487,14 @@ class RunExecution:
         )
 
     def _close(self) -> None:
-        """Whatever the graph still does, it changes nothing from now on."""
+        """Close the outputs: the graph can change nothing from now on."""
         self._records.close()
         if self._frames is not None:
             self._frames.close()
 
 
 def _unreported(error: Exception) -> Ended:
-    """The end of an attempt whose own end cannot be reported. Nothing in it comes from the graph."""
+    """Return the end of an attempt whose own end cannot be reported. It contains nothing from the graph."""
     message = (
         f"The end of the run could not be stored: {class_name(error)}. The state is that of the last checkpoint stored."
     )

@@ -1,7 +1,7 @@
-"""The tracer of a run: langchain-core's, without what is for the graph alone.
+"""The tracer of a run: langchain-core's, without values that are meant only for the graph.
 
-langgraph gives tracers the members of the configurable as metadata of each run. Headers that the project did not name as public
-(`PrivateText`) are credentials as a rule, and stay out of LangSmith as they stay out of the log.
+langgraph passes the members of the configurable to tracers as metadata of each run. Headers that the project did not name as public
+(`PrivateText`) are usually credentials, and are kept out of LangSmith as they are kept out of the log.
 """
 
 from __future__ import annotations
