@@ -23,7 +23,7 @@ is left out. A file that cannot be read, and a variable that is set beside its `
 
 
 def meanings() -> dict[str, str]:
-    """Field -> its docstring."""
+    """Return field -> its docstring."""
     tree = ast.parse(inspect.getsource(settings.Settings))
     body = tree.body[0].body  # type: ignore[attr-defined]
     return {

@@ -22,7 +22,7 @@ class BuildError(Exception):
 
 
 def sources() -> dict[str, Path]:
-    """Path of each hand-written page in the site -> the file it comes from."""
+    """Return path of each hand-written page in the site -> its file."""
     own = {
         path.relative_to(DOCS).as_posix(): path
         for path in sorted(DOCS.rglob("*.md"))

@@ -13,7 +13,7 @@ from .http_api import cell
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    """The command and every command below it, with their whole names."""
+    """Return the command and every command below it, with their full names."""
     yield name, command
     if isinstance(command, click.Group):
         for word, inner in sorted(command.commands.items()):
@@ -55,6 +55,6 @@ def section(name: str, command: click.Command) -> Iterator[str]:
 
 
 def markdown(text: str) -> str:
-    """A command's help as paragraphs."""
+    """Return a command's help as paragraphs."""
     text = inspect.cleandoc(text).replace("\b", "")
     return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", text))

@@ -1,4 +1,4 @@
-"""Reference pages of what is in the log: commands and events, from the published contracts (docs/contracts)."""
+"""Reference pages of the log's content: commands and events, from the published contracts (docs/contracts)."""
 
 from __future__ import annotations
 

@@ -12,4 +12,4 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/events.md": events_page.events,
     "reference/commands.md": events_page.commands,
 }
-"""Path of the page in the site -> what writes it."""
+"""Path of the page in the site -> function that writes it."""

@@ -31,14 +31,14 @@ TAGS = {
 OTHERS = (Console, CustomApp, Truncation)
 """Routes for people, of the project, and for test suites: no document lists them."""
 SHOWN_CHARACTERS = 2_500
-"""Of one example; further ones end in an ellipsis, the whole is in the document."""
+"""Maximum characters of one example; the rest is replaced by an ellipsis, and complete in the document."""
 
 Schema = Mapping[str, Any]
 
 
 @functools.cache
 def document() -> dict[str, Any]:
-    """The document of a gateway whose project says nothing of HTTP. Routes are listed without a gateway behind them."""
+    """Return the document of a gateway whose project has no HTTP options, without starting a gateway."""
     kinds: list[Any] = [
         x for x in vars(app).values() if isinstance(x, type) and hasattr(x, "routes") and x not in OTHERS
     ]
@@ -47,7 +47,7 @@ def document() -> dict[str, Any]:
 
 
 def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Tag, method, path and operation, in the order of the document."""
+    """Yield tag, method, path and operation, in the order of the document."""
     for path, item in document()["paths"].items():
         for method, operation in item.items():
             yield operation["tags"][0], method.upper(), path, operation
@@ -107,7 +107,7 @@ def operation_section(method: str, path: str, operation: dict[str, Any]) -> Iter
 
 
 def example(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
-    """A request as curl sends it, and the recorded answer."""
+    """Return a request as curl sends it, and the recorded response."""
     given = {(x["in"], x["name"]): x["example"] for x in operation.get("parameters", ()) if "example" in x}
     for (where, name), value in given.items():
         if where == "path":
@@ -150,7 +150,7 @@ def schemas_page() -> str:
 
 
 def members(properties: Mapping[str, Schema], required: set[str], link: str = "") -> list[str]:
-    """A table of an object's members."""
+    """Return a table of an object's members."""
     lines = ["| member | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, schema in properties.items():
         default = (
@@ -163,7 +163,7 @@ def members(properties: Mapping[str, Schema], required: set[str], link: str = ""
 
 
 def type_of(schema: Schema, kind: str = "", link: str = "schemas.md") -> str:
-    """A schema in a few words, with links to the types that it names (``link``: the page that has them)."""
+    """Return a schema in a few words, with links to the types that it names (``link``: the page that has them)."""
     if kind and kind != "application/json":
         return f"`{kind}`"
     if not schema:
@@ -195,5 +195,5 @@ def anchor(method: str, path: str) -> str:
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a table."""
+    """Return a text as a cell of a table."""
     return " ".join(text.replace("|", "\\|").split())

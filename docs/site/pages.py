@@ -1,9 +1,9 @@
-"""Pages as the site needs them.
+"""Converts pages for the site.
 
 Pages are written to be read in the repository: links are relative and may lead to any file of it, and diagrams are Mermaid text.
 In the site, a link to a page of the site stays a link, one to another file of the repository becomes the file's name, and each
 diagram is drawn as an SVG file when the site is built: a reader's browser loads nothing from elsewhere. Pictures of ``docs/pictures``
-are taken along; one that has a ``NAME-dark.png`` beside it gives way to that on a dark page.
+are copied; one with a ``NAME-dark.png`` beside it is replaced by that on a dark page.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FENCE = re.compile(r"^( *)(```+)([^\n]*)\n(.*?)^\1\2[ ]*$", re.MULTILINE | re.DO
 DRAWING = """%%{init: {"theme": "neutral", "htmlLabels": false, "flowchart": {"htmlLabels": false}, "fontFamily": "sans-serif",
 "themeVariables": {"fontFamily": "sans-serif", "edgeLabelBackground": "#ffffff"}}}%%
 """.replace("\n", " ", 1)
-"""How every diagram is drawn: labels are SVG text, because the room of HTML labels is measured in fonts that a reader may not have."""
+"""Options of every diagram: labels are SVG text, because the room of HTML labels is measured in fonts that a reader may not have."""
 SIZE = re.compile(r'width="100%"(?=[^>]*viewBox="\S+ \S+ (\S+) (\S+)")')
 TITLE = re.compile(r"^\s*accTitle: *(.+)$", re.MULTILINE)
 
@@ -51,7 +51,7 @@ class Pages:
         self._folder = folder
 
     def write(self, target: str, text: str, file: Path | None = None) -> None:
-        """Write a page. ``file``: where it stands in the repository, if its links are relative to that."""
+        """Write a page. ``file``: its path in the repository, if its links are relative to that."""
         base = (file or DOCS / target).parent
         parts, end = [], 0
         for fence in FENCE.finditer(text):
@@ -84,7 +84,7 @@ class Pages:
         return LINK.sub(adapted, text)
 
     def _picture(self, words: str, link: str, file: Path, target: str) -> str:
-        """A picture of ``docs/pictures``, in both colour schemes where it has two. Raises ValueError for any other file."""
+        """Return a picture of ``docs/pictures``, in both colour schemes if it has two. Raises ValueError for any other file."""
         if file.parent != PICTURES or not file.is_file():
             raise ValueError(f"{target}: {link} is no picture of docs/pictures; take it with `make pictures`")
         if not words.strip():
@@ -102,7 +102,7 @@ class Pages:
         return " ".join(shown)
 
     def _diagram(self, fence: re.Match[str], target: str) -> str:
-        """The diagram as an image file. Its ``accTitle`` is the text for who does not see it."""
+        """Return the diagram as an image file. Its ``accTitle`` is the alternative text."""
         text = fence[4]
         title = TITLE.search(text)
         if title is None:

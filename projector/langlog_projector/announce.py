@@ -1,8 +1,8 @@
-"""Notifies waiters of what the read model holds: replies, lifecycle updates, watermark. Always after the commit.
+"""Notifies waiters of changes of the read model: replies, lifecycle updates, watermark. Always after the commit.
 
-Messages that Redis loses are not lost for good: replies are sent again to who still waits for one (`recent_replies`), and
-readers look
-into Postgres.
+Messages that Redis loses are repeated or replaced: replies are sent again to processes that still wait (`recent_replies`), and
+readers query
+Postgres.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ LIVELY: frozenset[str] = frozenset(
         ev.StateUpdated,
     )
 )
-"""Events that the projector publishes to those who watch a thread."""
+"""Types of events that the projector publishes to watchers of a thread."""
 AWAITED = LIVELY - {ev.RunStarted.TYPE}
-"""Those among them that somebody may be waiting for."""
+"""Those of them that a client may be waiting for."""
 
 
 class Announcer:
-    """Implements `projection.Listener`: what one batch has to say, said in order once it is committed."""
+    """Implements `projection.Listener`: collects the messages of one batch, and publishes them in order once it is committed."""
 
     def __init__(self, pool: asyncpg.Pool, bus: Bus) -> None:
         self._pool, self._bus = pool, bus
         self.replies = RecentReplies(bus)
         self._pending: dict[Command, tuple[str, Reply]] = {}
-        """the reply that goes out when the command's last event is folded"""
+        """Command -> the reply that is sent when its last event is folded."""
         self._settled: list[Command] = []
         self._forget()
 
@@ -135,7 +135,7 @@ class Announcer:
             bus.publish_local(channels.TIMERS, b"")
 
     async def _first_outcomes(self, replies: list[tuple[str, Reply]]) -> list[tuple[str, Reply]]:
-        """A repeated command is answered with its first outcome."""
+        """Reply to repeated commands with their first outcome."""
         repeated = [r.command_id for _, r in replies if r.type == ev.CommandRepeated.TYPE]
         if not repeated:
             return replies
@@ -167,7 +167,7 @@ def _first(command_id: str, row: asyncpg.Record) -> Reply:
 
 
 def reply_to(event: ev.AnyEvent, body: bytes, command_id: str, time: str) -> Reply:
-    """The outcome that an event is of the command it comes from."""
+    """Return the outcome of a command that an event represents."""
     if isinstance(event, ev.CommandRejected | ev.AssistantRejected | ev.CronRejected):
         return Reply(command_id=command_id, status=event.status, detail=event.detail, time=time)
     return Reply(command_id=command_id, type=event.TYPE, body=body, time=time)

@@ -18,7 +18,7 @@ SQL = load_sql("langlog_projector", "apply.sql")
 
 
 WEBHOOKS_KEPT = timedelta(days=7)
-"""How long the log of a delivery can be read after its end."""
+"""Time for which the log of a delivery can be read after its end."""
 
 
 class PositionsMoved(Exception):
@@ -26,7 +26,7 @@ class PositionsMoved(Exception):
 
 
 class Step(NamedTuple):
-    """How far a partition moves with this batch."""
+    """Positions of a partition before and after a batch."""
 
     before: int
     after: int
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 def columns_of(statement: str) -> tuple[str, ...]:
-    """The columns of the rows that a statement takes: its ``AS n (…)``. Values are put in this order, by name."""
+    """Return the columns of a statement's rows: its ``AS n (…)``. Values are passed in this order, by name."""
     (columns,) = re.findall(r"\bAS n \(([\w\s,]+)\)", statement)
     return tuple(name.strip() for name in columns.split(","))
 
@@ -50,11 +50,11 @@ def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 Removed = Mapping[str, str | None]
-"""Thread that was in Postgres and is removed -> its last metadata (JSON); None: not known."""
+"""Removed thread that was in Postgres -> its last metadata (JSON); None: unknown."""
 
 
 async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping[tuple[str, int], Step]) -> Removed:
-    """Write all of it, or raise: `PositionsMoved`, or what Postgres says."""
+    """Write all changes, or raise `PositionsMoved` or Postgres' error."""
     if changes.empty:
         # stateless runs that began and ended within the batch: one round trip instead of three
         await _claim(connection, steps)
@@ -65,7 +65,7 @@ async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping
         if again:
             index = [row for row in index if row[0] not in changes.removed_threads]
         await _claim(connection, steps, index)
-        await _write_webhooks(connection, changes)  # first: they take along what may be removed below
+        await _write_webhooks(connection, changes)  # first, because removals would also remove rows written below
         removed = await _remove(connection, changes)
         if again:
             await connection.execute(SQL["index_again"], *_columns([row[:-1] for row in again], 6))
@@ -187,5 +187,5 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows turned into one list per column, as unnest takes them."""
+    """Return the rows as one list per column, as unnest expects them."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

@@ -1,6 +1,6 @@
-"""The changes of a batch of events, gathered in memory so that every touched row is written once.
+"""The changes of a batch of events, collected in memory so that every touched row is written once.
 
-Rows are plain lists in the column order of ``sql/apply.sql``. A removal drops what was gathered for the thing before; on
+Rows are plain lists in the column order of ``sql/apply.sql``. A removal drops earlier changes of the object; on
 apply, removals come first and rows after. Not safe for concurrent use: one per batch.
 """
 
@@ -101,7 +101,8 @@ class RunRow:
 
 
 class WebhookRow(NamedTuple):
-    """A delivery that is due. Members that are None here, unless they belong to an end, are taken from the run's row, or the thread's values."""
+    """A delivery that is due. Members that are None here, unless they belong to an end, are taken from the run's row, or
+    the thread's values."""
 
     part: int
     thread_id: str
@@ -123,7 +124,7 @@ class WebhookRow(NamedTuple):
 
 
 class WebhookTry(NamedTuple):
-    """One try to deliver; ``entry`` is the JSON array of it that is added to the log of tries."""
+    """One delivery attempt; ``entry`` is its JSON array in the log of attempts."""
 
     run_id: str
     attempt: int
@@ -139,7 +140,7 @@ class Changes:
     def __init__(self) -> None:
         self.threads: dict[str, ThreadRow] = {}
         self.runs: dict[str, RunRow] = {}
-        # what belongs to a thread is gathered by thread: a thread that goes takes its rows along at once
+        # rows of a thread are grouped by thread: a removed thread drops its rows at once
         self.checkpoints: dict[str, dict[tuple[str, str], tuple[Any, ...]]] = {}
         self.blobs: dict[str, dict[tuple[str, str, str], tuple[Any, ...]]] = {}
         self.writes: dict[str, dict[tuple[str, str, str, int], tuple[Any, ...]]] = {}
@@ -150,7 +151,7 @@ class Changes:
         self.versions: dict[tuple[str, int], tuple[Any, ...]] = {}
         self.webhooks: dict[str, WebhookRow] = {}
         self.webhook_tries: list[WebhookTry] = []
-        """in log order"""
+        """In log order."""
         self.crons = CronChanges()
         self.store = StoreChanges()
         self.index = EventIndex()
@@ -159,24 +160,24 @@ class Changes:
         self.outcomes = OutcomeChanges()
         self.removed_threads: set[str] = set()
         self.removed_runs: dict[str, set[str]] = {}
-        """thread id -> runs that are gone with their checkpoints"""
+        """Thread id -> removed runs, with their checkpoints."""
         self.removed_run_checkpoints: dict[str, set[str]] = {}
-        """thread id -> runs that stay, without checkpoints"""
+        """Thread id -> runs whose checkpoints are removed; the runs stay."""
         self.removed_checkpoints: set[str] = set()
-        """threads whose checkpoints are all gone"""
+        """Threads whose checkpoints are all removed."""
         self.kept_latest: dict[str, datetime] = {}
-        """threads of whose checkpoints the latest are kept, since when"""
+        """Thread -> time of the removal of all its checkpoints except the latest."""
         self.removed_assistants: set[str] = set()
         self._made: set[str] = set()
         self._runs_of: dict[str, set[str]] = {}
 
     @property
     def empty(self) -> bool:
-        """Nothing is to be written but the positions."""
+        """Whether there is nothing to write but the positions."""
         return not any(gathered for name, gathered in vars(self).items() if not name.startswith("_"))
 
     def thins(self, thread_id: str) -> bool:
-        """Whether some of the checkpoints that Postgres has of the thread are to be removed."""
+        """Return whether some of the thread's checkpoints in Postgres will be removed."""
         return (
             thread_id in self.removed_runs or thread_id in self.removed_run_checkpoints or thread_id in self.kept_latest
         )
@@ -207,7 +208,7 @@ class Changes:
         return row
 
     def remove_thread(self, thread_id: str) -> None:
-        """The thread with runs, checkpoints and frames. One that was made in this batch leaves no trace in Postgres."""
+        """Remove a thread with runs, checkpoints and frames. One that was created in this batch leaves no trace in Postgres."""
         self.threads.pop(thread_id, None)
         self.index.forget(thread_id)
         for run_id in self._runs_of.pop(thread_id, ()):
@@ -224,7 +225,7 @@ class Changes:
             self.removed_threads.add(thread_id)
 
     def remove_run(self, thread_id: str, run_id: str) -> None:
-        """The run with its checkpoints, writes and frames."""
+        """Remove a run with its checkpoints, writes and frames."""
         self.runs.pop(run_id, None)
         self._drop_run_checkpoints(thread_id, run_id)
         frames = self.frames.get(thread_id, {})
@@ -256,7 +257,7 @@ class Changes:
 
 
 ORIGIN = 3
-"""Columns of a checkpoint row that stay when it is written again: (parent_id, run_id, log_position)."""
+"""Number of columns of a checkpoint row that stay when it is written again: (parent_id, run_id, log_position)."""
 CHECKPOINT_RUN = 1
 """Index of the run id in a checkpoint row: (parent_id, run_id, log_position, type, data, metadata, versions)."""
 WRITE_RUN = 4

@@ -20,7 +20,7 @@ class CronChanges:
     def __init__(self) -> None:
         self._whole: dict[str, ev.CronContent] = {}
         self._moved: dict[str, str] = {}
-        """cron -> its next date, of those that nothing else changes of"""
+        """Cron -> its next date, for crons without other changes."""
         self._gone: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -42,7 +42,7 @@ class CronChanges:
                 self._whole[id] = event.content
 
     async def apply(self, connection: asyncpg.Connection) -> None:
-        """Write them; removals first."""
+        """Write the changes; removals first."""
         if self._gone:
             await connection.execute(SQL["remove"], list(self._gone))
         if self._whole:

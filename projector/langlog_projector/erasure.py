@@ -1,9 +1,9 @@
-"""Erasing a thread: its key is destroyed in the transaction that removes its rows, and what else was kept of it goes too.
+"""Erasure of a thread: its key is destroyed in the transaction that removes its rows, and its other data is removed too.
 
-A rebuild removes the same rows, but destroys no key: the thread may have been made again since. What it meets of an erased
-thread has no body, and is passed over; so both models hold the same.
+A rebuild removes the same rows, but destroys no key: the thread may have been created again since. Records of an erased
+thread have no body, and are skipped; so both models hold the same.
 
-Part of a `Projection`; nothing of its own to lose.
+Part of a `Projection`; without state of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Erasure:
         self._keys = statements(settings) if keys else None
 
     async def before(self, connection: asyncpg.Connection, threads: Collection[str]) -> None:
-        """Ahead of the batch in which these threads are removed, in its transaction."""
+        """Run before the batch in which these threads are removed, in its transaction."""
         ids = list(threads)
         for name in ("outcomes", "webhooks", "dead_letters"):
             await connection.execute(SQL[name], ids)
@@ -34,16 +34,16 @@ class Erasure:
             await connection.execute(self._keys["forget"], FORGOTTEN_DAYS)
 
     async def after(self, connection: asyncpg.Connection, changes: Changes) -> None:
-        """Behind the batch, in its transaction."""
+        """Run after the batch, in its transaction."""
         runs = list({row.run_id for row in changes.webhook_tries})
         if runs:
             await connection.execute(SQL["settled_webhooks"], runs)
 
 
 async def take_along(connection: asyncpg.Connection, live: str, rebuilt: str) -> None:
-    """Webhooks of erased threads that are not settled, from the live model into one beside it, at the same positions.
+    """Copy webhooks of erased threads that are not settled from the live model into one beside it, at the same positions.
 
-    The log can no longer say what they hold. What it can, is there already and stays as it was built. Names of schemas are those
+    Their content is no longer in the log. Others were rebuilt from the log and stay. Names of schemas are those
     that `ensure_read_model` has checked.
     """
     names = ", ".join(f'"{name}"' for name in await connection.fetchval(SQL["columns_of_webhooks"], rebuilt))

@@ -1,7 +1,7 @@
-"""The index of positions: which offsets of its partition a thread's events have, gathered per batch (`langlog_schemas.event_index`).
+"""The index of positions: the offsets of a thread's events in its partition, collected per batch (`langlog_schemas.event_index`).
 
-A thread that goes takes its entries along, so that stateless runs leave none. Events of a thread that is not there (a refused
-command, a webhook's try, whatever follows an event that an operator has dropped) are not kept. Not safe for concurrent use: one per batch.
+Entries are removed with their thread, so that stateless runs leave none. Events of a thread that does not exist (a refused
+command, a webhook's attempt, events after one that an operator has dropped) are not indexed. Not safe for concurrent use: one per batch.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from langlog_schemas import events as ev
 
 
 class _Kind(NamedTuple):
-    """What is to be known of a type of event, looked up once: this is done for every event that is folded."""
+    """Properties of a type of event, computed once: they are needed for every folded event."""
 
     code: int
     of_command: bool
     of_run: bool
     may_make: bool
-    """Whether a thread may be there from this event on."""
+    """Whether the event may create a thread."""
 
 
 def _kind(event: type[ev.Event]) -> _Kind | None:
-    """None: it has no place here. That is so of other topics' events, and of a thread's removal."""
+    """Return the properties, or None for types that are not indexed: those of other topics, and a thread's removal."""
     of_command = issubclass(event, ev.CommandRejected | ev.CommandRepeated)
     if event is ev.ThreadDeleted or not (of_command or issubclass(event, ev.ThreadEvent)):
         return None
@@ -56,7 +56,7 @@ class EventIndex:
         return bool(self._threads)
 
     def note(self, event: Any, offset: int, at: datetime) -> None:
-        """An event that counts."""
+        """Index an event that is no duplicate."""
         kind = _KINDS.get(type(event))
         if kind is None:
             return
@@ -78,12 +78,12 @@ class EventIndex:
             self._made.add(thread_id)
 
     def forget(self, thread_id: str) -> None:
-        """The thread goes, or begins anew."""
+        """Drop the entries of a thread that is removed, or created again."""
         if self._threads.pop(thread_id, None) is not None:
             self._made.discard(thread_id)
 
     def rows(self) -> list[tuple[str, int, str, bytes, datetime, datetime, bool]]:
-        """(thread id, bucket, run id, entries, first and last time, whether the batch has made the thread)."""
+        """Return (thread id, bucket, run id, entries, first and last time, whether the batch has made the thread)."""
         return [
             (thread_id, n, run_id, bytes(b.entries), b.first_at, b.last_at, thread_id in self._made)
             for thread_id, buckets in self._threads.items()

@@ -1,4 +1,4 @@
-"""Folding: events into `Changes`, in log order, without looking anything up.
+"""Folding: events into `Changes`, in log order, without queries.
 
 What is kept between batches is `Fences`: which attempt of each run in flight counts (worker records of any other are
 dropped, by their place in the partition), the last cause folded of each partition (an event that is not past it is a duplicate),
@@ -40,7 +40,7 @@ _Lifecycle = (
 
 
 class ReceivedParts(NamedTuple):
-    """Of a body that is not complete yet; they go with their run."""
+    """Parts of a body that is not complete yet; they are removed with their run."""
 
     run_id: str | None
     chunks: dict[int, bytes]
@@ -51,19 +51,19 @@ class Fences:
 
     def __init__(self) -> None:
         self.attempts: dict[str, int] = {}
-        """run in flight -> the attempt that counts"""
+        """Run in flight -> its current attempt."""
         self.causes: dict[tuple[str, int], Cause] = {}
         self.parts: dict[str, ReceivedParts] = {}
-        """blob id -> the parts received of a body over the record limit"""
+        """Blob id -> the received parts of a body over the record limit."""
 
     def duplicate(self, topic: str, cause: Cause) -> bool:
-        """Whether this event, or a later one, has been folded already."""
+        """Return whether this event, or a later one, has been folded already."""
         last = self.causes.get((topic, cause.partition))
         return last is not None and (cause.offset, cause.index) <= (last.offset, last.index)
 
 
 class Fold:
-    """Folds one batch. ``fences`` is changed along; on a failed commit it must be rebuilt."""
+    """Folds one batch. ``fences`` is changed too; on a failed commit it must be rebuilt."""
 
     def __init__(self, fences: Fences) -> None:
         self.changes = Changes()
@@ -72,11 +72,11 @@ class Fold:
         """Run id -> its final event together with the result that was too large for one record."""
 
     def must_wait(self, event: ev.AnyEvent) -> bool:
-        """Whether what is gathered must be written before this event is folded.
+        """Return whether the collected changes must be written before this event is folded.
 
-        A removal of some of a thread's checkpoints looks at those that are there, and comes first when a batch is written: what
-        stands before it in the log has to be in Postgres, and what comes after it has to wait. Otherwise rows would depend on
-        where batches end.
+        A removal of some of a thread's checkpoints depends on the existing ones, and is written first in a batch: earlier
+        events must be in Postgres, and later ones have to wait. Otherwise rows would depend on
+        the ends of batches.
         """
         changes = self.changes
         match event:
@@ -98,7 +98,7 @@ class Fold:
         return False
 
     def event(self, event: ev.AnyEvent, time: str, offset: int, partition: int) -> bool:
-        """Fold one event that is no duplicate. False: dropped, a worker's record of an attempt that is past."""
+        """Fold one event that is no duplicate. Return False if it was dropped: a worker's record of an attempt that is past."""
         at = datetime.fromisoformat(time)
         match event:
             case (
@@ -402,7 +402,7 @@ class Fold:
         return received
 
     def _whole_end(self, event: ev.FinalRunEvent) -> ev.FinalRunEvent:
-        """The event with what its worker has sent beside it. Raises KeyError when a piece is missing."""
+        """Return the event with the result that its worker sent separately. Raises KeyError when a piece is missing."""
         if event.result is None:
             return event
         chunks = self.fences.parts[event.result].chunks
@@ -412,7 +412,7 @@ class Fold:
         return whole
 
     def _release(self, run_id: str) -> None:
-        """No attempt of the run counts any more, nor what it left unfinished."""
+        """Drop the run's attempt and its incomplete parts."""
         self.fences.attempts.pop(run_id, None)
         for blob_id in [id for id, received in self.fences.parts.items() if received.run_id == run_id]:
             self._discard_parts(blob_id)
@@ -427,7 +427,7 @@ class Fold:
     ) -> None:
         gathered = self.changes.checkpoints.setdefault(thread_id, {})
         key = body.namespace, body.checkpoint_id
-        # a checkpoint that is written again keeps its parent, its run and its place in the order
+        # a checkpoint that is written again keeps its parent, its run and its position in the order
         origin = gathered[key][:ORIGIN] if key in gathered else (body.parent_id, body.run_id or run_id, log_position)
         gathered[key] = (
             *origin,
@@ -445,7 +445,7 @@ class Fold:
         for write in body.writes:
             key = (body.namespace, body.checkpoint_id, body.task_id, write.index)
             if write.index >= 0 and key in gathered:
-                continue  # as savers do: a task's ordinary writes stand, special ones are replaced
+                continue  # like savers: a task's ordinary writes stay, special ones are replaced
             gathered[key] = (body.task_path, write.channel, write.type, write.data, run_id)
 
     # --- assistants ----------------------------------------------------------------
@@ -486,7 +486,7 @@ class Fold:
 
 
 def _moment(imported: str | None, at: datetime) -> datetime:
-    """When something was done where it comes from; the time of the event if that is not known."""
+    """Return the time at the source of an imported object; the time of the event if unknown."""
     return at if imported is None else datetime.fromisoformat(imported)
 
 
@@ -496,7 +496,7 @@ def _present(json: bytes) -> Raw:
 
 
 def webhook_error(event: ev.RunEnded) -> RunError | None:
-    """The error text of a webhook (wire contract §12)."""
+    """Return the error text of a webhook (wire contract §12)."""
     if not isinstance(event, ev.RunCancelled | ev.RunRolledBack):
         return event.error
     name, action = (

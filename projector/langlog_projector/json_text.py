@@ -1,4 +1,4 @@
-"""JSON as Postgres takes it. Pure."""
+"""JSON in a form that Postgres accepts. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from langlog_backbone.values.json_shape import without_nul
 
 
 def jsonb(raw: bytes | str | None) -> str | None:
-    """JSON as text that Postgres takes as jsonb: without NUL characters, which it cannot store."""
+    """Return JSON as text for jsonb: without NUL characters, which Postgres cannot store."""
     if raw is None:
         return None
     if isinstance(raw, str):

@@ -1,4 +1,4 @@
-"""What a projection notifies: of each event that it folds, and of each batch once it is committed."""
+"""Callbacks of a projection: for each event that it folds, and for each batch once it is committed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from langlog_schemas.envelope import Cause
 from .apply import Removed, Step
 
 Refused = Sequence[tuple[Record, str]]
-"""Records that cannot be folded, with what is wrong with them."""
+"""Records that cannot be folded, each with its error."""
 PublishDeadLetter = Callable[[Refused], Awaitable[None]]
-"""Does with records that cannot be folded whatever is to be done before the position goes past them. May raise LogUnavailable."""
+"""Handles records that cannot be folded, before the position passes them. May raise LogUnavailable."""
 Steps = Mapping[TopicPartition, Step]
-"""How far each partition has moved."""
+"""Positions of each partition before and after a batch."""
 
 
 class Listener(Protocol):
-    """Hears what a batch is made of. Nothing of it counts before `committed`."""
+    """Receives the events of a batch. They are final only at `committed`."""
 
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None: ...
 
     def parked(self, key: str) -> None:
-        """From here on no event of the key is folded."""
+        """From now on no event of the key is folded."""
         ...
 
     def dropped(self) -> None:
@@ -33,26 +33,26 @@ class Listener(Protocol):
         ...
 
     def removed(self, threads: Removed) -> None:
-        """Threads that were in Postgres and are gone with the batch."""
+        """The batch removed these threads from Postgres."""
         ...
 
     async def committed(self, steps: Steps) -> None: ...
 
 
 class NoListener:
-    """Implements `Listener` for folds that notify nobody."""
+    """Implements `Listener` for folds without notifications."""
 
     def folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None) -> None:
-        """Nobody waits for it."""
+        """Does nothing."""
 
     def parked(self, key: str) -> None:
-        """Nobody decides by it."""
+        """Does nothing."""
 
     def dropped(self) -> None:
-        """Nothing was kept."""
+        """Does nothing."""
 
     def removed(self, threads: Removed) -> None:
         """Does nothing."""
 
     async def committed(self, steps: Steps) -> None:
-        """Nobody waits for it."""
+        """Does nothing."""

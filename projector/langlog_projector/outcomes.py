@@ -1,7 +1,7 @@
-"""Outcomes of commands that may be repeated, and how long they are kept. Part of `changes.Changes`; one per batch.
+"""Outcomes of commands that may be repeated, and their retention. Part of `changes.Changes`; one per batch.
 
-An outcome goes once a later one of the same partition is older than it by more than the time that outcomes are kept: the partition's
-own clock, so that a read model that is built again holds the same. Nothing depends on where batches end.
+An outcome is removed once a later one of the same partition is newer than it by more than the retention time: the partition's
+own clock, so that a rebuilt read model holds the same. The result does not depend on the ends of batches.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 
 KEPT_LEAST = timedelta(hours=1)
-"""Whatever is set: what fires crons and sends commands again relies on it."""
+"""Minimum retention, whatever is configured: firing of crons and repeated commands rely on it."""
 
 SQL = load_sql("langlog_projector", "outcomes.sql")
 
 
 class Outcome(NamedTuple):
-    """The answer to a repetition of the command. ``at``: the time of the first request."""
+    """The reply to a repetition of the command. ``at``: the time of the first request."""
 
     topic: str
     part: int
@@ -40,12 +40,12 @@ class OutcomeChanges:
         return bool(self._rows)
 
     def note(self, command_id: str, outcome: Outcome, kept: timedelta) -> None:
-        """The first outcome of a command is valid. ``kept``: for how long."""
+        """Add an outcome; the first one of a command is valid. ``kept``: retention time."""
         self._rows.setdefault(command_id, outcome)
         self._kept = max(kept, KEPT_LEAST)
 
     def forget(self, aggregate_id: str) -> None:
-        """The gathered outcomes of a thread are erased with it."""
+        """Drop the collected outcomes of an erased thread."""
         self._rows = {id: row for id, row in self._rows.items() if row.aggregate_id != aggregate_id}
 
     async def apply(self, connection: asyncpg.Connection) -> None:

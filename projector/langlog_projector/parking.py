@@ -1,11 +1,11 @@
-"""Records that cannot be handled, and what waits behind them: a key is parked, not its partition.
+"""Records that cannot be handled, and those that wait behind them: a key is parked, not its partition.
 
 An event that cannot be folded becomes a row of ``dead_letters`` in the same transaction as the positions, and so does every later
-event of the same topic and key, in order; all other keys go on. Nothing of it is remembered elsewhere, and folding the same log
-parks the same records, so that it survives restarts and rebuilds. Commands that the decider could not decide come as letters on
-the topic ``dead-letters`` and become rows as well. How an operator gets a key going again: `events.ParkedEventsReleased` (rows are
-folded in order until one cannot be), `events.ParkedReleased` (the decider has decided commands). A thread that is deleted takes
-what waits of it along: `events.ThreadDeleted` is folded although its key is parked.
+event of the same topic and key, in order; all other keys are unaffected. There is no other state, and folding the same log
+parks the same records, so that it survives restarts and rebuilds. Commands that the decider could not decide arrive as dead letters on
+the topic ``dead-letters`` and become rows as well. An operator releases a key: `events.ParkedEventsReleased` (rows are
+folded in order until one cannot be), `events.ParkedReleased` (the decider has decided commands). The deletion of a thread removes
+its waiting records too: `events.ThreadDeleted` is folded although its key is parked.
 
 Not safe for concurrent use: it belongs to one `Projection`.
 """
@@ -28,7 +28,7 @@ from langlog_schemas import events as ev
 SQL = load_sql("langlog_projector", "dead_letters.sql")
 
 OWN_FAULT = ("0A", "22", "23", "54", "XX")
-"""Classes of SQLSTATE that are a record's own fault: its data, too large, against a constraint. All others are waited out."""
+"""Classes of SQLSTATE that are caused by the record: its data, too large, against a constraint. All others are waited out."""
 
 Origin = tuple[str, int, int]
 """(topic, partition, offset)"""
@@ -46,14 +46,14 @@ class DeadLetterChanges:
         return bool(self._rows or self._settled or self._forgotten)
 
     def park(self, origin: Origin, record: Record, error: str | None) -> None:
-        """``error`` None: nothing is wrong with it by itself."""
+        """Park a record. ``error`` None: the record itself is valid."""
         headers = {k: v for k, v in record.headers.items() if not k.startswith(("dead_", "ll_"))}
         self._rows[origin] = (
             record.key,
             envelope.type_of(headers),
             "behind" if error is None else "bad",
             error,
-            msgspec.json.encode(headers, order="sorted").decode(),  # logs keep them in different orders
+            msgspec.json.encode(headers, order="sorted").decode(),  # logs do not preserve the order of headers
             record.value,
             _time(headers),
         )
@@ -88,13 +88,13 @@ class DeadLetterChanges:
 
 
 class Parked:
-    """The parked keys, as folding needs them. ``keys``: (topic, key) of which all further events are parked."""
+    """The parked keys during folding. ``keys``: (topic, key) of which all further events are parked."""
 
     def __init__(self) -> None:
         self.keys: set[tuple[str, str]] = set()
         self.dropped: set[Origin] = set()
         self.refused: dict[Origin, str] = {}
-        """Records that were found to be bad only when they were written, and why. Found again after a restart."""
+        """Records that were rejected only when they were written, with their errors. Found again after a restart."""
 
     async def read(self, connection: asyncpg.Connection) -> None:
         self.keys = {(topic, key) for topic, key in await connection.fetch(SQL["read_open"])}
@@ -107,7 +107,7 @@ class ParkedEvent(NamedTuple):
 
 
 async def parked_events(connection: asyncpg.Connection, key: str) -> list[ParkedEvent]:
-    """Events of the key that wait, in the order of each topic."""
+    """Return the key's waiting events, in the order of each topic."""
     return [
         ParkedEvent(
             (topic, part, offset),
@@ -118,17 +118,17 @@ async def parked_events(connection: asyncpg.Connection, key: str) -> list[Parked
 
 
 def origin_of(record: Record) -> Origin:
-    """The topic, partition and offset of this record."""
+    """Return the topic, partition and offset of this record."""
     return record.topic, record.partition, record.offset
 
 
 def releases_events(record: Record) -> bool:
-    """Whether an operator lets parked events be folded by it."""
+    """Return whether the record is an operator's release of parked events."""
     return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
 
 
 def parsed_origin(origin: str) -> Origin | None:
-    """``<topic>-<partition>-<offset>``; None for anything else."""
+    """Parse ``<topic>-<partition>-<offset>``; None for any other text."""
     parts = origin.rsplit("-", 2)
     if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
         return None
@@ -136,9 +136,9 @@ def parsed_origin(origin: str) -> Origin | None:
 
 
 def own_fault(error: Exception) -> bool:
-    """Whether it is the record that Postgres (or its client, which checks what it sends) does not take.
+    """Return whether Postgres (or its client, which checks values) rejected the record itself.
 
-    The failure of a server never counts as a bad record: a full or broken disk refuses valid records.
+    A failure of the server never counts as a bad record: a full or broken disk refuses valid records.
     """
     if is_unavailable(error):
         return False
@@ -148,7 +148,7 @@ def own_fault(error: Exception) -> bool:
 
 
 def _time(headers: Mapping[str, str]) -> datetime:
-    """The record's time, or the beginning of time if it says none: never that of the look, which a rebuild would not repeat."""
+    """Return the record's time, or 1970 if it has none: never the current time, which a rebuild would not repeat."""
     try:
         time = datetime.fromisoformat(headers["ce_time"])
     except (KeyError, ValueError):

@@ -1,14 +1,14 @@
-"""One read model being folded: its positions, what outlives a batch, and the writing of batches.
+"""One read model being folded: its positions, the state that outlives a batch, and the writing of batches.
 
-The live projector and a rebuild use the same: what differs is who listens. A batch is folded in memory and written in one
+The live projector and a rebuild use the same class with different listeners. A batch is folded in memory and written in one
 transaction with the positions. A record that cannot be folded, or that Postgres refuses (found by halving the batch), parks its
-key (`parking`): the position goes past it and all later records of the key, the others go on.
+key (`parking`): the position passes it and all later records of the key; other keys are unaffected.
 
-Concurrency: one call of `open`, `project` or `check` at a time, by the one who owns the partitions. Another who moved the positions
-meanwhile is noticed (`PositionsMoved`), and what he has folded is left out.
-Death: what was not committed is folded again from the saved positions. Postgres may also lose what it has committed (a crash with
+Concurrency: one call of `open`, `project` or `check` at a time, by the owner of the partitions. If another owner has moved the positions
+meanwhile, `PositionsMoved` is raised, and the records that it folded are skipped.
+Death: uncommitted records are folded again from the saved positions. Postgres may also lose commits (a crash with
 ``synchronous_commit=off``, a failover to an asynchronous replica): the saved positions went back then, and `went_back` asks the
-owner to read the log again from there. A batch is written only where it begins at the saved positions.
+owner to read the log again from there. A batch is written only if it begins at the saved positions.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _folded = functools.cache(table.FOLDED.labels)
 RETRY_PAUSE_S = 0.5
 ENDS = frozenset(event.TYPE for event in ev.FINAL_RUN_EVENTS)
 WRITE_LIMIT_S = 120.0
-"""For writing one batch. A connection whose other end is gone says nothing: the batch is written again on another one."""
+"""Seconds for writing one batch. A connection whose peer has vanished stays silent: the batch is written again on another one."""
 
 
 class _Unfoldable(Exception):
-    """Folding a record failed midway: what is gathered so far must not be written."""
+    """Folding a record failed midway: the changes collected so far must not be written."""
 
 
 class Projection:
@@ -72,21 +72,21 @@ class Projection:
         self._pool = pool
         self._erasure = erasure
         self._gone: list[str] = []
-        """Threads that are removed in the batch that is being folded."""
+        """Threads that the current batch removes."""
         self._publish_dead_letter = publish_dead_letter
         self._listener = listener
         self._outcomes_kept = timedelta(seconds=outcomes_kept_s)
         self._fences = Fences()
         self._parked = Parked()
         self._ended = False
-        """Whether the batch that is being folded ends with the deletion of a thread whose key is parked."""
+        """Whether the current batch ends with the deletion of a thread whose key is parked."""
         self.positions: dict[TopicPartition, int] = {}
-        """The next offset to fold of each partition that is open."""
+        """The next offset to fold of each open partition."""
         self.went_back = False
         """Whether records are missing between the positions and what is read: the log is to be read again from the positions."""
 
     async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Positions from Postgres; what outlives a batch is read anew. Raises what `UNAVAILABLE_ERRORS` lists."""
+        """Read the positions from Postgres, and the state that outlives a batch. Raises what `UNAVAILABLE_ERRORS` lists."""
         async with self._connection() as connection:
             return await self._open(connection, partitions)
 
@@ -115,19 +115,20 @@ class Projection:
         return offsets
 
     def close(self, partitions: Collection[TopicPartition]) -> None:
-        """They are another's now."""
+        """Drop partitions that now belong to another owner."""
         for partition in partitions:
             self.positions.pop(partition, None)
             self._fences.causes.pop(partition, None)
 
     def abandon(self) -> None:
-        """Forget the batch that was broken off, and all partitions."""
+        """Drop an interrupted batch, and all partitions."""
         self._listener.dropped()
         self.close(list(self.positions))
         self.went_back = False
 
     def next(self, records: Sequence[Record]) -> list[Record]:
-        """Those that go on from our positions: what was read before a partition changed hands is read again by its owner.
+        """Return the records that continue from the positions: records that were read before a change of ownership are read
+        again by the owner.
 
         A record that begins beyond them sets `went_back`.
         """
@@ -146,7 +147,7 @@ class Projection:
         return new_records
 
     async def check(self) -> None:
-        """Compare our positions with the saved ones: after a lost connection Postgres may have forgotten the last commits."""
+        """Compare the positions with the saved ones: after a lost connection Postgres may have forgotten the last commits."""
         partitions = list(self.positions)
         try:
             with self.availability.attempt():
@@ -163,7 +164,7 @@ class Projection:
         await self._reopen()
 
     async def project(self, records: Sequence[Record]) -> None:
-        """Fold and write those of the records that go on from our positions.
+        """Fold and write those of the records that continue from the positions.
 
         When it returns, they are committed, or the positions went back and `went_back` is set.
         """
@@ -243,7 +244,7 @@ class Projection:
         }
 
     def _fold(self, records: Sequence[Record], fold: Fold) -> tuple[int, list[tuple[Record, str]]]:
-        """Fold as many as may be written together: how many that are, and what cannot be folded with what is wrong with it.
+        """Fold as many records as may be written together; return their number, and what cannot be folded with what is wrong with it.
 
         Raises _Unfoldable when what is gathered is spoilt; the record is known for bad from then on.
         """
@@ -287,7 +288,7 @@ class Projection:
         return len(records), bad
 
     def _event_of(self, record: Record, fold: Fold) -> ev.AnyEvent | str | None:
-        """The event to fold, or why the record was refused before; None: it is erased, dropped, or waits behind its key.
+        """Return the event to fold, or the earlier error of the record; None: it is erased, dropped, or waits behind its key.
 
         Raises whatever is wrong with the record.
         """
@@ -304,13 +305,13 @@ class Projection:
         return ev.decode(type_name, record.value)
 
     def _park(self, record: Record, why: str, fold: Fold) -> None:
-        """The record cannot be folded: it and all later ones of its key wait."""
+        """Park a record that cannot be folded: it and all later ones of its key wait."""
         fold.changes.dead_letters.park(origin_of(record), record, why)
         self._parked.keys.add((record.topic, record.key))
         self._listener.parked(record.key)
 
     def _folded(self, record: Record, event: ev.AnyEvent, cause: Cause | None, fold: Fold) -> bool:
-        """Say so; whether it ends the batch, because a thread went whose events were parked."""
+        """Notify the listener; return whether the event ends the batch, because it removed a thread with parked events."""
         if cause is not None:
             self._note_gone(event, fold)
             self._outcome(record, event, fold)
@@ -324,7 +325,7 @@ class Projection:
         return True
 
     async def _release(self, release: Record) -> None:
-        """Fold the events of a key that wait, one by one, until one cannot be. Goes on where it stood if it is done again."""
+        """Fold the waiting events of a key, one by one, until one cannot be folded. Continues where it stood if it is done again."""
         partition = (release.topic, release.partition)
         while True:
             try:
@@ -370,7 +371,8 @@ class Projection:
                 stuck.add(parked.record.topic)
 
     async def _fold_parked(self, connection: asyncpg.Connection, parked: ParkedEvent) -> bool:
-        """Whether it could be folded; its row is gone then, in the same transaction. Its cause was passed when it was parked."""
+        """Fold a parked event and delete its row in the same transaction; return whether it could be folded. Its cause was
+        passed when it was parked."""
         record, fold = parked.record, Fold(self._fences)
         self._gone = []
         try:
@@ -418,7 +420,7 @@ class Projection:
             fold.changes.outcomes.forget(event.key)
 
     def _outcome(self, record: Record, event: ev.AnyEvent, fold: Fold) -> None:
-        """The first event of a command that may be repeated is what its repetitions are answered with."""
+        """Store the first event of a repeatable command, which its repetitions are answered with."""
         headers = record.headers
         if "ce_retry" not in headers or "ce_command" not in headers or isinstance(event, ev.CommandRepeated):
             return
@@ -429,7 +431,7 @@ class Projection:
         fold.changes.outcomes.note(command_id, outcome, self._outcomes_kept)
 
     async def _reopen(self) -> None:
-        """After a failed commit: what the fold changed along the way is not true; read it anew. Sets `went_back`."""
+        """After a failed commit, discard the state that the fold changed, and read it again. Sets `went_back`."""
         before = dict(self.positions)
 
         async def reopen() -> None:
@@ -466,7 +468,7 @@ def _deletion_in(record: Record) -> ev.ThreadDeleted | None:
 
 
 def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.AnyEvent]:
-    """A run's end as it would have been in one record; any other event as it is."""
+    """Return a run's end as it would have been in one record; any other event unchanged."""
     whole = fold.whole_ends.pop(event.run_id, None) if isinstance(event, ev.RunEnded) else None
     if whole is None:
         return record, event
@@ -474,7 +476,7 @@ def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.A
 
 
 def _trace(records: Sequence[Record], began_ns: int) -> None:
-    """One span for each record that belongs to a trace: when it was folded and written, with which others."""
+    """Record one span for each record with a trace: the time of folding and writing, and the size of the batch."""
     for record in records:
         parent = record.headers.get("ce_traceparent")
         if parent is not None:

@@ -1,12 +1,12 @@
 """The projector: folds the event topics into Postgres, the only writer of the read model.
 
-One loop: take what has gathered, have it folded and written (`projection`), tell those who wait (`announce`). Partitions come
+One loop: read the available records, fold and write them (`projection`), notify waiters (`announce`). Partitions come
 from the log's consumer group; a former owner that still writes finds the positions moved and drops its batch. When it dies, its
-partitions go to another, which goes on from the saved positions; so they do when Postgres is unavailable to this one for
-`Settings.projector_give_up_s`. What cannot be folded goes to ``dead-letters``.
+partitions move to another, which continues from the saved positions; so they do when Postgres is unavailable to this one for
+`Settings.projector_give_up_s`. Records that cannot be folded are published to ``dead-letters``.
 
-Postgres may lose its last commits. After every lost connection, and every `CHECK_S` in which nothing is to be folded, the saved
-positions are read; where they went back, the log is read again from there.
+Postgres may lose its last commits. After every lost connection, and every `CHECK_S` without records, the saved
+positions are read; if they went back, the log is read again from there.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ logger = structlog.get_logger(__name__)
 GROUP = "projectors"
 BATCH_RECORDS = 2_000
 CLOSE_S = 2.0
-"""For a batch under way at `stop`; one that is broken off is folded again."""
+"""Seconds for a batch under way at `stop`; an interrupted one is folded again."""
 CHECK_S = 10.0
-"""A connection that hangs (the server's machine is gone) does not say that it was lost: look at the positions after this."""
+"""Seconds after which positions are checked: a hanging connection (the server's machine has vanished) does not report its loss."""
 LINGER_S = 0.015
-"""Records that nobody waits for (checkpoints, starts) are folded after this at the latest. Most often the end of their run comes
-first: what a stateless run wrote on the way then never gets to Postgres."""
+"""Maximum seconds before records without a waiting client (checkpoints, starts) are folded. Most often the end of their run arrives
+first: intermediate records of a stateless run then never reach Postgres."""
 
 
 class FirstFold:
-    """How many events from before the start there were to fold, how many are left, and how long that took or has taken so far."""
+    """Events from before the start: number to fold, number that is left, and the time spent on them so far."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -72,7 +72,7 @@ class FirstFold:
 
 
 class ProjectorService:
-    """See the module. Also the `Assignment` of its reader."""
+    """The projector (see the module). Also the `Assignment` of its reader."""
 
     name = "projector"
 
@@ -83,23 +83,23 @@ class ProjectorService:
         self._projection: Projection
         self._replies: RecentReplies | None = None
         self._turn = asyncio.Lock()
-        """A read may be under way while a batch is folded: partitions change hands between batches all the same."""
+        """Lock: a read may be under way while a batch is folded, and partitions change owners between batches all the same."""
         self._reader: LogReader | None = None
         self._restoring = Availability("projector.restore", hanging_s=math.inf)
         self._joins_until = math.inf
-        """Moment of the loop's clock until which no partitions means that the group has not given them yet."""
+        """Time of the loop's clock until which no partitions means that the group has not given them yet."""
         self._ends: dict[TopicPartition, int] = {}
-        """Where the log ended when the first partitions came: what is before is to be folded before this is ready."""
+        """Ends of the log at the first assignment: records before them must be folded before the service is ready."""
         self.first_fold = FirstFold()
         self._age = BatchAge(table.PROJECTOR_LAG, table.DELIVERIES.labels(GROUP))
         self._gave_up = False
-        """Postgres was unavailable for so long that the partitions are left to others."""
+        """Whether the partitions are left to others because Postgres was unavailable for too long."""
         self._lost = asyncio.Event()
-        """A connection to Postgres has ended."""
+        """Set when a connection to Postgres has ended."""
 
     async def start(self) -> None:
-        """Raises StartError."""
-        # its statements take arrays: planned anew for each batch, as Postgres would, planning costs more than carrying out
+        """Connect. Raises StartError."""
+        # its statements have arrays as parameters: planned anew for each batch, Postgres' default, planning costs more than executing
         self._pool = await connect_pool(
             self._backbone.settings, size=2, opened=self._watch, plan_cache_mode="force_generic_plan"
         )
@@ -123,7 +123,7 @@ class ProjectorService:
             await self._give_up()
 
     async def _until_stalled(self, following: asyncio.Task[None]) -> None:
-        """Returns when Postgres has been unavailable for too long. Raises what following the log ends with."""
+        """Wait until Postgres has been unavailable for too long. Raises what following the log ends with."""
         limit_s = self._backbone.settings.projector_give_up_s
         while (left := limit_s - self._projection.availability.failing_s) > 0:
             await asyncio.wait([following], timeout=max(left, 1.0))
@@ -131,7 +131,7 @@ class ProjectorService:
                 following.result()
 
     async def _give_up(self) -> None:
-        """Let another projector have the partitions, who may reach Postgres; join again when we do."""
+        """Leave the partitions to another projector that may reach Postgres; join again when this one can."""
         assert self._reader is not None
         logger.warning("projector.gave_up", reason=self._projection.availability.reason)
         self._gave_up = True
@@ -143,7 +143,7 @@ class ProjectorService:
         logger.info("projector.joins_again")
 
     async def _check_postgres(self) -> None:
-        """Raises what writing a batch would, where tables are locked or the server is read-only; changes nothing."""
+        """Raise what writing a batch would, if tables are locked or the server is read-only; changes nothing."""
         assert self._pool is not None
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
             await connection.execute('UPDATE positions SET "offset" = "offset" WHERE false')
@@ -175,7 +175,7 @@ class ProjectorService:
                 await asyncio.gather(reading, return_exceptions=True)
 
     async def _arrived(self, reading: asyncio.Task[list[Record]]) -> bool:
-        """Whether there are records; False when the saved positions are to be looked at instead."""
+        """Wait for records; return False if the saved positions must be checked instead."""
         lost = asyncio.create_task(self._lost.wait())
         try:
             await asyncio.wait([reading, lost], timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -185,7 +185,7 @@ class ProjectorService:
         return reading.done()
 
     async def _read_again(self, reader: LogReader) -> None:
-        """From the saved positions, where Postgres has lost commits."""
+        """Read again from the saved positions after Postgres has lost commits."""
         while self._projection.went_back:
             self._projection.went_back = False
             reader.seek(await self._positions(list(self._projection.positions)))
@@ -196,7 +196,7 @@ class ProjectorService:
     async def _gather(
         self, reader: LogReader, records: list[Record]
     ) -> tuple[list[Record], asyncio.Task[list[Record]] | None]:
-        """More records for company, until one that somebody waits for, and a read that is still under way."""
+        """Collect more records, until one with a waiting client; also return a read that is still under way."""
         until = asyncio.get_running_loop().time() + LINGER_S
         while True:
             reading = asyncio.create_task(reader.read(BATCH_RECORDS))
@@ -209,7 +209,7 @@ class ProjectorService:
                 return records, None
 
     async def drain(self) -> None:
-        """Nothing to bring to an end: what is not folded is folded by the next owner."""
+        """Do nothing: the next owner folds the remaining records."""
 
     async def stop(self) -> None:
         if self._reader is not None:
@@ -238,7 +238,7 @@ class ProjectorService:
         return None
 
     def _behind(self) -> int:
-        """Events from before the start that are not folded yet; notes when there are none left."""
+        """Return the number of events from before the start that are not folded yet; records the time when none is left."""
         positions = self._projection.positions
         behind = sum(
             max(0, end - positions[partition]) for partition, end in self._ends.items() if partition in positions
@@ -253,7 +253,7 @@ class ProjectorService:
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Positions from Postgres; what is kept between batches is read anew. An empty read model begins where the log does."""
+        """Return positions from Postgres; read the state between batches again. An empty read model begins where the log does."""
         if self._joins_until > 0:
             topics = sorted({topic for topic, _ in partitions})
             ends = [await until_available(partial(self._log.end_offsets, t), on=self._restoring) for t in topics]
@@ -264,7 +264,7 @@ class ProjectorService:
             positions = await self._positions(partitions)
             self._joins_until = -math.inf
             self._behind()
-        # what the former owner had to say of its last commit it may not have said
+        # the former owner may not have sent the notifications of its last commit
         taken = msgspec.json.encode(sorted({part for _, part in partitions}))
         self._backbone.bus.deliver_local(channels.SUCCESSION, taken)
         self._backbone.bus.publish(channels.SUCCESSION, taken)
@@ -274,7 +274,7 @@ class ProjectorService:
         pool, schema = self._pool, self._backbone.settings.projection
         assert pool is not None
         parts = {part for _, part in partitions}
-        # may take minutes where the log was cut: no sign of trouble
+        # may take minutes where the log was cut: this is no failure
         await until_available(lambda: restore(self._log, pool, schema, parts), on=self._restoring)
         return await until_available(
             lambda: self._projection.open(partitions), on=self._projection.availability, limit_s=READ_LIMIT_S
@@ -300,5 +300,5 @@ class ProjectorService:
 
 
 def _awaited(records: Sequence[Record]) -> bool:
-    """Whether somebody waits for one of these to be folded."""
+    """Return whether a client waits for one of these to be folded."""
     return any("ce_replyto" in r.headers or envelope.type_of(r.headers) in AWAITED for r in records)

@@ -1,8 +1,8 @@
-"""Items of the store, folded: what a batch of events leaves of them, written once each.
+"""Items of the store, folded: the result of a batch of events, each item written once.
 
-Items that the batch itself has put are judged in memory; a refresh or an expiry of any other item is written down in log order
-and left to
-Postgres, which has the item's present state. So a batch comes to the same as its events one by one. Not safe for concurrent
+Items that the batch itself has put are changed in memory; a refresh or an expiry of any other item is recorded in log order
+and applied by
+Postgres, which has the item's present state. So a batch has the same result as its events one by one. Not safe for concurrent
 use.
 """
 
@@ -27,7 +27,7 @@ ItemKey = tuple[tuple[str, ...], str]
 
 
 class Item(NamedTuple):
-    """An item that was put in this batch. ``created_at`` counts if it is new."""
+    """An item that was put in this batch. ``created_at`` is used if it is new."""
 
     value: str
     created_at: datetime
@@ -38,7 +38,7 @@ class Item(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """Something that depends on when the item expires, as Postgres has it."""
+    """A change that depends on the item's expiry in Postgres."""
 
     kind: Literal["refresh", "expire"]
     item_key: ItemKey
@@ -49,9 +49,9 @@ class StoreChanges:
     def __init__(self) -> None:
         self.items: dict[ItemKey, Item] = {}
         self.removed: set[ItemKey] = set()
-        """gone in this batch; may have been put again since (then it is in ``items`` too)"""
+        """Removed in this batch; may have been put again since (then it is in ``items`` too)"""
         self.timed: list[Timed] = []
-        """in log order; all before what the batch puts at the same place"""
+        """In log order; all precede the batch's puts of the same item."""
 
     def __bool__(self) -> bool:
         return bool(self.items or self.removed or self.timed)
@@ -100,7 +100,7 @@ class StoreChanges:
             self.items[item_key] = item._replace(expires_at=later)
 
     def _expire(self, item_key: ItemKey, by: datetime) -> None:
-        """Removes the item if its present expiry is over: it may have been written again since the scheduler looked."""
+        """Remove the item if it has expired: it may have been written again since the scheduler looked."""
         item = self.items.get(item_key)
         if item is None:
             if item_key not in self.removed:
@@ -109,7 +109,7 @@ class StoreChanges:
             self._remove(item_key)
 
     async def apply(self, connection: asyncpg.Connection) -> None:
-        """One batch of statements for each kind: arrays of arrays don't unnest."""
+        """Write the changes, with one batch of statements for each kind: arrays of arrays cannot be unnested."""
         for kind, group in groupby(self.timed, lambda timed: timed.kind):
             rows = [(list(namespace), key, at) for _, (namespace, key), at in group]
             await connection.executemany(SQL[f"{kind}_item"], rows)
@@ -131,11 +131,11 @@ class StoreChanges:
 
 
 def _time(imported: str | None, at: datetime) -> datetime:
-    """When something was done to an item: where it comes from, if it is imported."""
+    """Return the time of a change: the source's if the item is imported."""
     return at if imported is None else datetime.fromisoformat(imported)
 
 
 def lifetime(minutes: float) -> timedelta:
-    """A TTL; rounded as Postgres rounds it, so that a refresh comes to the same in memory and there."""
+    """Return a TTL, rounded like Postgres, so that a refresh has the same result in memory and there."""
     seconds = max(0.0, min(minutes, TTL_MAX_MINUTES)) * 60
     return timedelta(microseconds=round(seconds * 1_000_000))

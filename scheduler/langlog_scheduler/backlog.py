@@ -1,9 +1,9 @@
-"""Whether the server keeps up with what crons add, measured at the log and in the read model.
+"""Checks that the server keeps up with the runs of crons, by the log and the read model.
 
 A mark is the end of the commands at some moment. It is passed when the decider has decided all of them and the projector has folded
 the resulting events. While a mark is older than ``LANGLOG_CRON_MAX_LAG_SECS`` crons do not fire; nor do they while more than
 `QUEUE_SHARE` of ``LANGLOG_MAX_QUEUED_RUNS`` runs are pending, which leaves the rest of the queue to clients; nor, after a
-start, before the read model holds what was known of crons then.
+start, before the read model holds the crons of that time.
 
 Concurrency: belongs to one loop. It holds one mark; when the process dies, the next one begins with a new one.
 """
@@ -22,14 +22,14 @@ from langlog_schemas import events as ev
 SQL = load_sql("langlog_scheduler", "crons.sql")
 
 QUEUE_SHARE = 0.5
-"""Of the queue's limit, that crons may fill."""
+"""Share of the queue's limit that crons may fill."""
 EVENTS = (ev.CRON_EVENTS, ev.RUN_EVENTS)
-"""Topics that the commands of crons lead to."""
+"""Topics of the events of crons' commands."""
 COMMANDS_LAG = "commands are decided or folded too late"
 QUEUE_FULL = "too many runs are pending"
 CATCHING_UP = "the read model is catching up"
 MEASURE_S = 0.5
-"""How long an answer holds."""
+"""Seconds for which a result is reused."""
 
 Ends = Mapping[tuple[str, int], int]
 
@@ -41,7 +41,7 @@ class Backlog:
         self._backbone = backbone
         self._clock = clock
         self._known: Ends | None = None
-        """Ends of what is known of crons, as of the start."""
+        """Ends of the topics with crons, as of the start."""
         self._caught_up = False
         self._reason: str | None = None
         self._measured_at = float("-inf")
@@ -49,10 +49,10 @@ class Backlog:
         self._commands: Ends | None = None
         """Ends of the mark that the decider has not passed yet."""
         self._events: Ends | None = None
-        """… and that the projector has not."""
+        """Ends of the mark that the projector has not passed yet."""
 
     async def reason(self) -> str | None:
-        """Why crons are not to fire now; None: they may. Raises LogUnavailable and what asyncpg does."""
+        """Return why crons must not fire now; None: they may. Raises LogUnavailable and what asyncpg does."""
         if self._clock() >= self._measured_at + MEASURE_S:
             self._reason = await self._measure()
             self._measured_at = self._clock()
@@ -74,13 +74,13 @@ class Backlog:
         return COMMANDS_LAG if late else None
 
     async def mark(self) -> None:
-        """Measure from here what has been appended by now, unless an earlier mark is not passed yet. Raises LogUnavailable."""
+        """Set a mark at the current ends, unless an earlier mark is not passed yet. Raises LogUnavailable."""
         if self._commands is None and self._events is None:
             self._marked_at = self._clock()
             self._commands = await self._ends(cmd.TOPIC)
 
     async def _passed(self) -> bool:
-        """Whether the last mark is passed. One that is passed is replaced at the next call."""
+        """Return whether the last mark is passed. A passed one is replaced at the next call."""
         await self.mark()
         if self._commands is not None:
             decided = await self._backbone.log.committed(DECIDERS, list(self._commands))

@@ -1,4 +1,4 @@
-"""Appending the scheduler's commands. Their ids are derived from what they are about, so that two schedulers say the same."""
+"""Appends the scheduler's commands. Their ids are derived from their subject, so that two schedulers append the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOURCE = "/langlog/scheduler"
 
 
 async def append(log: Log, commands: Sequence[tuple[str, cmd.Body]], *, retry: bool = False) -> None:
-    """``(command id, command)`` pairs, in one go. Raises LogUnavailable.
+    """Append ``(command id, command)`` pairs together. Raises LogUnavailable.
 
     ``retry``: of commands with the same id only the first is carried out, ever.
     """

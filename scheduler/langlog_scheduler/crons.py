@@ -1,11 +1,11 @@
-"""Crons whose moment has come (wire contract §10): their runs are requested, then they are moved on to their next date.
+"""Fires due crons (wire contract §10): their runs are requested, then they are advanced to their next date.
 
-One loop sleeps until the next cron is due; a cron that is made, changed or moved on wakes it. Ids of command, run and thread are
+One loop sleeps until the next cron is due; a cron that is created, changed or advanced wakes it. Ids of command, run and thread are
 derived from cron and due time, and the command is marked as a retry: of the same due time only the first command is carried
-out, whichever scheduler sends it and however often. Runs are appended for sure before the cron is moved on. So each due time fires exactly
-once, however many schedulers there are and whenever they die. What has been fired is remembered until the read model shows that the
-cron has moved on (`firings`), and nothing is fired while the server does not keep up (`backlog`): otherwise a server that is behind would be
-given more work for being behind.
+out, whichever scheduler sends it and however often. Runs are durably appended before the cron is advanced. So each due time fires exactly
+once, however many schedulers there are and whenever they die. Fired crons are remembered until the read model shows that the
+cron has advanced (`firings`), and nothing is fired while the server does not keep up (`backlog`): otherwise a server that
+is behind would get more work because it is behind.
 
 After a downtime (docs/how-to/crons.md): times up to `CATCH_UP_S` old fire each, of older ones only the last, and only when it is not
 older than ``cron_grace_s``. Of times that came while firing paused, only the last one fires.
@@ -49,13 +49,13 @@ logger = structlog.get_logger(__name__)
 SQL = load_sql("langlog_scheduler", "crons.sql")
 
 CATCH_UP_S = 10.0
-"""A time that is at most this late fires in any case: what a busy machine or a change of schedulers may take."""
+"""Seconds of delay up to which a time always fires: a busy machine or a change of schedulers may take this long."""
 BATCH = 500
 LONGEST_SLEEP_S = 3600.0
 RETRY_S = 1.0
-"""Between two looks while crons are being moved on, firing pauses, or Postgres or the log is away."""
+"""Seconds between two polls while crons are being advanced, firing pauses, or Postgres or the log is unavailable."""
 SHARE_OF_LOOP = 20
-"""Crons that are planned in one go, before others on the loop have their turn."""
+"""Number of crons that are planned before other tasks of the loop get their turn."""
 
 _payload = msgspec.json.Decoder(RunCreate)
 _authority = msgspec.json.Decoder(CronAuthority)
@@ -76,12 +76,12 @@ class Crons:
         self._backlog = Backlog(backbone, clock)
         self._clock = clock
         self._paused: str | None = None
-        """Why firing pauses."""
+        """Reason why firing pauses, or None."""
         self._paused_at: float | None = None
-        """When it last did."""
+        """Time of the last pause."""
 
     async def follow(self) -> None:
-        """Fire what is due, until cancelled."""
+        """Fire due crons until cancelled."""
         bus = self._backbone.bus
         await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
         bus.on_reconnect.append(self._wake.set)
@@ -105,7 +105,7 @@ class Crons:
             await bus.unsubscribe(channels.TIMERS, self._on_timer)
 
     async def fire(self) -> int:
-        """One look: how many crons it fired. Raises LogUnavailable and what asyncpg does."""
+        """Poll once; return the number of fired crons. Raises LogUnavailable and asyncpg's errors."""
         pool = self._backbone.pool
         if self._firings:
             rows = await pool.fetch(SQL["shown"], self._firings.crons)
@@ -149,7 +149,7 @@ class Crons:
                 CRON_LATENESS.observe(max(0.0, (row["now"] - due).total_seconds()))
 
     async def _may_fire(self) -> bool:
-        """Whether the server keeps up; says so in the log when that changes."""
+        """Return whether the server keeps up; logs changes."""
         reason = await self._backlog.reason()
         if reason is not None:
             self._paused_at = self._clock()
@@ -162,7 +162,7 @@ class Crons:
         return reason is None
 
     def _catch_up_s(self) -> float:
-        """How late a time may be to fire in any case. Times from the last pause do not: all at once, they would bring the next one."""
+        """Return the delay up to which a time always fires. Times from the last pause do not: together they would cause the next one."""
         if self._paused_at is None:
             return CATCH_UP_S
         return min(CATCH_UP_S, self._clock() - self._paused_at)
@@ -178,7 +178,7 @@ class Crons:
             logger.error("scheduler.cron_too_large", command_id=runs[0][0], error=str(error))
 
     def _plan(self, row: Any, catch_up_s: float) -> tuple[list[datetime], datetime]:
-        """The due times that fire now, and the next one."""
+        """Return the due times that fire now, and the next one."""
         now, due, end = row["now"], row["next_run_date"], row["ends_at"]
         try:
             schedule = Schedule(row["schedule"], row["timezone"])
@@ -213,7 +213,7 @@ class Crons:
             return []
 
     async def _next_due_s(self) -> float:
-        """How long to wait for the next due time, or for crons that are being moved on."""
+        """Return the seconds until the next due time, or the next check of crons that are being advanced."""
         seconds: float | None = await self._backbone.pool.fetchval(SQL["next_due"], *self._firings.passed_over())
         longest = RETRY_S if self._firings else LONGEST_SLEEP_S
         return longest if seconds is None else min(max(seconds, 0.0), longest)
@@ -225,7 +225,7 @@ class Crons:
 def times_to_fire(
     schedule: Schedule, due: datetime, now: datetime, until: datetime, grace_s: float, catch_up_s: float = CATCH_UP_S
 ) -> list[datetime]:
-    """Of the times that are due from ``due`` to ``until``, those that fire at ``now``."""
+    """Return those of the times due from ``due`` to ``until`` that fire at ``now``."""
     times = schedule.between(max(due, now - timedelta(seconds=catch_up_s)), until)
     if times:
         return times
@@ -234,22 +234,22 @@ def times_to_fire(
 
 
 def may_run(row: Any) -> bool:
-    """Whether the cron's owner may read the assistant as it is now. Raises FilterError.
+    """Return whether the cron's owner may read the assistant in its current version. Raises FilterError.
 
-    The thread is checked where the run is decided: between this look and the decision it may become somebody else's.
+    The decider checks the thread: between this check and the decision it may become another user's.
     """
     authority = authority_of(row)
     return authority is None or admits(authority.assistant, _decode(row["assistant_metadata"]))
 
 
 def authority_of(row: Any) -> CronAuthority | None:
-    """The permissions that the project's handlers gave the cron's runs; None: no authorization, or a cron of an older
+    """Return the permissions that the project's handlers granted the cron's runs; None: no authorization, or a cron of an older
     version."""
     return None if row["authority"] is None else _authority.decode(row["authority"])
 
 
 def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: bool = True) -> cmd.CreateRun:
-    """The run of a cron's due time, with the kwargs that a gateway would give it. ``webhooks``: whether any are sent."""
+    """Return the run of a cron's due time, with the kwargs that a gateway would create. ``webhooks``: whether any are sent."""
     cron_id, moment = row["cron_id"], iso(due)
     body = _payload.decode(row["payload"])
     if not webhooks:
@@ -311,7 +311,7 @@ def run_of(row: Any, due: datetime, thread_ttl: cmd.Ttl | None, *, webhooks: boo
 
 
 def _encryption_context(payload: str) -> Object:
-    """What the runs' workers seal by, as the request had it that made the cron."""
+    """Return the encryption context for the runs' workers: that of the request that created the cron."""
     if CONTEXT_KEY not in payload:
         return {}
     context = _decode(payload).get(CONTEXT_KEY)

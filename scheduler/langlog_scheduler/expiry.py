@@ -1,8 +1,8 @@
-"""Threads and store items whose time is over (wire contract §3, §11 and §16), looked for every few minutes.
+"""Finds expired threads and store items (wire contract §3, §11 and §16) every few minutes.
 
-Finding is not deciding: the command for a thread says only that it may be due, and the decider, which knows of runs in flight and of
-changes that are not folded yet, expires it or leaves it. An item goes only if it still expires by the moment of the look.
-Ids are derived, so that two schedulers say the same.
+The decider decides: the command for a thread means only that it may be due, and the decider, which knows runs in flight and
+changes that are not folded yet, expires it or leaves it. An item is removed only if it still expires by the time of the query.
+Ids are derived, so that two schedulers append the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ITEMS_AT_ONCE = 10_000
 
 
 class Expiry:
-    """Raises StartError when the project's TTL sections cannot be."""
+    """Raises StartError if the project's TTL sections are invalid."""
 
     def __init__(self, pool: asyncpg.Pool, configuration: Configuration) -> None:
         self._pool = pool
@@ -35,7 +35,7 @@ class Expiry:
         return self._items.sweep_interval_minutes * 60
 
     async def threads(self) -> list[tuple[str, cmd.Body]]:
-        """Expire commands for threads that have not changed for their TTL."""
+        """Return expire commands for threads that have not changed for their TTL."""
         rows = await self._pool.fetch(SQL["expired_threads"], cmd.TTL_MAX_MINUTES, self._threads.sweep_limit)
         return [
             (
@@ -46,7 +46,7 @@ class Expiry:
         ]
 
     async def items(self) -> list[tuple[str, cmd.Body]]:
-        """Writes that remove store items, one for each namespace."""
+        """Return writes that remove store items, one for each namespace."""
         looked = now()
         moment = iso(looked)
         by_namespace: dict[tuple[str, ...], list[cmd.StoreOp]] = {}

@@ -1,10 +1,10 @@
-"""Which due times of crons have been fired and are not seen moved on in the read model yet.
+"""Due times of crons that were fired and have not advanced in the read model yet.
 
-The read model is behind the log. A cron that was fired is due in the read model until the decider has moved it on and the projector
-has folded that; it is not fired again meanwhile, however long that takes. Where the read model shows another due time, an earlier one
-too (Postgres lost its last commits, a new projection is folded), what is remembered of the cron no longer counts.
+The read model is behind the log. A cron that was fired is due in the read model until the decider has advanced it and the projector
+has folded that; it is not fired again meanwhile, however long that takes. If the read model shows another due time, even an earlier one
+(Postgres lost its last commits, a new projection is folded), the cron's entry is dropped.
 
-Pure but for the clock that it is given. It holds one entry for each cron that is being moved on, `FIRING_MAX` at most. When the
+Pure except for its clock argument. It holds one entry for each cron that is being advanced, `FIRING_MAX` at most. When the
 process dies, its successor fires each of them once more; of the same due time only the first command is carried out.
 """
 
@@ -17,16 +17,16 @@ from typing import NamedTuple
 from langlog_backbone.time.sources import monotonic
 
 FIRING_MAX = 10_000
-"""Crons that are being moved on at once; others wait until some of them are seen moved on."""
+"""Maximum number of crons that are being advanced at once; others wait until some of them have advanced."""
 REPEAT_S = 300.0
-"""A due time that was appended and is still shown as due after this is appended once more: its commands may be lost."""
+"""Seconds after which a due time that was appended and is still shown as due is appended once more: its commands may be lost."""
 RETRY_S = 1.0
-"""The same where the log did not acknowledge the append; doubled each time, up to `LONGEST_RETRY_S`."""
+"""The same if the log did not acknowledge the append; doubled each time, up to `LONGEST_RETRY_S`."""
 LONGEST_RETRY_S = 60.0
 
 
 class Firing(NamedTuple):
-    """``again_at``: when it may be fired again, monotonic seconds; ``pause``: before that."""
+    """A fired due time. ``again_at``: time from which it may be fired again, monotonic seconds; ``pause``: seconds before that."""
 
     due: datetime
     again_at: float
@@ -45,7 +45,7 @@ class Firings:
 
     @property
     def room(self) -> int:
-        """How many more may be fired."""
+        """Number of crons that may still be fired."""
         return max(0, FIRING_MAX - len(self._firing))
 
     @property
@@ -53,23 +53,23 @@ class Firings:
         return list(self._firing)
 
     def see(self, shown: Mapping[str, datetime]) -> None:
-        """What the read model shows as next due times of `crons`; those that it does not have are gone."""
+        """Compare with the next due times of `crons` in the read model; drop crons that it does not have."""
         self._firing = {id: firing for id, firing in self._firing.items() if shown.get(id) == firing.due}
 
     def passed_over(self) -> tuple[list[str], list[datetime]]:
-        """Crons and due times that are not to be fired now."""
+        """Return crons and due times that must not be fired now."""
         now = self._clock()
         waiting = [(id, firing.due) for id, firing in self._firing.items() if firing.again_at > now]
         return [id for id, _ in waiting], [due for _, due in waiting]
 
     def appended(self, fired: Collection[tuple[str, datetime]]) -> None:
-        """Their commands are in the log."""
+        """Record due times whose commands are in the log."""
         again_at = self._clock() + REPEAT_S
         for id, due in fired:
             self._firing[id] = Firing(due, again_at, RETRY_S)
 
     def failed(self, fired: Collection[tuple[str, datetime]]) -> None:
-        """Their commands may be in the log or not."""
+        """Record due times whose commands may be in the log or not."""
         now = self._clock()
         for id, due in fired:
             before = self._firing.get(id)

@@ -1,11 +1,11 @@
-"""Runs that have lost their worker, or their place in the hot queue.
+"""Runs that have lost their worker, or their task in the hot queue.
 
-A lease that ran out gives up what its worker held (`HotQueue.reap`): each task becomes ``run.requeue``, a crash. What Postgres
-says is dispatched but Redis does not know (it was wiped, or a decider died between log and queue) is requeued too, without counting
-as a crash: a run that nobody has begun after it was missing in two looks, one that a worker has begun only after a lease's time,
-since a live worker says again what it holds. A run that will not be tried again ends with its thread's state as it was left, if
-another worker can say it (`LastStates`); one that was asked to stop is the decider's to end. When this dies between reaping and
-appending, the second way finds the runs.
+The tasks of a worker whose lease has expired are reaped (`HotQueue.reap`): each becomes ``run.requeue``, a crash. A run that Postgres
+shows as dispatched but Redis does not know (it was wiped, or a decider died between log and queue) is requeued too, without counting
+as a crash: one that no worker has begun after it was missing in two polls, one that a worker has begun only after a lease's time,
+since a live worker stores its tasks again. A run that will not be tried again ends with its thread's latest state, if
+another worker can read it (`LastStates`); the decider ends a run with a stop request. When this dies between reaping and
+appending, the second check finds the runs.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Leases:
         self._clock = clock
         self._pool, self._queue, self._settings, self._states = pool, queue, settings, states
         self._given_up: dict[str, int] = {}
-        """Runs whose last attempt is lost -> that attempt; `given_up` says so."""
+        """Runs whose last attempt is lost -> that attempt; `given_up` ends them."""
         self.giving_up = asyncio.Event()
         self._refused_at = -math.inf
-        """When Redis was last found to refuse writes."""
+        """Time at which Redis last refused writes."""
         self._missing_since: dict[tuple[str, int], float] = {}
 
     async def lost(self) -> list[tuple[str, cmd.Body]]:
-        """Requeue commands for tasks of workers whose lease ran out."""
+        """Return requeue commands for tasks of workers whose lease has expired."""
         await self._check_redis()
         if self._clock() - self._refused_at < self._settings.lease_s:
             return []  # leases ran out because Redis did not let workers renew them: those who live do so first
@@ -76,7 +76,7 @@ class Leases:
         return requeues
 
     async def given_up(self) -> list[tuple[str, cmd.Body]]:
-        """The ends of runs that `lost` has found to have lost their last attempt. A look of its own: it waits for workers."""
+        """Return the ends of runs whose last attempt `lost` has found to be lost. A separate poll, because it waits for workers."""
         attempts = dict(self._given_up)
         rows = await self._pool.fetch(SQL["runs_in_flight"], list(attempts))
         rows = [row for row in rows if row["attempt"] == attempts[row["run_id"]]]
@@ -88,7 +88,7 @@ class Leases:
         return [self._end(row, state) for row, state in zip(rows, states, strict=True)]
 
     def _is_last(self, run: asyncpg.Record) -> bool:
-        """Whether a crash of the present attempt is the end of the run, and leaves an end to be reported."""
+        """Return whether a crash of the present attempt is the end of the run, and leaves an end to be reported."""
         if run["temporary"] or not run["started"] or run["cancel"] is not None:
             return False
         last: bool = run["crashes"] + 1 >= self._settings.max_attempts
@@ -102,10 +102,10 @@ class Leases:
         return id, ended(orphaned_run(run), state, "error", error)
 
     async def missing(self, new_for_s: float | None = None) -> list[tuple[str, cmd.Body]]:
-        """Requeue commands for dispatched runs that Redis knows nothing of.
+        """Return requeue commands for dispatched runs that Redis does not know.
 
-        ``new_for_s``: the queue was made empty that many seconds ago. What was dispatched before, and no worker has begun, is lost
-        for sure and found in this one look.
+        ``new_for_s``: the queue was created empty that many seconds ago. Runs that were dispatched before, and that no
+        worker has begun, are lost for certain, and found by this one poll.
         """
         rows = await self._pool.fetch(
             SQL["dispatched_runs"], self._settings.sweep_s / 2 if new_for_s is None else new_for_s
@@ -153,7 +153,7 @@ class Leases:
 
 
 def orphaned_run(row: asyncpg.Record) -> OrphanedRun:
-    """Of a row with what `LastStates` asks by."""
+    """Return the orphaned run of a row, as `LastStates` needs it."""
     return OrphanedRun(
         row["thread_id"], row["run_id"], row["attempt"], row["graph_id"], row["config"].encode(), row["temporary"]
     )

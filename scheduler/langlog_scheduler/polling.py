@@ -1,4 +1,4 @@
-"""One look of a loop that looks again later: what it may fail with without ending the scheduler."""
+"""One poll of a loop that polls again: errors that do not end the scheduler."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from langlog_backbone.process.unavailable import is_unavailable
 logger = structlog.get_logger(__name__)
 
 POLL_LIMIT_S = 60.0
-"""For what one look reads. A Postgres that hangs is asked again by the next look, on another connection."""
+"""Seconds for the reads of one poll. If Postgres hangs, the next poll queries it on another connection."""
 
 
 class outages_logged:
-    """A block that may break off because a server is unavailable, or because Postgres does not take one statement.
+    """A block that may fail because a server is unavailable, or because Postgres rejects one statement.
 
-    The former is logged by the loop's `Availability`; the latter is logged here. Whatever else the block raises goes on.
+    The former is logged by the loop's `Availability`; the latter is logged here. Other errors propagate.
     """
 
     def __enter__(self) -> None:

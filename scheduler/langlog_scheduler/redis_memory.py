@@ -1,7 +1,7 @@
 """Watches Redis' memory: warns before it is full, and keeps the frames of runs within their bound.
 
-Concurrency: one loop of the scheduler; several schedulers do the same, harmlessly. When it dies, frames are still bounded by who
-writes them, and nobody warns.
+Concurrency: one loop of the scheduler; several schedulers do the same, harmlessly. When it dies, frames are still bounded
+by the workers that write them, and there is no warning.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ logger = structlog.get_logger(__name__)
 
 EVERY_S = 10.0
 NEARLY_FULL = 0.8
-"""Share of ``maxmemory`` from which on it is warned of; …"""
+"""Share of ``maxmemory`` from which a warning is logged; …"""
 FREE_AGAIN = 0.7
-"""… and below which it is over."""
+"""… and below which the warning ends."""
 
 
 class Bound(NamedTuple):
@@ -34,7 +34,7 @@ class Bound(NamedTuple):
 
 
 def bound(memory: RedisMemory, frames_max_bytes: int, *, was_nearly_full: bool = False) -> Bound:
-    """Pure. ``was_nearly_full``: at the last look."""
+    """Return the bound for frames. Pure. ``was_nearly_full``: result of the last check."""
     share = memory.used / memory.maximum if memory.maximum else 0.0
     limit = frames_max_bytes
     if memory.maximum:
@@ -53,16 +53,16 @@ class RedisMemoryWatch:
         self._dropped: int | None = None
 
     async def follow(self) -> None:
-        """Poll again and again. Trouble with Redis is waited out; others say that it is away."""
+        """Poll until cancelled. While Redis is unavailable it waits; other loops report that."""
         while True:
             try:
                 await self.check()
             except (RedisUnavailable, ResponseError) as error:
                 logger.debug("redis.memory_unknown", error=str(error))
-            await asyncio.sleep(EVERY_S)  # memory gives no signal
+            await asyncio.sleep(EVERY_S)  # nothing signals a change of memory
 
     async def check(self) -> None:
-        """Once. Raises RedisUnavailable, or redis ResponseError."""
+        """Check once. Raises RedisUnavailable, or redis ResponseError."""
         memory = await redis_memory(self._pipe)
         state = bound(memory, self._settings.frames_max_bytes, was_nearly_full=self._nearly_full)
         about = {"used_bytes": memory.used, "max_bytes": memory.maximum, "policy": memory.policy}

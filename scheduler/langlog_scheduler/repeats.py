@@ -1,10 +1,10 @@
-"""Which commands have been appended lately, so that a poll with the same result does not append them again at once.
+"""Recently appended commands, so that a poll with the same result does not append them again at once.
 
-A poll reads less than what was appended. A scheduler that appends all it finds at each look would add to the very backlog that
+A poll reads an older state than the log's. A scheduler that appends all results of each poll would add to the very backlog that
 keeps the read model from showing what it has appended. So a command that is still due is repeated after a pause that doubles.
 
-Concurrency: belongs to one loop. It holds at most `REMEMBERED_MAX` ids and forgets the oldest; what is forgotten may be appended once more, which
-decides nothing. When the process dies, all are appended once more.
+Concurrency: belongs to one loop. It holds at most `REMEMBERED_MAX` ids and forgets the oldest; a forgotten command may be
+appended once more, which has no effect. When the process dies, all are appended once more.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from langlog_schemas import commands as cmd
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 REMEMBERED_MAX = 100_000
-"""Ids of commands: some 20 MB."""
+"""Maximum number of remembered ids: some 20 MB."""
 
 
 class Repeat(NamedTuple):
-    """When the command may be appended again, and the pause before that; seconds."""
+    """Time from which the command may be appended again, and the pause before that; seconds."""
 
     at: float
     pause: float
@@ -37,12 +37,12 @@ class Repeats:
         self._appended: dict[str, Repeat] = {}
 
     def due(self, commands: Sequence[tuple[str, cmd.Body]]) -> list[tuple[str, cmd.Body]]:
-        """Those that were not appended, or long enough ago."""
+        """Return those that were not appended, or long enough ago."""
         now = self._clock()
         return [pair for pair in commands if pair[0] not in self._appended or self._appended[pair[0]].at <= now]
 
     def note(self, commands: Sequence[tuple[str, cmd.Body]]) -> None:
-        """They have been appended, or may have been."""
+        """Record commands that were appended, or may have been."""
         now = self._clock()
         for id, _ in commands:
             before = self._appended.pop(id, None)

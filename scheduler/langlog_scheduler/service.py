@@ -1,9 +1,10 @@
-"""The scheduler: everything that happens because time passed. It reads Postgres and Redis and appends commands, nothing else.
+"""The scheduler: appends commands because time has passed. It reads Postgres and Redis and appends commands, nothing else.
 
-It reads nothing of callers' credentials; it deletes them, which are neither log nor read model, once their runs have ended.
-Loops of its own: one sleeps until the next delayed run is due (a new one wakes it), one looks every ``sweep_s`` for lost leases and
-lost dispatches, one gives up runs that will not be tried again, one ends those that are overdue, two look every few minutes for what is past its TTL; crons and webhooks have theirs. Several may run: all that they append is idempotent by run and attempt, so a duplicate decides nothing.
-When it dies, what is due comes late and nothing is missed.
+It does not read callers' credentials; it deletes them, which are neither log nor read model, once their runs have ended.
+Separate loops: one sleeps until the next delayed run is due (a new one wakes it), one checks every ``sweep_s`` for lost leases and
+lost dispatches, one gives up runs that will not be tried again, one ends those that are overdue, two find expired objects
+every few minutes; crons and webhooks have their own. Several schedulers may run: their commands are idempotent by run and
+attempt, so a duplicate has no effect. When it dies, due commands are late and none is missed.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ Poll = Callable[[], Awaitable[list[tuple[str, cmd.Body]]]]
 
 LONGEST_SLEEP_S = 3600.0
 FORGET_EVERY_S = 300.0
-"""Between two deletions of callers' credentials whose runs have ended."""
+"""Seconds between two deletions of credentials of callers whose runs have ended."""
 DUE_AGAIN_S = 1.0
-"""A due run that has not started after this is looked at again; `Repeats` says whether it is named again."""
+"""Seconds after which a due run that has not started is checked again; `Repeats` determines whether its command is repeated."""
 QUERY_SHARE = 0.5
-"""Of a lease's time, for where threads stand: other schedulers do not take their runs for forgotten yet."""
+"""Share of a lease's time for queries of threads' states: until then other schedulers do not treat their runs as lost."""
 
 
 class SchedulerService:
     name = "scheduler"
 
     def __init__(self, backbone: Backbone, queue_made_at: float | None = None) -> None:
-        """``queue_made_at``: monotonic moment at which this process began to start an empty Redis of its own; None: Redis is not
+        """``queue_made_at``: monotonic time at which this process began to start an empty Redis of its own; None: Redis is not
         its own."""
         self._backbone = backbone
         self._queue_made_at = queue_made_at
@@ -69,7 +70,7 @@ class SchedulerService:
         self._sweeps = Availability("scheduler.leases")
         patience = HANGING_S + backbone.settings.lease_s * QUERY_SHARE
         self._ends = Availability("scheduler.ends", hanging_s=patience)
-        """Of looks that also wait for workers."""
+        """Availability for polls that also wait for workers."""
         self._ttl = Availability("scheduler.expiry")
         self._availabilities = [
             self._delays,
@@ -108,7 +109,7 @@ class SchedulerService:
             group.create_task(self._redis_memory.follow())
 
     async def drain(self) -> None:
-        """Webhooks under way are sent; nothing else is under way that another scheduler would not do."""
+        """Send webhooks under way; nothing else is under way that another scheduler would not do."""
         await self._webhooks.drain()
 
     async def stop(self) -> None:
@@ -148,7 +149,7 @@ class SchedulerService:
             await self._poll(self._leases.missing, self._sweeps)
 
     async def _find_lost_with_queue(self, made_at: float) -> None:
-        """Once, as soon as the read model holds what was in the log at the start: dispatch again what an earlier queue held."""
+        """Once the read model holds the log as of the start: dispatch again what an earlier queue held."""
         moved = asyncio.Event()
 
         def folded(_: bytes) -> None:
@@ -181,7 +182,7 @@ class SchedulerService:
             await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 
     async def _give_up(self) -> None:
-        """Beside the sweep, because it waits for workers; at once, because other schedulers look for the same runs."""
+        """Give up lost runs: beside the sweep, because it waits for workers; at once, because other schedulers find the same runs."""
         while True:
             await self._leases.giving_up.wait()
             if await self._poll(self._leases.given_up, self._ends, repeats_until_folded=False) is None:

@@ -1,4 +1,4 @@
-"""Runs whose moment has come: delayed ones start, overdue ones end."""
+"""Starts delayed runs when they are due, and ends overdue ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .leases import orphaned_run
 SQL = load_sql("langlog_scheduler", "scheduler.sql")
 
 OVERDUE_GRACE_S = 30.0
-"""A worker ends an overdue run itself; this much later it is taken to be unable to."""
+"""Seconds after which an overdue run is ended here: its worker should have ended it."""
 
 
 class Timers:
@@ -25,7 +25,7 @@ class Timers:
         self._checked_at = datetime.min.replace(tzinfo=UTC)
 
     async def due(self) -> list[tuple[str, cmd.Body]]:
-        """Start commands for runs whose delay is over."""
+        """Return start commands for runs whose delay has passed."""
         rows = await self._pool.fetch(SQL["due_runs"])
         self._checked_at = rows[0]["at"]
         return [
@@ -35,12 +35,12 @@ class Timers:
         ]
 
     async def next_due_s(self) -> float | None:
-        """Seconds until the next delay is over, of those that were not `due`; None when no run waits for a moment."""
+        """Return the seconds until the next delay has passed, of those that were not `due`; None when no run waits for a moment."""
         seconds: float | None = await self._pool.fetchval(SQL["next_due"], self._checked_at)
         return seconds
 
     async def overdue(self) -> list[tuple[str, cmd.Body]]:
-        """Time-out commands for runs that should have ended long ago."""
+        """Return time-out commands for overdue runs."""
         rows = await self._pool.fetch(SQL["overdue_runs"], self._settings.job_timeout_s + OVERDUE_GRACE_S)
         runs = [orphaned_run(row) for row in rows]
         time_outs: list[tuple[str, cmd.Body]] = []

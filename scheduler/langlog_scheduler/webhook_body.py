@@ -1,4 +1,4 @@
-"""The body of a webhook (wire contract §12): the run as it ended, with values, error and times. Pure: every try sends the same
+"""The body of a webhook (wire contract §12): the ended run, with values, error and times. Pure: every try sends the same
 bytes."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 — a marker, not a secret
 
 
 def webhook_body(row: Mapping[str, Any]) -> bytes:
-    """The body for a row of ``webhooks``. ``webhook_sent_at`` is when it became due: it is the same for each try."""
+    """Return the body for a row of ``webhooks``. ``webhook_sent_at`` is when it became due: it is the same for each try."""
     ended = iso(row["ended_at"])
     started = row["started_at"]
     kwargs = shown_kwargs(row["kwargs"], row["metadata"], row["attempt"] if started else 0, finished=True)
@@ -46,7 +46,7 @@ def webhook_body(row: Mapping[str, Any]) -> bytes:
 
 
 def signing_key(secret: str) -> bytes:
-    """A secret ``whsec_…`` holds the key in base64; any other text is the key itself. Raises StartError."""
+    """Return the signing key: a secret ``whsec_…`` holds the key in base64; any other text is the key itself. Raises StartError."""
     if not secret.startswith(SECRET_PREFIX):
         return secret.encode()
     try:
@@ -56,6 +56,6 @@ def signing_key(secret: str) -> bytes:
 
 
 def signature(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> str:
-    """As standardwebhooks.com says: HMAC-SHA256 over id, timestamp and body."""
+    """Return the signature of standardwebhooks.com: HMAC-SHA256 over id, timestamp and body."""
     digest = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(digest).decode()}"

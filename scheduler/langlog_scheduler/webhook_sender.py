@@ -1,7 +1,8 @@
-"""Sending one webhook: a POST within a time limit, to no address that the policy forbids, following no redirect.
+"""Sends one webhook: a POST within a time limit, to no address that the policy forbids, following no redirect.
 
-The guard looks at what the name resolves to when it connects, so a name that has changed its address since the run was made is
-refused as well. Errors are reported in langlog's own words: an exception's text could tell a client about the inner network.
+The guard checks the addresses that the name resolves to when it connects, so a name that has changed its address since the
+run was created is refused as well. Errors are reported in langlog's own words: an exception's text could reveal the
+internal network to a client.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .webhook_body import signature, signing_key
 
 
 class Try(NamedTuple):
-    """How it went. ``hopeless``: another try would go the same way."""
+    """Outcome of an attempt. ``hopeless``: another attempt would fail the same way."""
 
     delivered: bool
     duration_ms: int
@@ -82,7 +83,7 @@ class WebhookSender:
             await self._session.close()
 
     async def send(self, url: str, webhook_id: str, body: bytes) -> Try:
-        """POST it once. Never raises for what the receiver or the network do."""
+        """Send one POST. Never raises errors of the receiver or the network."""
         assert self._session is not None
         began = monotonic()
 

@@ -1,9 +1,10 @@
-"""Delivery of webhooks: at least once, from the rows that the projector made of runs that are over.
+"""Delivery of webhooks: at least once, from the rows that the projector made of ended runs.
 
-One loop sleeps until the next try is due; a new delivery, or the outcome of one, wakes it. Tries run side by side up to a limit. How
-a try went is a command (its id is derived from run and number), and only its row, folded, brings the next try or the end. A name in
-Redis keeps two schedulers from sending the same try; when Redis is away, or one dies after sending and before saying so, it is sent
-twice. When this dies, the rows are still due for the next one.
+One loop sleeps until the next attempt is due; a new delivery, or the outcome of one, wakes it. Attempts run concurrently up
+to a limit. The outcome of an attempt is a command (its id is derived from run and number), and its folded row schedules the
+next attempt or ends the delivery. A name in Redis keeps two schedulers from sending the same attempt; when Redis is
+unavailable, or one dies after sending and before recording it, it is sent twice. When this dies, the rows are still due for
+the next one.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ SQL = load_sql("langlog_scheduler", "webhooks.sql")
 
 LONGEST_SLEEP_S = 3600.0
 RETRY_S = 1.0
-"""After this Postgres or the log is recorded again."""
+"""Seconds before the next attempt while Postgres or the log is unavailable."""
 BACKOFF_MAX_S = 300.0
 CLAIM_MARGIN_S = 5.0
-"""A claim outlives the time limit of its try by this much: then another scheduler may take its holder for dead."""
+"""Seconds by which a claim outlives the time limit of its attempt: then another scheduler may consider its holder dead."""
 
 
 class Webhooks:
-    """Raises StartError when the project's ``webhooks`` section cannot be."""
+    """Delivers webhooks. Raises StartError if the project's ``webhooks`` section is invalid."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone, self._pool, self._settings = backbone, backbone.pool, backbone.settings
@@ -63,14 +64,14 @@ class Webhooks:
         self.availability = Availability("scheduler.webhooks")
         self._outcomes = Availability("scheduler.webhooks.outcomes", "log")
         self._under_way: dict[str, str] = {}
-        """run -> the user whose share its delivery takes; empty: nobody's"""
+        """Run -> the user whose share its delivery uses; empty: none."""
         self._recorded: dict[str, int] = {}
-        """run -> try whose outcome is in the log and may not be folded yet"""
+        """Run -> attempt whose outcome is in the log and may not be folded yet."""
         self._others: dict[tuple[str, int], float] = {}
-        """(run, try) that another scheduler has -> the loop's time until which it is left to that one"""
+        """(run, attempt) that another scheduler has -> the loop's time until which it is left to that one"""
 
     async def follow(self) -> None:
-        """Deliver what is due, until cancelled."""
+        """Deliver due webhooks until cancelled."""
         bus = self._backbone.bus
         await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
         bus.on_reconnect.append(self._wake.set)
@@ -93,7 +94,7 @@ class Webhooks:
             await bus.unsubscribe(channels.TIMERS, self._on_timer)
 
     async def drain(self) -> None:
-        """Begin no more; those under way are given the time that they may take anyhow."""
+        """Begin no further attempts; wait for those under way, within their time limit."""
         self._draining = True
         until = asyncio.get_running_loop().time() + min(self._settings.webhook_timeout_s, self._settings.drain_s)
         while self._under_way and (left := until - asyncio.get_running_loop().time()) > 0:
@@ -106,7 +107,7 @@ class Webhooks:
         self._wake.set()
 
     async def _begin(self, tries: asyncio.TaskGroup) -> float:
-        """Begin the tries that are due; seconds until there is something to do again, if nothing wakes us."""
+        """Begin the due attempts; return the seconds until there is something to do again, if nothing wakes us."""
         free = self._settings.webhook_concurrency - len(self._under_way)
         if free <= 0 or self._draining:
             return LONGEST_SLEEP_S
@@ -131,7 +132,7 @@ class Webhooks:
 
     async def _forget_folded(self) -> None:
         if self._recorded:
-            recorded = dict(self._recorded)  # others come in while we wait
+            recorded = dict(self._recorded)  # others are added meanwhile
             rows = await self._pool.fetch(SQL["attempts"], list(recorded))
             attempts = {row["run_id"]: row["attempts"] for row in rows}
             for run_id, n in recorded.items():
@@ -177,7 +178,7 @@ class Webhooks:
             self._ended.set()
 
     async def _opened(self, body: bytes) -> bytes:
-        """Raises HandlerFault, and what a handler of the project raises."""
+        """Return the row decrypted. Raises HandlerFault, and the errors of the project's handlers."""
         if self._handlers is None:
             raise HandlerFault(
                 "The body is sealed by JSON handlers of encryption.path, which this scheduler does not have"
@@ -185,7 +186,7 @@ class Webhooks:
         return await self._handlers.open_json(body)
 
     async def _claim(self, run_id: str, number: int) -> bool:
-        """Whether this try is ours; always when Redis is away."""
+        """Return whether this scheduler has claimed the attempt; always true while Redis is unavailable."""
         pipe, seconds = self._backbone.pipe, self._settings.webhook_timeout_s + CLAIM_MARGIN_S
         key = self._claim_key(run_id, number)
         try:
@@ -226,6 +227,6 @@ class Webhooks:
         )
 
     async def _record_outcome(self, command: cmd.RecordWebhookAttempt) -> None:
-        """Append the outcome until it is certain: what is not said is sent again."""
+        """Append the outcome until it is certain: an unrecorded attempt is sent again."""
         id = f"{command.run_id}-webhook-{command.attempt}"
         await until_available(lambda: append(self._backbone.log, [(id, command)]), on=self._outcomes)

@@ -1,4 +1,4 @@
-"""The changes of one batch to things as lists show them, gathered for the gateways' feeds of list changes. Pure; one per batch.
+"""The changes of one batch to objects as lists show them, collected for the gateways' feeds of list changes. Pure; one per batch.
 
 Messages of a partition follow on each other by their positions, so that a gateway notices when one was lost
 (`langlog_schemas.messages.ListChanges`); a batch that changes nothing in a list is a message too.
@@ -15,14 +15,14 @@ from langlog_schemas.messages import ListChanges
 from ..apply import Step
 
 METADATA_BYTES_MAX = 256_000
-"""Of removed threads in one message; those beyond go without."""
+"""Maximum bytes of removed threads' metadata in one message; further threads are listed without it."""
 
 
 class ListGathering:
     def __init__(self) -> None:
         self.removed_threads: dict[str, str | None] = {}
         self._threads: dict[str, bool] = {}
-        """thread -> whether a client has changed its metadata"""
+        """Thread -> whether a client has changed its metadata."""
         self._runs: dict[str, str] = {}
         self._removed_runs: dict[str, str] = {}
         self._assistants: dict[str, None] = {}
@@ -70,7 +70,7 @@ class ListGathering:
             del self._runs[run_id]
 
     def message(self, steps: Mapping[TopicPartition, Step]) -> ListChanges | None:
-        """None: the batch is of topics that no list is made of."""
+        """Return the message, or None if the batch has no topic that lists are derived from."""
         moved = [(t, part, step.before, step.after) for (t, part), step in steps.items() if t in ev.LISTED_TOPICS]
         if not moved:
             return None

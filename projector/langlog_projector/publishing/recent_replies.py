@@ -3,9 +3,10 @@
 A reply is published once, when the read model holds its outcome. A process that still waits for one requests it from the
 projectors (`ResendReplies`),
 and all replies of the last `WINDOW_S` are published again when the projector's own connection to Redis comes back: whichever side
-is back first, the other one repeats.
+reconnects first, the other one repeats.
 
-Concurrency: belongs to its announcer, on the projector's event loop. When it dies the replies are lost: who waits answers 504.
+Concurrency: belongs to its announcer, on the projector's event loop. When it dies the replies are lost: waiting gateways
+respond with 504.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from langlog_schemas import messages
 logger = structlog.get_logger(__name__)
 
 KEPT_S = 120.0
-"""How long a reply is kept."""
+"""Seconds for which a reply is kept."""
 KEPT_BYTES = 32_000_000
-"""Replies kept at most, in bytes; the oldest go first."""
+"""Maximum bytes of kept replies; the oldest are dropped first."""
 WINDOW_S = 30.0
-"""Replies published within this before the connection came back are published again."""
+"""Seconds before a reconnect within which published replies are published again."""
 
 
 class _Sent(NamedTuple):
@@ -55,7 +56,7 @@ class RecentReplies:
         await self._bus.unsubscribe(channels.RESEND_REPLIES, self._on_resend_request)
 
     def publish(self, command_id: str, channel: str, data: bytes) -> None:
-        """Publish a reply, and keep it for a while."""
+        """Publish a reply, and keep it for `KEPT_S`."""
         self._bus.publish(channel, data)
         old = self._sent.pop(command_id, None)
         if old is not None:

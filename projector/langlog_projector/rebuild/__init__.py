@@ -1,1 +1,1 @@
-"""The read model made anew from the log, compared, swapped, and cut."""
+"""The read model rebuilt from the log, compared, and swapped; and cuts of the log."""

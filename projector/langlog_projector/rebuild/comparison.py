@@ -1,4 +1,4 @@
-"""Two read models compared: every table, every row, every column. Done in Postgres, which has both; reads only.
+"""Two read models compared: every table, every row, every column. Executed by Postgres, which has both; reads only.
 
 Nothing is left out (`EXCLUDED` is empty): what a row holds is a function of the log alone. Not safe for concurrent use of one
 connection; both models must be at the same positions in the connection's snapshot.
@@ -16,9 +16,9 @@ from langlog_backbone.postgres.database import load_sql
 SQL = load_sql("langlog_projector", "rebuild.sql")
 
 EXCLUDED: dict[str, str] = {}
-"""``table`` or ``table.column`` -> why it is not compared."""
+"""``table`` or ``table.column`` -> reason why it is not compared."""
 SHOWN_ROWS = 1_000
-"""Of one table, of those that differ; all of them are counted."""
+"""Maximum number of differing rows that are listed per table; all are counted."""
 
 
 class Difference(NamedTuple):
@@ -28,16 +28,16 @@ class Difference(NamedTuple):
     column: str
     """``*``: the row is missing on one side."""
     live: str | None
-    """As JSON. None: there is no such row, column or table."""
+    """Value as JSON. None: the row, column or table does not exist."""
     rebuilt: str | None
 
 
 class Comparison(NamedTuple):
     tables: dict[str, int]
-    """Table -> rows compared."""
+    """Table -> number of compared rows."""
     differences: list[Difference]
     rows_differing: int
-    """All of them, of which ``differences`` shows `SHOWN_ROWS` a table."""
+    """Number of differing rows, of which ``differences`` lists `SHOWN_ROWS` per table."""
 
     @property
     def same(self) -> bool:
@@ -45,7 +45,7 @@ class Comparison(NamedTuple):
 
 
 async def compare(connection: asyncpg.Connection, live: str, rebuilt: str) -> Comparison:
-    """The schemas as the connection's transaction sees them."""
+    """Compare the schemas as the connection's transaction sees them."""
     ours, theirs = await _tables(connection, live), await _tables(connection, rebuilt)
     counted: dict[str, int] = {}
     differences: list[Difference] = []
@@ -86,7 +86,7 @@ def _type(columns: Mapping[str, tuple[str, bool]], name: str) -> str | None:
 
 
 def _statement(table: str, columns: Mapping[str, str], keys: list[str], live: str, rebuilt: str) -> str:
-    """Schema and column names come from Postgres' own catalog and from `ensure_read_model`'s check."""
+    """Return the statement that compares a table. Names come from Postgres' own catalog and from `ensure_read_model`'s check."""
     same_key = " AND ".join(f'a."{key}" = b."{key}"' for key in keys)
     ours, theirs = (
         # Postgres does not compare json

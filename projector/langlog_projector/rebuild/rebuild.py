@@ -1,15 +1,15 @@
-"""A second read model, folded from the log beside the live one: to be swapped in, or compared and thrown away.
+"""A second read model, folded from the log beside the live one: to be swapped in, or compared and dropped.
 
     log ──► the projector's own fold (`projection`) ──► schema <live>_new, or <live>_verify
                                                                 │  at the same positions
     live projector ──► schema <live>  ◄──── compared row by row; then the schemas change names (`swap`)
 
-It never folds past the live positions: so it is never ahead of what the live projector has told, and tells nobody anything itself.
+It never folds past the live positions: so it is never ahead of the live projector's notifications, and sends none itself.
 
-Concurrency: one builder a schema, held by an advisory lock. The live projector and all readers go on; the projector is held up
+Concurrency: one builder a schema, held by an advisory lock. The live projector and all readers continue; the projector is stopped
 for the moment in which both models are brought to the same positions.
-Death: positions are committed with the rows, so the next builder goes on from there; what another version of langlog began is
-dropped and begun anew. The live schema is never written.
+Death: positions are committed with the rows, so the next builder continues from there; a rebuild by another version of langlog is
+dropped and begun again. The live schema is never written.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ logger = structlog.get_logger(__name__)
 SQL = load_sql("langlog_projector", "rebuild.sql")
 
 BATCH_RECORDS = 10_000
-"""Of one transaction: many, since nobody waits for it."""
+"""Maximum number of records in one transaction: many, since no client waits for it."""
 BATCH_BYTES = 16_000_000
-"""… and of the values in it."""
+"""Maximum bytes of values in one transaction."""
 CLOSE_RECORDS = 500
-"""With no more than this to fold, the live projector may be held up for the rest."""
+"""Maximum number of remaining records for which the live projector may be stopped."""
 CLOSE_TRIES = 50
 LOCK_TIMEOUT_MS = 5_000
-"""For the live projector to end a transaction."""
+"""Milliseconds for the live projector to end a transaction."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many records are folded so far, and how many are to be folded as far as is known."""
+"""Called with the number of records folded so far, and how many are to be folded as far as is known."""
 
 
 class RebuildError(Exception):
-    """It cannot go on, and why, in one line. The live schema is as it was."""
+    """The rebuild cannot continue; the message is one line. The live schema is unchanged."""
 
 
 class Builder:
-    """Folds the log into one schema that is not the live one. Made by `building`."""
+    """Folds the log into one schema that is not the live one. Created by `building`."""
 
     def __init__(self, log: Log, pool: asyncpg.Pool, settings: Settings, progress: Progress) -> None:
         self.pool, self.settings = pool, settings
         self.done = 0
-        """Records folded by this builder."""
+        """Number of records folded by this builder."""
         self.refused = 0
-        """Records among them that cannot be folded: the live projector has put them into ``dead-letters``."""
+        """Number of those that cannot be folded: the live projector has put them into ``dead-letters``."""
         self._log = log
         self._progress = progress
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=False)
@@ -75,7 +75,7 @@ class Builder:
         self._reader: LogReader | None = None
         self._reading: asyncio.Task[list[Record]] | None = None
         self._ahead: list[Record] = []
-        """Read, but beyond what has been asked for so far."""
+        """Records that were read ahead of the requested ends."""
 
     @property
     def schema(self) -> str:
@@ -87,11 +87,11 @@ class Builder:
         return self._projection.positions
 
     def left(self, ends: Mapping[TopicPartition, int]) -> int:
-        """How many records there are to fold up to these positions."""
+        """Return the number of records to fold up to these positions."""
         return sum(max(0, end - self._projection.positions.get(partition, 0)) for partition, end in ends.items())
 
     async def open(self, beginning: Snapshots | None = None) -> None:
-        """Positions, and everything else that outlives a batch, from the schema; where nothing is folded and the log was cut, rows
+        """Read positions, and all other state that outlives a batch, from the schema; where nothing is folded and the log was cut, rows
         from its snapshots first. ``beginning``: partitions to begin with these instead, cut or not. Raises as `restore`."""
         if beginning is None:
             await restore(self._log, self.pool, self.schema, range(self._log.partitions))
@@ -101,7 +101,7 @@ class Builder:
         await self._projection.open([(topic, p) for topic in ev.FOLDED_TOPICS for p in range(self._log.partitions)])
 
     async def fold_to(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Fold everything below ``ends``, and nothing beyond. Raises OtherLog when the log does not hold all of it."""
+        """Fold all records below ``ends``, and none beyond. Raises OtherLog when the log does not hold all of it."""
         left = self.left(ends)
         if not left:
             return
@@ -129,14 +129,14 @@ class Builder:
             await self._reader.stop()
 
     async def _read_again(self) -> None:
-        """From the positions that Postgres has: it lost commits."""
+        """Read again from the positions in Postgres, which has lost commits."""
         await self.stop()
         self._reader = self._reading = None
         self._ahead = []
         self._projection.went_back = False
 
     async def _read(self) -> list[Record]:
-        """The next records; the read after them is under way while they are folded."""
+        """Return the next records; the read after them is under way while they are folded."""
         if self._reader is None:
             self._reader = self._log.reader(ev.FOLDED_TOPICS, self._projection.positions)
         reading = self._reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
@@ -187,10 +187,10 @@ async def building(
     as_it_is: bool = False,
     beginning: Snapshots | None = None,
 ) -> AsyncIterator[Builder]:
-    """A builder of the schema. ``keep``: what an earlier builder left is gone on from, if it was of this version of langlog.
+    """Yield a builder of the schema. ``keep``: continue an earlier builder's work, if it was of this version of langlog.
     ``as_it_is``: the schema must exist already. ``beginning``: see `Builder.open`.
 
-    Raises RebuildError when another builder is at work on it, it is not there, or the log is being cut; StartError.
+    Raises RebuildError if another builder is at work on it, it does not exist, or the log is being cut; StartError.
     """
     settings = replace(live, projection=schema)
     # a lost commit is folded again
@@ -220,7 +220,7 @@ async def building(
 
 
 def reading(live: Settings) -> str:
-    """The name of the lock that builders beside a read model share, and that a cut of the log needs alone."""
+    """Return the name of the lock that builders beside a read model share, and that a cut of the log needs alone."""
     return f"langlog.reading.{live.projection}"
 
 
@@ -247,7 +247,7 @@ async def _prepare(log: Log, pool: asyncpg.Pool, settings: Settings, *, keep: bo
 
 
 def _mark() -> str:
-    """The conditions under which another builder may continue the work of this one."""
+    """Return the conditions under which another builder may continue the work of this one."""
     ddl = files("langlog_backbone").joinpath("sql", "read_model.sql").read_bytes()
     return f"langlog {version('langlog')} {hashlib.sha256(ddl).hexdigest()[:16]}"
 
@@ -256,7 +256,7 @@ def _mark() -> str:
 
 
 async def live_positions(pool: asyncpg.Pool) -> Positions | None:
-    """Positions of the live model; None without one."""
+    """Return the positions of the live model; None without one."""
     try:
         rows = await pool.fetch(SQL["positions"])
     except asyncpg.UndefinedTableError:
@@ -266,7 +266,7 @@ async def live_positions(pool: asyncpg.Pool) -> Positions | None:
 
 @contextlib.asynccontextmanager
 async def held(pool: asyncpg.Pool) -> AsyncIterator[tuple[asyncpg.Connection, Positions]]:
-    """The live projector held up for the length of a block, in a transaction; and how far the live model is meanwhile.
+    """Stop the live projector for the duration of a block, in a transaction; yield how far the live model is meanwhile.
 
     Readers go on. Raises RebuildError when the projector does not end its own transaction in time.
     """
@@ -281,7 +281,7 @@ async def held(pool: asyncpg.Pool) -> AsyncIterator[tuple[asyncpg.Connection, Po
 
 
 async def catch_up(builder: Builder, live: asyncpg.Pool) -> None:
-    """Fold until little is missing to the live model. Raises RebuildError when that goes on faster than it is folded here."""
+    """Fold until few records are missing to the live model. Raises RebuildError if that advances faster than this fold."""
     for _ in range(CLOSE_TRIES):
         ends = await live_positions(live)
         assert ends is not None
@@ -294,7 +294,7 @@ async def catch_up(builder: Builder, live: asyncpg.Pool) -> None:
 
 
 async def follow_log(builder: Builder, log: Log) -> None:
-    """Fold to the end of the log: there is no live model to keep to."""
+    """Fold to the end of the log, without a live model to stay behind."""
     ends = {(topic, p): end for topic in ev.FOLDED_TOPICS for p, end in enumerate(await log.end_offsets(topic))}
     await builder.fold_to(ends)
 

@@ -1,4 +1,4 @@
-"""Cutting the log before a time: first its front is folded into a snapshot, and the snapshot is proved; only then is it cut.
+"""Cuts the log before a time: first its front is folded into a snapshot, and the snapshot is verified; only then is it cut.
 
     log, up to the cut ──► scratch schema ──► rows, to the topic ``snapshots``
                                                     │ read back, and the rest of the log folded on top
@@ -42,33 +42,33 @@ logger = structlog.get_logger(__name__)
 CUT_TOPICS = (cmd.TOPIC, *ev.FOLDED_TOPICS)
 DECIDERS = "deciders"
 PROJECTORS = "projectors"
-"""The group that shares partitions out; how far they are is in Postgres."""
+"""The group that distributes partitions; its positions are in Postgres."""
 
 
 class Plan(NamedTuple):
     starts: Positions
-    """Where partitions begin now."""
+    """Current starts of partitions."""
     cuts: Positions
-    """Below which offsets they are to be cut."""
+    """Offsets below which partitions will be cut."""
     ends: Positions
     holders: Mapping[TopicPartition, Sequence[str]]
-    """Readers for whose sake less is cut than was asked for."""
+    """Groups because of which less is cut than requested."""
 
     @property
     def records(self) -> int:
-        """How many go."""
+        """Number of records that will be deleted."""
         return sum(cut - self.starts.get(partition, 0) for partition, cut in self.cuts.items())
 
 
 class Cut(NamedTuple):
     plan: Plan
     rows: int
-    """Of the snapshot."""
+    """Number of rows in the snapshot."""
     snapshot_records: int
     comparison: Comparison | None
-    """None: there was nothing to cut."""
+    """Comparison of the snapshot, or None if there was nothing to cut."""
     done: bool
-    """False: a difference was found, or there was nothing to cut."""
+    """Whether the log was cut. False: a difference was found, or there was nothing to cut."""
 
 
 def bounded(
@@ -76,7 +76,7 @@ def bounded(
     starts: Mapping[TopicPartition, int],
     held: Mapping[str, Mapping[TopicPartition, int]],
 ) -> tuple[Positions, dict[TopicPartition, list[str]]]:
-    """Below which offsets the log may be cut, and who holds it back. Pure.
+    """Return the offsets below which the log may be cut, and the groups that limit them. Pure.
 
     ``held``: reader -> how far it has read what it reads. Never beyond what one of them has read, never below what is cut already.
     """
@@ -91,7 +91,7 @@ def bounded(
 
 
 async def plan(log: Log, settings: Settings, before: datetime, ignored: Collection[str] = ()) -> Plan:
-    """The plan of a cut before a time. ``ignored``: groups whose positions hold nothing back. Changes nothing.
+    """Return the plan of a cut before a time. ``ignored``: groups whose positions do not limit the cut. Changes nothing.
 
     Raises RebuildError when there is no read model, LogUnavailable, StartError.
     """
@@ -170,7 +170,7 @@ async def _cut(log: Log, settings: Settings, live: asyncpg.Pool, planned: Plan, 
 
 
 async def _on_disk(live: asyncpg.Pool, settings: Settings, cuts: Mapping[TopicPartition, int]) -> None:
-    """Until the live model has what is cut on its disk: it must never have to fold that again.
+    """Wait until the live model has the cut records on its disk: it must never have to fold them again.
 
     Raises RebuildError when a crash has taken it back below the cut meanwhile.
     """
@@ -189,7 +189,7 @@ async def _on_disk(live: asyncpg.Pool, settings: Settings, cuts: Mapping[TopicPa
 async def _prove(
     log: Log, settings: Settings, live: asyncpg.Pool, written: Mapping[int, Written], progress: Progress
 ) -> Comparison:
-    """A read model from the snapshot and what follows, as it would be built after the cut, compared with the live one."""
+    """Build a read model from the snapshot and later records, as it would be built after the cut, compared with the live one."""
     scratch = scratch_schema(settings.projection)
     beginning = {part: w.taken for part, w in written.items()}
     async with building(log, settings, scratch, progress, keep=False, beginning=beginning) as builder:
@@ -205,7 +205,7 @@ async def _drop(builder: Builder) -> None:
 
 
 def scratch_schema(live: str) -> str:
-    """Where snapshots are made and proved; nothing of it is left."""
+    """Return the schema in which snapshots are made and verified; it is dropped afterwards."""
     return f"{live}_cut"
 
 

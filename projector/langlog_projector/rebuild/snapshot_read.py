@@ -1,10 +1,10 @@
-"""Reading snapshots: where the log was cut, a read model begins with the rows of the snapshot instead of the log's first record.
+"""Reads snapshots: where the log was cut, a read model begins with the rows of the snapshot instead of the log's first record.
 
-Used wherever events are folded: by the live projector when it finds an empty read model, rebuilds, verify. Each partition is restored by itself,
-in one transaction with its positions, so that it is there whole or not at all.
+Used wherever events are folded: by the live projector when it finds an empty read model, rebuilds, verify. Each partition
+is restored by itself, in one transaction with its positions, so that it is restored completely or not at all.
 
-Concurrency: two that restore the same partition take turns, and the second finds it done. Death: a transaction that was not
-committed is done again.
+Concurrency: two restores of the same partition take turns, and the second has nothing to do. Death: an uncommitted transaction
+is repeated.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .snapshot_write import SNAPSHOT, Columns, columns_of
 logger = structlog.get_logger(__name__)
 
 READ_RECORDS = 64
-"""Read and written in one go."""
+"""Number of records that are read and written at once."""
 
 Snapshots = Mapping[int, SnapshotTaken]
-"""partition -> its snapshot"""
+"""Partition -> its snapshot."""
 
 
 async def starts_of(log: Log) -> Positions:
-    """Below which offsets the topics that are folded were cut; those that were not are absent. Raises LogUnavailable."""
+    """Return the offsets below which the folded topics were cut; uncut partitions are absent. Raises LogUnavailable."""
     return {
         (topic, part): offset
         for topic in ev.FOLDED_TOPICS
@@ -44,9 +44,9 @@ async def starts_of(log: Log) -> Positions:
 
 
 async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collection[int]) -> int:
-    """Begin partitions of which nothing is folded and whose log was cut; how many rows that gave.
+    """Restore partitions of which nothing is folded and whose log was cut; return the number of rows.
 
-    Raises LogFault when the read model goes on from below a cut, or a snapshot is not there; LogUnavailable; what Postgres raises.
+    Raises LogFault if the read model continues from below a cut, or a snapshot is missing; LogUnavailable; Postgres' errors.
     """
     starts = await starts_of(log)
     parts = sorted({part for _, part in starts} & set(partitions))
@@ -73,7 +73,7 @@ async def restore(log: Log, pool: asyncpg.Pool, schema: str, partitions: Collect
 
 
 async def restore_partition(log: Log, pool: asyncpg.Pool, schema: str, partition: int, taken: SnapshotTaken) -> int:
-    """Rows and positions of one partition, unless it has been begun meanwhile; how many rows. Raises as `restore`."""
+    """Restore rows and positions of one partition, unless it has been begun meanwhile; return the number of rows. Raises as `restore`."""
     end = (await log.end_offsets(snapshots.TOPIC))[partition]
     async with pool.acquire() as connection, connection.transaction():
         topics = [position.topic for position in taken.positions if position.topic in ev.FOLDED_TOPICS]
@@ -105,7 +105,7 @@ async def restore_partition(log: Log, pool: asyncpg.Pool, schema: str, partition
 
 
 class Loader:
-    """Records of a snapshot into tables."""
+    """Loads records of a snapshot into tables."""
 
     def __init__(self, connection: asyncpg.Connection, tables: Columns, snapshot_id: str = "") -> None:
         self._connection = connection
@@ -113,7 +113,7 @@ class Loader:
         self._id = snapshot_id
         self._assembled = Assembled()
         self.seen: set[str] = set()
-        """Ids of its records: one that was appended twice counts once."""
+        """Ids of its records, to skip one that was appended twice."""
         self.rows = 0
 
     async def load(self, records: Collection[Record]) -> None:
@@ -131,7 +131,7 @@ class Loader:
         return self._assembled.rows(body)
 
     async def insert(self, tables: Iterable[TableRows]) -> None:
-        """Into the tables. Raises LogFault for one, or a column, that the read model does not have."""
+        """Insert rows. Raises LogFault for a table or column that the read model does not have."""
         alike: dict[tuple[str, ...], list[TableRows]] = {}
         for rows in tables:
             alike.setdefault((rows.table, *(column.name for column in rows.columns)), []).append(rows)

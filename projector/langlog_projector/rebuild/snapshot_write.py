@@ -1,10 +1,11 @@
-"""Writing a snapshot: every row of a read model, as records of the topic ``snapshots`` (`langlog_schemas.snapshots`).
+"""Writes a snapshot: every row of a read model, as records of the topic ``snapshots`` (`langlog_schemas.snapshots`).
 
-Rows are read table by table through cursors, in the order of their keys, and put together by key: one record holds what there is of
-a thread, or as much of it as fits. Threads come first (`langlog_backbone.history.thread_snapshot` looks for one of them). What belongs to threads is marked as theirs, so that it is sealed with their keys where records
-are encrypted. Nothing is held but what one batch of records holds.
+Rows are read table by table through cursors, in the order of their keys, and grouped by key: one record holds the rows of
+a thread, or as many as fit. Threads come first (`langlog_backbone.history.thread_snapshot` looks for one of them). Rows of
+threads are marked as theirs, so that they are sealed with their keys where records are encrypted. Memory is bounded by one
+batch of records.
 
-Concurrency: for one schema that nobody writes meanwhile. Death: records that nothing follows count for nothing.
+Concurrency: for a schema without other writers. Death: the records of an incomplete snapshot are ignored.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ SNAPSHOT = load_sql("langlog_projector", "snapshot.sql")
 
 SOURCE = "/langlog/retention"
 RECORD_BYTES = 256_000
-"""Rows gathered for one record; a row over the record limit is split."""
+"""Bytes of rows in one record; a row over the record limit is split."""
 APPEND_BYTES = 2_000_000
-"""Given to the log in one call."""
+"""Bytes that one call appends to the log."""
 APPEND_RECORDS = 500
 ROWS_AT_ONCE = 50
-"""Fetched from a cursor: a row may be as large as a checkpoint."""
+"""Number of rows fetched from a cursor at once: a row may be as large as a checkpoint."""
 SEALING_BYTES = 4_000
-"""Room that a record needs above its rows."""
+"""Bytes that a record needs besides its rows."""
 
 _SEALED = {True: "headers IS NOT NULL AND topic = ANY ($1::text[]) AND type <> ALL ($2::text[])"}
 _SEALED[False] = f"NOT ({_SEALED[True]})"
 
 
 class Source(NamedTuple):
-    """Where rows of a table are, and what the key of their aggregate is."""
+    """A table, and the key of its rows' aggregate."""
 
     table: str
     key: str
@@ -73,10 +74,10 @@ OF_OTHERS = (
     Source("dead_letters", "t.key", _SEALED[False]),
 )
 BY_PARTITION = frozenset({"positions"})
-"""Tables whose rows are of a partition by themselves: they are in `SnapshotTaken`."""
+"""Tables whose rows belong to a partition itself: they are in `SnapshotTaken`."""
 
 Columns = Mapping[str, Mapping[str, str]]
-"""table -> column -> type"""
+"""Table -> column -> type."""
 
 
 class Written(NamedTuple):
@@ -96,10 +97,10 @@ async def columns_of(connection: asyncpg.Connection, schema: str) -> Columns:
 async def write(
     log: Log, pool: asyncpg.Pool, schema: str, snapshot_id: str, commands: Mapping[int, int]
 ) -> dict[int, Written]:
-    """Write all of the schema. What it gives counts only once it has been appended too: see `retention`.
+    """Write all of the schema. The result is valid only once it has been appended too: see `retention`.
 
     ``commands``: partition -> offset below which it replaces ``commands`` as well. Raises LogUnavailable, AssertionError for a
-    table that nobody has thought of.
+    table that this module does not list.
     """
     writer = _Writer(log, snapshot_id, await log.end_offsets(snapshots.TOPIC))
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
@@ -136,12 +137,12 @@ async def write(
 
 
 def taken_record(taken: SnapshotTaken) -> NewRecord:
-    """The record that makes a snapshot valid."""
+    """Return the record that makes a snapshot valid."""
     return snapshot_record(taken, id=f"{taken.snapshot_id}-{taken.partition_key}-taken", source=SOURCE)
 
 
 class _Writer:
-    """Rows into records, records into the log."""
+    """Writes rows into records, and records into the log."""
 
     def __init__(self, log: Log, snapshot_id: str, ends: Sequence[int]) -> None:
         self._log = log
@@ -193,7 +194,7 @@ class _Cursor:
         self._rows: deque[asyncpg.Record] = deque()
 
     async def key(self) -> str | None:
-        """Of the next row; None at the end."""
+        """Return the key of the next row; None at the end."""
         if not self._rows:
             self._rows.extend(await self._cursor.fetch(ROWS_AT_ONCE))
         return None if not self._rows else str(self._rows[0][0])
@@ -205,7 +206,7 @@ class _Cursor:
 async def _by_key(
     connection: asyncpg.Connection, tables: Columns, sources: Sequence[Source], limit: int
 ) -> AsyncIterator[tuple[str, list[TableRows]]]:
-    """All rows of the sources, those of a key together, in pieces of about ``limit`` bytes."""
+    """Yield all rows of the sources, grouped by key, in pieces of about ``limit`` bytes."""
     cursors = []
     for source in sources:
         columns = tables[source.table]

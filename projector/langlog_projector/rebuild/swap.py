@@ -1,11 +1,11 @@
-"""Rebuilding, verifying, and changing which schema is the live one.
+"""Rebuild and verification of the read model, and the swap of the live schema.
 
-A swap is two renames in one transaction, while the live projector waits at its positions: both models are at the same ones, so
-what waits goes on in the new one. Nobody has to be restarted: statements name bare tables, and Postgres looks names up anew when a
-schema of the search path is renamed, also for statements that are prepared.
+A swap is two renames in one transaction, while the live projector waits at its positions: both models are at the same positions, so
+waiting batches continue in the new one. No service has to be restarted: statements name bare tables, and Postgres resolves
+names again when a schema of the search path is renamed, also for statements that are prepared.
 
-Concurrency: see `rebuild`. Death: a swap is one transaction; before it nothing has changed, after it nothing is left to do but
-dropping the schema that was kept before.
+Concurrency: see `rebuild`. Death: a swap is one transaction; before it nothing has changed, after it only the formerly
+kept schema remains to be dropped.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from .rebuild import SQL, Builder, Progress, RebuildError, building, catch_up, f
 
 
 def new_schema(live: str) -> str:
-    """Where a rebuild builds."""
+    """Return the schema that a rebuild builds."""
     return f"{live}_new"
 
 
 def old_schema(live: str) -> str:
-    """Where the one before the last swap is kept."""
+    """Return the schema that was live before the last swap."""
     return f"{live}_old"
 
 
 def verify_schema(live: str) -> str:
-    """Where `verify` builds; it leaves nothing."""
+    """Return the schema that `verify` builds and drops."""
     return f"{live}_verify"
 
 
 class Report(NamedTuple):
     folded: int
-    """Records folded."""
+    """Number of folded records."""
     refused: int
-    """Records among them that cannot be folded, live or here."""
+    """Number of those that cannot be folded, live or here."""
     comparison: Comparison | None
-    """None: there was no live model to compare with."""
+    """Comparison with the live model; None: there was none."""
     swapped: bool = False
     kept: bool = False
-    """What was live before is kept."""
+    """Whether the former live schema is kept."""
 
 
 Compared = Callable[[Comparison], bool]
-"""Asked whether a model that compares so is to be swapped in."""
+"""Returns whether a model with this comparison shall be swapped in."""
 
 
 async def verify(log: Log, settings: Settings, progress: Progress) -> Report:
@@ -74,10 +74,10 @@ async def verify(log: Log, settings: Settings, progress: Progress) -> Report:
 
 
 async def rebuild_from_scratch(log: Log, settings: Settings, progress: Progress) -> Report:
-    """Build the read model from what the log holds, whatever the live one says, and swap it in; the one before is kept.
+    """Build the read model from the log, regardless of the live one, and swap it in; the former one is kept.
 
-    For a live model that does not belong to the log (`same_log.OtherLog`): no projector can go on with it, and nothing is compared.
-    Where it does belong, this is a rebuild that begins anew and accepts every difference. Raises RebuildError, LogFault, StartError.
+    For a live model that does not belong to the log (`same_log.OtherLog`): no projector can continue it, and nothing is compared.
+    If it does belong, this is a rebuild that begins again and accepts every difference. Raises RebuildError, LogFault, StartError.
     """
     name = settings.projection
     live = await connect_pool(settings, size=2)
@@ -100,10 +100,10 @@ async def rebuild_from_scratch(log: Log, settings: Settings, progress: Progress)
 
 
 async def rebuild(log: Log, settings: Settings, progress: Progress, accept: Compared, *, fresh: bool = False) -> Report:
-    """Build the read model anew beside the live one and swap it in, if ``accept`` says so.
+    """Build the read model again beside the live one and swap it in, if ``accept`` returns True.
 
-    ``fresh``: begin anew, also if an earlier rebuild was interrupted. Not accepted, or interrupted, the new schema stays, and the
-    next rebuild goes on with it. Raises RebuildError, LogFault, StartError.
+    ``fresh``: begin again, also if an earlier rebuild was interrupted. If not accepted, or interrupted, the new schema stays, and the
+    next rebuild continues it. Raises RebuildError, LogFault, StartError.
     """
     name = settings.projection
     live = await connect_pool(settings, size=2)
@@ -142,7 +142,7 @@ async def roll_back(log: Log, settings: Settings, progress: Progress) -> Report:
 
 
 async def drop_old(settings: Settings) -> bool:
-    """Drop the schema that the last swap kept. False: none was kept."""
+    """Drop the schema that the last swap kept. Return False if there is none."""
     schema = old_schema(settings.projection)
     live = await connect_pool(settings, size=1)
     try:
@@ -155,7 +155,7 @@ async def drop_old(settings: Settings) -> bool:
 
 
 async def compare_with_live(builder: Builder, live: asyncpg.Pool, name: str) -> Comparison:
-    """What is built with the live model. At the same positions; the live projector waits only until both are in one snapshot."""
+    """Compare the built model with the live one, at the same positions; the live projector waits only until both are in one snapshot."""
     async with live.acquire() as reading:
         snapshot = reading.transaction(isolation="repeatable_read", readonly=True)
         async with held(live) as (_, positions):
@@ -171,7 +171,7 @@ async def compare_with_live(builder: Builder, live: asyncpg.Pool, name: str) -> 
 
 
 async def _reach(builder: Builder, positions: Positions, name: str) -> None:
-    """What is built, where the live model is held; with what the log can no longer say."""
+    """Bring the built model to the live positions, with the data that is no longer in the log."""
     await builder.fold_to(positions)
     if builder.settings.encryption != "off":
         async with builder.pool.acquire() as connection:
@@ -189,8 +189,8 @@ async def _swap(builder: Builder, live: asyncpg.Pool, name: str) -> None:
 
 
 async def _change_names(connection: asyncpg.Connection, schema: str, name: str) -> None:
-    """In the transaction of `held`: the schema is the live one, and what was live is kept instead of what was kept."""
-    # who says that it is swapped must be right after a crash, too
+    """In the transaction of `held`: make the schema the live one, and keep the former one instead of what was kept."""
+    # a reported swap must also hold after a crash
     await connection.execute("SET LOCAL synchronous_commit = on")
     await connection.execute(SQL["lock_names"])
     if schema != old_schema(name) and await connection.fetchrow(SQL["schema"], old_schema(name)):
@@ -201,7 +201,7 @@ async def _change_names(connection: asyncpg.Connection, schema: str, name: str) 
 
 
 async def _give_name(live: asyncpg.Pool, schema: str, name: str) -> None:
-    """Where there was no live model. Raises RebuildError when one has come up meanwhile."""
+    """Rename the schema, if there was no live model. Raises RebuildError if one was created meanwhile."""
     async with live.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL synchronous_commit = on")
         await connection.execute(SQL["lock_names"])
@@ -211,6 +211,6 @@ async def _give_name(live: asyncpg.Pool, schema: str, name: str) -> None:
 
 
 async def _analyze(builder: Builder) -> None:
-    """Plans are made from statistics, which a table that has just been filled does not have."""
+    """Analyze the tables: plans need statistics, which a table that has just been filled does not have."""
     tables = {row["table_name"] for row in await builder.pool.fetch(SQL["columns"], builder.schema)}
     await builder.pool.execute("; ".join(f"ANALYZE {table}" for table in sorted(tables)))
