@@ -1,4 +1,4 @@
-"""``python -m bench``: start langlog, load it, print what came out."""
+"""``python -m bench``: start langlog, load it, print the results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def floor() -> dict[str, float]:
 
 @contextlib.contextmanager
 def broker(args: argparse.Namespace) -> Iterator[str | None]:
-    """host:port of the broker, one of our own where none is named; None for the embedded log."""
+    """Yield host:port of the broker, started here if none is named; None for the embedded log."""
     if args.log == "sqlite":
         yield None
     elif args.kafka:
@@ -72,7 +72,7 @@ def broker(args: argparse.Namespace) -> Iterator[str | None]:
 
 
 class Bench:
-    """Starts servers, runs measures on them, and prints each result when it is there."""
+    """Starts servers, runs measures on them, and prints each result when it is complete."""
 
     def __init__(self, args: argparse.Namespace, folder: Path, kafka: str | None) -> None:
         self._args = args
@@ -82,7 +82,7 @@ class Bench:
         self.results: list[Result] = []
 
     def measure(self, names: list[str]) -> None:
-        """Those measures, each on the servers that it needs."""
+        """Run those measures, each on the servers that it needs."""
         for project, chosen in ((PROJECT, ON_ONE), (EXAMPLE, ON_EXAMPLE), (INDEXED, ON_INDEX), (PROJECT, ON_OWN)):
             own = [chosen[name] for name in names if name in chosen]
             if own:
@@ -124,7 +124,7 @@ class Bench:
 
     @contextlib.contextmanager
     def _up(self, project: Path, events: int = 0, more: Mapping[str, str] = {}) -> Iterator[Server]:
-        """``events``: how many lifecycle events there are before. ``more``: variables."""
+        """Start a server. ``events``: number of lifecycle events in its log. ``more``: variables."""
         self._servers += 1
         number, env, options = self._servers, dict[str, str](), []
         if self._kafka:

@@ -1,4 +1,4 @@
-"""What each figure is held against: ``must`` is ahead of the field with room for noise, ``aim`` is near the limit."""
+"""Limits of each figure: ``must`` is ahead of the field with a margin for noise, ``aim`` is near the limit."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ KAFKA: dict[str, tuple[Bar, ...]] = _BOTH | {
 }
 
 SEARCHES = {"search of 2,000": Bar("p50_ms", 3, 2), "search of 20,000": Bar("p50_ms", 6, 2)}
-"""By how the measure's name begins."""
+"""Prefix of the measure's name -> its bar."""
 
 
 def bars_of(name: str, log: str) -> tuple[Bar, ...]:
-    """The bars of one measure; ``log``: sqlite or kafka."""
+    """Return the bars of one measure; ``log``: sqlite or kafka."""
     for start, bar in SEARCHES.items():
         if name.startswith(start):
             return (bar,)
@@ -83,5 +83,5 @@ def bars_of(name: str, log: str) -> tuple[Bar, ...]:
 
 
 def held(name: str, log: str, figures: Mapping[str, float]) -> list[tuple[Bar, float]]:
-    """Bars and what was measured."""
+    """Return bars and measured values."""
     return [(bar, figures[bar.figure]) for bar in bars_of(name, log) if bar.figure in figures]

@@ -1,10 +1,11 @@
 """``python -m bench.console_list``: the console's lists on a server with 100,000 threads, in a real Chromium.
 
 The threads come from the log: each has a finished run, as gateway, decider and worker would have written it (`driver/history.py`), and
-a langlog that starts on that log folds them. Then the console is opened anew several times, and a filter is chosen.
+a langlog that starts on that log folds them. Then the console is opened several times, and a filter is chosen.
 
 Prints, for each round, the script time of the page until rows are painted (CPU time of its main thread, so that other work on the machine
-does not count), the time from the navigation to them, and what the two requests behind them take; the medians last. The aim is 300 ms of script time (the design of the console).
+does not count), the time from the navigation to them, and the time of the two requests behind them; the medians last. The
+aim is 300 ms of script time (the design of the console).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def with_log(settings: Any) -> Any:
-    """With the log of the data folder, which langlog dev will find there."""
+    """Return settings with the log of the data folder, which langlog dev will use."""
     import msgspec
     from langlog_backbone.embedded.servers import LOG_FILE
 
@@ -82,7 +83,7 @@ def with_log(settings: Any) -> Any:
 
 
 def measured(browser: Browser, url: str, http: httpx.Client) -> dict[str, float]:
-    """One visit with an empty cache."""
+    """Return the figures of one visit with an empty cache."""
     figures: dict[str, float] = {}
     console = Console(browser, url)
     cdp = console.page.context.new_cdp_session(console.page)
@@ -111,7 +112,7 @@ def measured(browser: Browser, url: str, http: httpx.Client) -> dict[str, float]
 
 
 def script_ms(cdp: CDPSession) -> float:
-    """Milliseconds of CPU that scripts of the page have taken so far."""
+    """Return the CPU milliseconds that scripts of the page have used so far."""
     metrics = {one["name"]: one["value"] for one in cdp.send("Performance.getMetrics")["metrics"]}
     return float(metrics["ScriptDuration"]) * 1000
 

@@ -28,15 +28,15 @@ from bench.growth import KINDS
 from tests.stack.server import LiveServer
 
 BYTES = 16_384
-"""Of the dictionary; twice as many made records no smaller."""
+"""Size of the dictionary in bytes; twice as many made records no smaller."""
 RUNS = 150
-"""Of each kind."""
+"""Number of runs of each kind."""
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 TOPICS = [commands.TOPIC, *events.FOLDED_TOPICS]
 
 
 async def _load(server: Server) -> None:
-    """What deployments do most: runs of each kind, threads, items, assistants."""
+    """Apply a typical load: runs of each kind, threads, items, assistants."""
     for kind in KINDS:
         await closed_loop(server, kind.name, "run", 8, kind.call, total=RUNS // kind.runs)
     await closed_loop(server, "", "run", 1, wait_run, total=RUNS)
@@ -68,7 +68,7 @@ async def _records(log_file: Path) -> list[Record]:
 
 
 def _samples(records: list[Record]) -> list[bytes]:
-    """As they are compressed: headers with values, values alone where they are sealed, and batches of frames."""
+    """Return samples in the form in which they are compressed: headers with values, values alone if sealed, and batches of frames."""
     samples: list[bytes] = []
     for record in records:
         if len(record.value) < LARGE_BYTES:

@@ -1,4 +1,4 @@
-"""What LANGLOG_ENCRYPTION=on costs: the same loads on a server with it and one without, in turns."""
+"""Costs of LANGLOG_ENCRYPTION=on: the same loads on a server with it and one without, in turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENV = {"LANGLOG_ENCRYPTION": "on", "LANGLOG_MASTER_KEY": "YSBrZXkgZm9yIG1lYXN1cm
 
 
 async def encryption(plain: Server, sealed: Server) -> list[Result]:
-    """``of_plain``: CPU of a unit, and the median, by those without."""
+    """Compare both. ``of_plain``: ratios of CPU per unit, and of the median, to those without encryption."""
     for server in (plain, sealed):
         await warm_up(server, 2.0)
     results = []

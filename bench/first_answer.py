@@ -1,9 +1,9 @@
-"""``python -m bench.first_answer``: from `git clone` to the first word of a streamed answer, as somebody new to langlog waits for it.
+"""``python -m bench.first_answer``: from `git clone` to the first word of a streamed answer, as a new user experiences it.
 
-Each round clones this checkout's commit from the disk, says ``make dev`` in the clone, and asks the example something as soon as it
-listens. Nothing is there before: no environment, no data. ``--installer pip`` hides uv from make. With cold caches the installer's cache
+Each round clones this checkout's commit from the disk, runs ``make dev`` in the clone, and sends the example a message as soon as it
+listens. It starts without environment and data. ``--installer pip`` hides uv from make. With cold caches the installer's cache
 is a new folder in each round, so that all packages come from the index; with warm ones it is a folder that one more round has filled.
-What the kernel keeps of files is not dropped.
+The kernel's page cache is not dropped.
 
 Prints each round with its stages and the machine's load, and the medians.
 """
@@ -80,13 +80,13 @@ def one_round(installer: str, cache: Path) -> Round:
 
 
 def _cpu_s() -> float:
-    """CPU seconds of all children that have ended, and of theirs."""
+    """Return the CPU seconds of all ended children, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _wait_for(dev: subprocess.Popen[str], words: str) -> float:
-    """When it said that. Raises RuntimeError with its output when it ends without."""
+    """Return the time of this output. Raises RuntimeError with the whole output if it ends without it."""
     assert dev.stdout is not None
     output = []
     for line in dev.stdout:
@@ -97,7 +97,7 @@ def _wait_for(dev: subprocess.Popen[str], words: str) -> float:
 
 
 def _request(port: int) -> float:
-    """When the first word of the answer to a first question was there."""
+    """Return the time of the first word of the answer to a first message."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
     question = {"messages": [{"role": "user", "content": "hello"}]}
     body = {"assistant_id": "chat", "input": question, "stream_mode": "messages-tuple"}

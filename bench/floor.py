@@ -16,7 +16,7 @@ RUNS = 2000
 
 
 async def measure() -> dict[str, float]:
-    """Milliseconds of wall clock and of CPU for one run, one after the other."""
+    """Return the milliseconds of wall clock and of CPU for one run, of sequential runs."""
     from langgraph.checkpoint.memory import InMemorySaver
 
     spec = importlib.util.spec_from_file_location("graphs", GRAPHS)

@@ -1,4 +1,4 @@
-"""What 1,000 runs leave in the embedded log and in Postgres, and what is left in the log when it has been cut behind them.
+"""Growth of the embedded log and of Postgres by 1,000 runs, and the log's size after a cut behind them.
 
 The log: pages of its file, free ones left out. Postgres: tables with their indexes, in whole pages, as autovacuum leaves them.
 """
@@ -22,9 +22,9 @@ from bench.driver.stored_bytes import StoredBytes
 RUNS = 1_000
 CALLERS = 16
 TURNS = 10
-"""Of one chat."""
+"""Turns of one chat."""
 COMMITTED_S = 1.5
-"""Deciders say how far they are at most once a second; the cut goes no further."""
+"""Seconds until deciders have committed: they commit at most once a second, and the cut goes no further."""
 SLICE_S = 0.5
 RESUMABLE = json.dumps(
     {"assistant_id": "echo", "input": {"text": "hello"}, "stream_resumable": True, "stream_mode": ["values", "updates"]}
@@ -34,12 +34,12 @@ RESUMABLE = json.dumps(
 class Kind(NamedTuple):
     name: str
     runs: int
-    """Of one call."""
+    """Number of runs of one call."""
     call: Call
 
 
 async def growth(server: Server) -> list[Result]:
-    """Kinds of runs one after the other, each followed by a cut. Embedded log alone."""
+    """Measure kinds of runs one after the other, each followed by a cut. Embedded log only."""
     if not (server.stack.data / LOG_FILE).exists():
         return [Result("growth", 0, "run", 0, [], {}, note="not measured: the log is not the embedded one")]
     await closed_loop(server, "", "run", 8, wait_run, seconds=1)
@@ -94,7 +94,7 @@ def _log_bytes(data: Path) -> int:
 
 
 async def _cut(server: Server) -> float:
-    """Seconds that it took."""
+    """Cut the log; return the seconds that it took."""
     now = datetime.now(UTC).isoformat()
     return (await langlog(server, "log", "cut", "--before", now, "--yes", expected=b"were cut")).seconds
 

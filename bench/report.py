@@ -9,7 +9,7 @@ from bench.driver.load import Result
 
 
 def line(result: Result, log: str) -> str:
-    """What was measured, and below it the bars."""
+    """Return a result, and below it the bars."""
     parts = [f"{result.name:<44}"]
     if result.count:
         parts.append(f"{result.count:>6} at {result.rate:>8,.0f}/s")
@@ -33,7 +33,7 @@ def line(result: Result, log: str) -> str:
 
 
 def summary(results: Sequence[Result], log: str) -> str:
-    """How many bars are met, and which are not."""
+    """Return the number of bars that are met, and those that are not."""
     verdicts = [(result, bar, value) for result in results for bar, value in held(result.name, log, result.figures())]
     missed = [
         f"  {result.name}: {bar.text(value)}" for result, bar, value in verdicts if bar.verdict(value) == "MISSED"

@@ -1,4 +1,4 @@
-"""``python -m bench.takeover``: how long commands wait while executors are restarted one after the other, and when one is killed.
+"""``python -m bench.takeover``: waiting time of commands while executors are restarted one after the other, and when one is killed.
 
 Kafka, Postgres, Redis, one projector, one scheduler, one gateway and several executors, all on this machine. A thread on each
 partition gets a PATCH every `EVERY_S`, whether the one before was answered or not; a PATCH that waits for a new owner of
@@ -28,7 +28,7 @@ from tests.stack.server import Process, free_port
 EVERY_S = 0.1
 PARTITIONS = 8
 SETTLE_S = 3.0
-"""Between two events."""
+"""Seconds between two events."""
 TRY_AGAIN_S = 0.05
 
 
@@ -39,7 +39,7 @@ class Answered(NamedTuple):
 
 
 class Callers:
-    """The load. A command that was refused with 5xx is sent again, and its time goes on."""
+    """The load. A command that was refused with 5xx is sent again, and its time continues."""
 
     def __init__(self, url: str) -> None:
         self._url = url

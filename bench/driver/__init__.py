@@ -1,1 +1,1 @@
-"""The load driver: connections, processes, and a log with a past."""
+"""The load driver: connections, processes, and a prefilled log."""

@@ -1,4 +1,4 @@
-"""The ``langlog`` command beside a server that is measured, on its data folder and in its environment."""
+"""The ``langlog`` command beside a measured server, on its data folder and in its environment."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.driver.load import Server
 
 class Done(NamedTuple):
     seconds: float
-    """From the start of the process to its end."""
+    """Seconds from the start of the process to its end."""
     err: str
 
 
 async def langlog(server: Server, *words: str, expected: bytes) -> Done:
-    """Run ``langlog WORDS --data-dir …`` to its end. Raises RuntimeError when it fails, or does not say that it did it."""
+    """Run ``langlog WORDS --data-dir …`` to its end. Raises RuntimeError if it fails, or its output lacks ``expected``."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "langlog", *words, "--data-dir", str(server.stack.data)),

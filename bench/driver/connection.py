@@ -1,7 +1,7 @@
-"""A raw HTTP/1.1 connection: as little work on the client's side as can be, since it shares the machine.
+"""A raw HTTP/1.1 connection: with minimal work on the client's side, since it shares the machine.
 
-One request at a time on a kept-alive connection; bodies by Content-Length or chunked; server-sent events are handed on
-as they come in. Not a general client: no redirects, no TLS, no compression.
+One request at a time on a kept-alive connection; bodies by Content-Length or chunked; server-sent events are passed on
+as they arrive. Not a general client: no redirects, no TLS, no compression.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 OnEvent = Callable[[bytes, bytes, int], None]
-"""Name, data, and the moment of arrival in nanoseconds of the monotonic clock."""
+"""Function of name, data, and the time of arrival in nanoseconds of the monotonic clock."""
 
 
 class Connection(asyncio.Protocol):
@@ -24,7 +24,7 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._status = 0
         self._length: int | None = None
-        """Bytes of the body still to come; None: chunked."""
+        """Remaining bytes of the body; None: chunked."""
         self._in_body = False
         self._on_event: OnEvent | None = None
         self._waiter: asyncio.Future[tuple[int, bytes]] | None = None
@@ -47,7 +47,8 @@ class Connection(asyncio.Protocol):
     async def send(
         self, method: str, path: str, body: bytes | None, on_event: OnEvent | None = None
     ) -> tuple[int, bytes]:
-        """Status and body; with ``on_event`` the body's events go there, and the call returns when the stream ends."""
+        """Send a request; return status and body. With ``on_event`` the body's events are passed to it, and the call
+        returns when the stream ends."""
         self._on_event = on_event
         head = f"{method} {path} HTTP/1.1\r\nHost: ".encode() + self._host
         if body is None:
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
         )
 
     async def post_json(self, path: str, body: Any) -> Any:
-        """The decoded answer. Raises RuntimeError for any status but 200."""
+        """Return the decoded response. Raises RuntimeError for any status but 200."""
         status, answer = await self.post(path, json.dumps(body).encode())
         if status != 200:
             raise RuntimeError(f"{path}: {status} {answer[:200]!r}")

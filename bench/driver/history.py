@@ -1,6 +1,6 @@
-"""A log with a past that nobody had to live through: finished runs, as gateway, decider and worker would have written them.
+"""A generated log: finished runs, as gateway, decider and worker would have written them.
 
-Commands are appended first, so that events have true causes; a langlog that is started on the log folds it and goes on behind it.
+Commands are appended first, so that events have true causes; a langlog that is started on the log folds it and continues it.
 Checkpoints and frames are left out: these are lifecycle events.
 """
 
@@ -21,9 +21,9 @@ from msgspec import Raw
 
 SOURCE = "/bench"
 RUNS_PER_THREAD = 4
-"""Unless it is said otherwise."""
+"""Default number of runs per thread."""
 EVENTS_PER_RUN = 4
-"""Created, dispatched, started, succeeded."""
+"""Events per run: created, dispatched, started, succeeded."""
 THREADS_AT_ONCE = 2_000
 
 KWARGS = Raw(
@@ -50,7 +50,7 @@ VALUES = Raw(b'{"text":"HELLO"}')
 
 
 async def fill(settings: Settings, events: int, runs_per_thread: int = RUNS_PER_THREAD) -> int:
-    """Append so many lifecycle events (or a few more) to the log, and the commands they come from. How many there are."""
+    """Append this many lifecycle events (or a few more) to the log, with their commands; return their number."""
     async with started_log(settings) as log:
         written = 0
         while written < events:

@@ -1,6 +1,6 @@
-"""What a measure works with: a server, loads on it, and what came out.
+"""Tools of a measure: a server, loads on it, and results.
 
-Loads are closed loops: so many callers, each sending its next request when the last one is answered.
+Loads are closed loops: a number of callers, each sending its next request after the response to the last one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Server(NamedTuple):
     port: int
     stack: Stack
     seconds: float
-    """How long one load lasts."""
+    """Duration of one load, in seconds."""
     env: Mapping[str, str] = {}
-    """For tools beside it."""
+    """Environment for tools beside the server."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +36,34 @@ class Result:
     name: str
     count: int
     unit: str
-    """What is counted: run, thread, frame …"""
+    """Counted unit: run, thread, frame …"""
     seconds: float
     latencies_ms: list[float]
     cpu_s: Mapping[str, float]
-    """Seconds by part of the stack; empty: not measured."""
+    """CPU seconds by part of the stack; empty: not measured."""
     errors: int = 0
     note: str = ""
     more: Mapping[str, float] = field(default_factory=dict)
-    """Figures of this measure's own."""
+    """Further figures of this measure."""
 
     @property
     def rate(self) -> float:
         return self.count / self.seconds if self.seconds else 0.0
 
     def percentile(self, share: float) -> float:
-        """Milliseconds; 0 when nothing was timed."""
+        """Return a percentile in milliseconds; 0 without samples."""
         if not self.latencies_ms:
             return 0.0
         ordered = sorted(self.latencies_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def cpu_ms(self, *, without: tuple[str, ...] = ()) -> float:
-        """CPU milliseconds of one unit over all parts."""
+        """Return the CPU milliseconds of one unit over all parts."""
         spent = sum(used for part, used in self.cpu_s.items() if part not in without)
         return spent * 1000 / self.count if self.count else 0.0
 
     def figures(self) -> dict[str, float]:
-        """By the names that `bars` uses."""
+        """Return the figures by their names in `bars`."""
         figures = dict(self.more)
         if self.seconds and self.count:
             figures["per_s"] = self.rate
@@ -83,7 +83,7 @@ async def open_connections(server: Server, count: int) -> list[Connection]:
 async def closed_loop(
     server: Server, name: str, unit: str, callers: int, call: Call, *, seconds: float = 0, total: int = 0
 ) -> Result:
-    """So many callers, for so long, or until there were ``total`` calls. A call that raises RuntimeError is an error."""
+    """Run callers for a time, or until there were ``total`` calls. A call that raises RuntimeError is an error."""
     connections = await open_connections(server, callers)
     latencies: list[float] = []
     errors = 0
@@ -109,7 +109,7 @@ async def closed_loop(
 
 
 def joined(name: str, results: Sequence[Result], **more: float) -> Result:
-    """Loads of the same kind, as one."""
+    """Return loads of the same kind as one."""
     parts = {part for one in results for part in one.cpu_s}
     return Result(
         name,
@@ -124,14 +124,14 @@ def joined(name: str, results: Sequence[Result], **more: float) -> Result:
 
 
 async def wait_run(connection: Connection) -> None:
-    """One stateless run of the one-node graph."""
+    """Wait for one stateless run of the one-node graph."""
     status, body = await connection.post("/runs/wait", ECHO)
     if status != 200 or b"HELLO" not in body:
         raise RuntimeError(f"{status} {body[:100]!r}")
 
 
 async def until_idle(connection: Connection) -> None:
-    """Return when no thread is busy."""
+    """Wait until no thread is busy."""
     deadline = time.perf_counter() + DRAIN_LIMIT_S
     while time.perf_counter() < deadline:
         busy = await connection.post_json("/threads/search", {"status": "busy", "limit": 1, "select": ["thread_id"]})
@@ -142,7 +142,7 @@ async def until_idle(connection: Connection) -> None:
 
 
 async def warm_up(server: Server, seconds: float = 4.0) -> None:
-    """Connections, statements, imports, and a broker's first writes to its partitions."""
+    """Warm up connections, statements, imports, and a broker's partitions."""
     await closed_loop(server, "warm-up", "run", 32, wait_run, seconds=seconds)
 
 

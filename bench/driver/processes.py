@@ -1,7 +1,7 @@
-"""What the whole stack costs: CPU time and memory of langlog's processes, Postgres, Redis and the broker.
+"""Costs of the whole stack: CPU time and memory of langlog's processes, Postgres, Redis and the broker.
 
 The embedded Postgres leaves its parent's process tree, so processes are also found by the data folder in their command
-line. A process that ended hands its time on to its parent, whose sum includes it.
+line. The time of an ended process is added to its parent's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stack:
         self._broker = None if broker_port is None else psutil.Process(_listener(broker_port))
 
     def processes(self) -> dict[int, tuple[str, psutil.Process]]:
-        """pid -> part and process, as of now."""
+        """Return pid -> part and process, as of now."""
         roots = [self._root]
         for process in psutil.process_iter(["cmdline"]):
             if any(self._data in word for word in process.info["cmdline"] or []):
@@ -44,7 +44,7 @@ class Stack:
         return by_pid
 
     def cpu_s(self) -> dict[str, float]:
-        """Seconds used so far, by part."""
+        """Return CPU seconds used so far, by part."""
         spent: dict[str, float] = defaultdict(float)
         for part, process in self.processes().values():
             try:
@@ -55,7 +55,7 @@ class Stack:
         return spent
 
     def memory_mb(self) -> dict[str, tuple[float, float]]:
-        """Resident and proportional (shared pages divided among those who share them) megabytes, by part."""
+        """Return resident and proportional (shared pages divided among those who share them) megabytes, by part."""
         resident: dict[str, float] = defaultdict(float)
         proportional: dict[str, float] = defaultdict(float)
         for part, process in self.processes().values():
@@ -69,7 +69,7 @@ class Stack:
 
 
 class Meter:
-    """CPU seconds and wall clock from here on."""
+    """Measures CPU seconds and wall clock from its creation."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -77,7 +77,7 @@ class Meter:
         self._start = time.perf_counter()
 
     def read(self) -> tuple[float, dict[str, float]]:
-        """Seconds passed, and CPU seconds used by each part."""
+        """Return the seconds passed, and the CPU seconds used by each part."""
         passed = time.perf_counter() - self._start
         now = self._stack.cpu_s()
         return passed, {part: now[part] - self._before.get(part, 0.0) for part in now}

@@ -1,4 +1,4 @@
-"""How much the embedded log and the read model hold: read from their files and catalogs, beside the server."""
+"""Sizes of the embedded log and the read model, read from their files and catalogs beside the server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StoredBytes(NamedTuple):
         return cls(await asyncio.to_thread(_log_bytes, data / LOG_FILE), await _postgres_bytes(data))
 
     def since(self, before: StoredBytes) -> dict[str, float]:
-        """Bytes grown, by part."""
+        """Return the growth in bytes, by part."""
         grown: dict[str, float] = {"postgres": self.postgres - before.postgres}
         if self.log is not None and before.log is not None:
             grown["log"] = self.log - before.log

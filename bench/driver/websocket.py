@@ -1,4 +1,4 @@
-"""A raw WebSocket: as little work on the client's side as can be, since it shares the machine.
+"""A raw WebSocket: with minimal work on the client's side, since it shares the machine.
 
 Text messages that are not fragmented; pings are answered. Not a general client.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 OnMessage = Callable[[bytes, int], None]
-"""A message, and the moment of arrival in nanoseconds of the monotonic clock."""
+"""Function of a message, and the time of arrival in nanoseconds of the monotonic clock."""
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 _LONG, _LONGER = 126, 127
@@ -28,11 +28,11 @@ class WebSocket(asyncio.Protocol):
         self._waiter: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.on_event: OnMessage | None = None
         self.close_code: int | None = None
-        """Why the server closed; 1006: it said nothing."""
+        """Close code of the server; 1006: it sent none."""
 
     @classmethod
     async def open(cls, host: str, port: int, path: str) -> WebSocket:
-        """Raises RuntimeError when the upgrade is refused."""
+        """Connect. Raises RuntimeError if the upgrade is refused."""
         head = (
             f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -46,7 +46,7 @@ class WebSocket(asyncio.Protocol):
             self._transport.close()
 
     async def command(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The answer. Raises RuntimeError for an error."""
+        """Send a command; return the response. Raises RuntimeError for an error."""
         self._id += 1
         self._waiter = asyncio.get_running_loop().create_future()
         self._send(TEXT, json.dumps({"id": self._id, "method": method, "params": params}).encode())

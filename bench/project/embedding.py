@@ -1,4 +1,4 @@
-"""An embedding that costs next to nothing: what is measured is the store."""
+"""An embedding that costs almost nothing, so that the store is measured."""
 
 import random
 
@@ -6,5 +6,5 @@ DIMS = 384
 
 
 def embed(texts):
-    """The same text has the same direction, different texts have unrelated ones."""
+    """Return vectors: the same text has the same direction, different texts have unrelated ones."""
     return [[draw() - 0.5 for _ in range(DIMS)] for draw in (random.Random(text).random for text in texts)]

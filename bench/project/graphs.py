@@ -1,4 +1,4 @@
-"""What the benchmark runs: as little as possible inside the nodes, so that what is measured is the server."""
+"""Graphs of the benchmark: nodes do as little as possible, so that the server is measured."""
 
 import asyncio
 import operator
@@ -43,7 +43,7 @@ async def tick(state: Ticks) -> Ticks:
 
 
 ticker = StateGraph(Ticks).add_node("tick", tick).add_edge(START, "tick").add_edge("tick", END).compile()
-"""Custom events that carry the moment they were emitted, nanoseconds of the machine's monotonic clock."""
+"""Emits custom events with the time of their emission, nanoseconds of the machine's monotonic clock."""
 
 
 class Steps(TypedDict, total=False):
@@ -61,7 +61,7 @@ steps = (
     .add_conditional_edges("step", lambda state: "step" if state["left"] > 0 else END, ["step", END])
     .compile()
 )
-"""As many supersteps as the input says."""
+"""Executes the number of supersteps in the input."""
 
 
 class Waiting(TypedDict, total=False):
@@ -86,7 +86,7 @@ def add(state: Counter) -> Counter:
 
 
 counter = StateGraph(Counter).add_node("add", add).add_edge(START, "add").add_edge("add", END).compile()
-"""Counts its runs on a thread: a lost update is seen."""
+"""Counts its runs on a thread, which shows a lost update."""
 
 
 def answer(state: MessagesState) -> MessagesState:
@@ -99,7 +99,7 @@ chat = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "ans
 
 
 class Clock(BaseChatModel):
-    """Says what time it is, word by word, as often and at such intervals (seconds) as it is asked to: ``"400 0.05"``."""
+    """Streams the current time, word by word, in the requested number and interval (seconds): ``"400 0.05"``."""
 
     @property
     def _llm_type(self) -> str:
@@ -125,4 +125,4 @@ async def speak(state: MessagesState) -> dict[str, Any]:
 
 
 speaker = StateGraph(MessagesState).add_node("speak", speak).add_edge(START, "speak").add_edge("speak", END).compile()
-"""A model that is streamed word by word, each the moment when it was said: nanoseconds of the machine's monotonic clock."""
+"""A model that streams word by word, each the time of its emission: nanoseconds of the machine's monotonic clock."""

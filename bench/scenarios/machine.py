@@ -1,4 +1,4 @@
-"""Measures of the processes alone: what they use when nothing happens, and the memory they hold."""
+"""Measures of the processes alone: CPU use when idle, and memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SETTLING_S = 3
 IDLE_S = 10
 CONSOLES, CONSOLES_S = 50, 20
 OPEN_LIMIT_S = 30.0
-"""Until the next stream of a console is open."""
+"""Maximum seconds until the next stream of a console is open."""
 
 
 async def idle(server: Server) -> list[Result]:
-    """Ten seconds of nothing."""
+    """Measure ten idle seconds."""
     await asyncio.sleep(SETTLING_S)
     meter = Meter(server.stack)
     await asyncio.sleep(IDLE_S)
@@ -30,7 +30,7 @@ async def idle(server: Server) -> list[Result]:
 
 
 async def consoles(server: Server) -> list[Result]:
-    """What so many open consoles add to a server where nothing happens: one stream of list changes each."""
+    """Measure the cost of open consoles on an idle server: one stream of list changes each."""
     alone = (await idle(server))[0].more["core_percent"]
     connections = await open_connections(server, CONSOLES)
     opened = asyncio.Semaphore(0)
@@ -61,7 +61,7 @@ async def consoles(server: Server) -> list[Result]:
 
 
 async def memory(server: Server) -> list[Result]:
-    """Resident memory after a first run on the example project."""
+    """Measure resident memory after a first run on the example project."""
     [connection] = await open_connections(server, 1)
     assistants = await connection.post_json("/assistants/search", {"limit": 1})
     body = {

@@ -1,4 +1,4 @@
-"""The measures by name, and what each runs on."""
+"""The measures by name, and the servers of each."""
 
 from __future__ import annotations
 

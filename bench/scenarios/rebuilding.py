@@ -1,4 +1,4 @@
-"""Measures of a rebuild: how fast lifecycle events are folded, and what it does to those who are served meanwhile."""
+"""Measures of a rebuild: the rate of folding lifecycle events, and its effect on clients that are served meanwhile."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bench.driver.load import Result, Server, closed_loop, joined, wait_run, war
 from bench.driver.processes import Meter
 
 EVENTS = 120_000
-"""In the log before the server is started (`bench.driver.history`)."""
+"""Number of events in the log before the server is started (`bench.driver.history`)."""
 CAUGHT_UP = 512
-"""Threads, in all partitions: when they are answered, everything before them is folded."""
+"""Number of threads, in all partitions, whose creation shows that everything before is folded."""
 SLICE_S = 0.5
 FOLDED = re.compile(r"([\d,]+) of [\d,]+ records, ([\d,]+)/s")
 
 
 async def rebuild(server: Server) -> list[Result]:
-    """Rebuilt twice: with nobody about, and beside one caller; and that caller without. ``total_s``: with the start of the
+    """Measure two rebuilds: without load, and beside one caller; and that caller without a rebuild. ``total_s``: with the start of the
     process, the comparison of every row and the swap."""
     await closed_loop(server, "folding what was there", "thread", 8, create, total=CAUGHT_UP)
     await warm_up(server, 1.0)

@@ -39,7 +39,7 @@ async def waiting_runs(server: Server) -> list[Result]:
 
 
 async def background(server: Server) -> list[Result]:
-    """500 stateless background runs from 32 callers: how fast they are taken, and when all are over."""
+    """Measure 500 stateless background runs from 32 callers: rate of acceptance, and when all are over."""
     total, callers = 500, 32
     connections = await open_connections(server, callers)
     numbers = iter(range(total))
@@ -66,7 +66,7 @@ async def background(server: Server) -> list[Result]:
 
 
 async def one_thread(server: Server) -> list[Result]:
-    """90 runs enqueued on one thread at once: all of them count."""
+    """Measure 90 runs enqueued on one thread at once, and check that all are counted."""
     total = 90
     connections = await open_connections(server, 16)
     thread = (await connections[0].post_json("/threads", {}))["thread_id"]
@@ -89,7 +89,7 @@ async def one_thread(server: Server) -> list[Result]:
 
 
 async def supersteps(server: Server) -> list[Result]:
-    """300 supersteps in one run, durable."""
+    """Measure 300 durable supersteps in one run."""
     steps, runs = 300, 5
     [connection] = await open_connections(server, 1)
     body = {"assistant_id": "steps", "input": {"left": steps}, "config": {"recursion_limit": steps + 10}}
@@ -103,7 +103,7 @@ async def supersteps(server: Server) -> list[Result]:
 
 
 async def long_thread(server: Server) -> list[Result]:
-    """Runs of a chat after 290 on its thread: what one costs, and what log and Postgres grow by."""
+    """Measure runs of a chat after 290 on its thread: costs of one, and growth of log and Postgres."""
     before, measured = 290, 20
     [connection] = await open_connections(server, 1)
     thread = (await connection.post_json("/threads", {}))["thread_id"]

@@ -1,4 +1,4 @@
-"""WebSockets of the streaming protocol on one gateway: what an idle one costs, and how late events are on the active ones."""
+"""WebSockets of the streaming protocol on one gateway: costs of an idle one, and delay of events on the active ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ IDLE = 1000
 ACTIVE = 100
 PER_S = 20
 AT_ONCE = 50
-"""Handshakes under way at a time."""
+"""Maximum number of concurrent handshakes."""
 SETTLING_S = 1.0
 MARK = b'"text":"'
-"""Before the moment at which a word was said."""
+"""Text before the time of a word's emission."""
 WORDS = b'"content-block-delta"'
 OVER = b'"event":"completed"'
 
 
 class Words:
-    """Of a model that says what time it is."""
+    """Delays of the words of a model that streams the current time."""
 
     def __init__(self, over: asyncio.Event) -> None:
         self.ms: list[float] = []
@@ -41,7 +41,7 @@ class Words:
 
 
 def _speaking(words: int) -> dict[str, Any]:
-    """What starts a model that says so many words."""
+    """Return the parameters that start a model with so many words."""
     return {
         "assistant_id": "speaker",
         "input": {"messages": [{"role": "user", "content": f"{words} {1 / PER_S}"}]},
@@ -49,7 +49,7 @@ def _speaking(words: int) -> dict[str, Any]:
 
 
 async def _unheard(server: Server, words: int) -> None:
-    """The same runs with nobody who follows: what they leave in the process is not the sockets'."""
+    """Execute the same runs without subscribers, whose memory in the process is not that of the sockets."""
     sockets = await _opened(server, ACTIVE, subscribed=False)
     await asyncio.gather(*(socket.command("run.start", _speaking(words)) for socket in sockets))
     _close(sockets)
@@ -59,7 +59,7 @@ async def _unheard(server: Server, words: int) -> None:
 
 
 async def _opened(server: Server, count: int, *, subscribed: bool = True) -> list[WebSocket]:
-    """Sockets, each on a thread of its own."""
+    """Open sockets, each on a thread of its own."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> WebSocket:
@@ -78,7 +78,7 @@ def _close(sockets: list[WebSocket]) -> None:
 
 
 async def sockets(server: Server) -> list[Result]:
-    """A thousand that wait, a hundred on which a model speaks; what the gateway's resident memory grows by."""
+    """Measure a thousand idle sockets, and a hundred on which a model streams; what the gateway's resident memory grows by."""
     gateway = psutil.Process(server.stack.root)
     _close(await _opened(server, ACTIVE))  # what the first ones of a process cost is not theirs
     await asyncio.sleep(SETTLING_S)

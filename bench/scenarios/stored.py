@@ -1,4 +1,4 @@
-"""Measures of what is stored: search among 2,000 and 20,000 threads, and what holding them costs runs.
+"""Measures of stored data: search among 2,000 and 20,000 threads, and their cost for runs.
 
 Two servers: one is filled, the other stays empty. They are loaded in turns of a second or two, so that whatever else the
 machine does meets both.
@@ -21,7 +21,7 @@ async def thread_search(filling: Filling, filled: Server, empty: Server) -> list
 
 
 async def holding(filling: Filling, filled: Server, empty: Server) -> list[Result]:
-    """Throughput of waited runs with 20,000 threads and runs stored, against an empty server."""
+    """Measure the throughput of waited runs with 20,000 threads and runs stored, against an empty server."""
     await filling.up_to(MANY)
     await warm_up(empty)
     await warm_up(filled, 1.0)

@@ -11,7 +11,7 @@ from bench.driver.processes import Meter
 
 
 async def first_frame(server: Server) -> list[Result]:
-    """Streams one after the other: when the first event is there, and when the graph's first event is."""
+    """Measure sequential streams: time of the first event, and of the graph's first event is."""
     body = json.dumps({"assistant_id": "echo", "input": {"text": "hello"}, "stream_mode": ["values"]}).encode()
     first: list[float] = []
     own: list[float] = []
@@ -36,7 +36,7 @@ async def first_frame(server: Server) -> list[Result]:
 
 
 class Delays:
-    """Of custom events that carry the moment they were emitted."""
+    """Delays of custom events with the time of their emission."""
 
     def __init__(self) -> None:
         self.ms: list[float] = []
@@ -70,7 +70,7 @@ async def streams_64(server: Server) -> list[Result]:
 
 
 async def readers(server: Server) -> list[Result]:
-    """One run, joined by 50 clients before it emits anything; each frame to each of them counts."""
+    """Measure one run, joined by 50 clients before it emits anything; each frame to each of them is counted."""
     clients, ticks, interval = 50, 150, 0.02
     connections = await open_connections(server, clients + 1)
     thread = (await connections[0].post_json("/threads", {}))["thread_id"]

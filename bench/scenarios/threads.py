@@ -1,4 +1,4 @@
-"""Measures of threads: made, their state and history, and found among many."""
+"""Measures of threads: creation, state and history, and search among many."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.driver.load import Result, Server, callers_of, closed_loop, open_conn
 
 CHECKPOINTS = 300
 OWNERS = 200
-"""Different values of the metadata that threads are found by."""
+"""Number of different values of the searched metadata."""
 FEW, MANY = 2_000, 20_000
 
 
@@ -26,7 +26,7 @@ async def create_thread(server: Server) -> list[Result]:
 
 
 async def state_and_history(server: Server) -> list[Result]:
-    """Of a thread that 100 runs left with 300 checkpoints."""
+    """Measure state and history of a thread with 100 runs and 300 checkpoints."""
     [connection] = await open_connections(server, 1)
     thread = (await connection.post_json("/threads", {}))["thread_id"]
     for _ in range(CHECKPOINTS // 3):
@@ -57,7 +57,7 @@ async def state_and_history(server: Server) -> list[Result]:
 
 
 class Filling:
-    """Threads with metadata to be found by and a run on each."""
+    """Creates threads with searchable metadata and a run on each."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -95,7 +95,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "half of them, by updated_at": {"metadata": {"kind": "chat"}, "sort_by": "updated_at", "sort_order": "desc"},
     "idle ones, by updated_at": {"status": "idle", "sort_by": "updated_at", "sort_order": "asc"},
 }
-"""What is searched for, ten at a time."""
+"""Name -> body of a search, for ten threads each."""
 
 
 async def search(server: Server, stored: int) -> list[Result]:

@@ -14,7 +14,7 @@ FILLERS = 16
 
 
 async def vectors(server: Server) -> list[Result]:
-    """The embedding function is asked for each item and each search; it costs little."""
+    """Measure puts and searches; the embedding function is called for each, and costs little."""
     numbers = itertools.count()
 
     async def put(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Ids that somebody types: their spelling, and what an id is where another kind was wanted. Reads Postgres alone."""
+"""Ids on the command line: their spelling, and the kind of an id where another kind is required. Reads Postgres only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import asyncpg
 
 RUNS_SHOWN = 10
-"""Runs of a thread that are listed, the newest first."""
+"""Maximum number of a thread's runs in a message, the newest first."""
 
 
 def as_uuid(text: str, what: str) -> str:
-    """The id in its canonical spelling. ``what``: the argument or option. Raises click.BadParameter."""
+    """Return the id in its canonical spelling. ``what``: the argument or option. Raises click.BadParameter."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
@@ -23,9 +23,9 @@ def as_uuid(text: str, what: str) -> str:
 
 
 async def other_kind(pool: asyncpg.Pool, id: str, wanted: Literal["run", "thread"]) -> list[str]:
-    """Lines that say what an id is which is no id of a ``wanted``; of a thread its runs.
+    """Return lines that explain an id of another kind than ``wanted``; for a thread, its runs.
 
-    Empty: the read model does not know it, or knows a ``wanted`` of that id.
+    Empty if the read model does not know the id, or knows a ``wanted`` with it.
     """
     from langlog_backbone.postgres.database import load_sql
 
@@ -47,7 +47,7 @@ async def other_kind(pool: asyncpg.Pool, id: str, wanted: Literal["run", "thread
 
 
 async def runs_of_thread(pool: asyncpg.Pool, thread_id: str) -> list[str]:
-    """A line for each of the newest runs: id, status, when it was created."""
+    """Return a line for each of the newest runs: id, status, when it was created."""
     from langlog_backbone.postgres.database import load_sql
 
     rows = await pool.fetch(load_sql("langlog", "ids.sql")["runs"], thread_id, RUNS_SHOWN)

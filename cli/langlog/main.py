@@ -60,7 +60,7 @@ for command in (show, state, export, copy, groups, cut):
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """Run the console script."""
     try:
         cli(prog_name="langlog")
     except Exception as error:

@@ -40,7 +40,7 @@ TOPICS = (
 
 
 class Renamed(click.Option):
-    """An option with names that are no longer shown: ``former`` are taken like the others."""
+    """An option with hidden former names: ``former`` are accepted like the others."""
 
     def __init__(self, param_decls: Sequence[str], *, former: Sequence[str], **more: Any) -> None:
         super().__init__([*param_decls, *former], **more)
@@ -58,7 +58,7 @@ class Renamed(click.Option):
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
-    """A time. ``positions``: or an offset, which stays an int; ``past``: none that is yet to come."""
+    """A parameter of a time. ``positions``: also accepts an offset, as int; ``past``: refuses future times."""
 
     name = "time"
 
@@ -86,7 +86,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A time, or how long before ``now``. Raises ValueError, OverflowError."""
+    """Return a time, given as such or as a duration before ``now``. Raises ValueError, OverflowError."""
     ago = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if ago:
         return now - timedelta(**{UNITS[ago[2]]: int(ago[1])})
@@ -123,9 +123,9 @@ yes = click.option("--yes", is_flag=True, help="Continue without confirmation.")
 
 
 def confirmed(question: str, *, yes: bool, what: str) -> bool:
-    """Whether somebody at a terminal agrees. Raises click.UsageError where there is no terminal to ask on and no ``--yes``.
+    """Return whether the user confirms. Raises click.UsageError if there is neither a terminal for a prompt nor ``--yes``.
 
-    ``what``: what would be done, as the beginning of a sentence.
+    ``what``: the action, as the beginning of a sentence.
     """
     if yes:
         return True

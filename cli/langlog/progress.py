@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal's stderr with rate and time left; nothing in pipes, and nothing for work that is short."""
+"""Progress of long work: a bar on a terminal's stderr with rate and time left; nothing in pipes, and nothing for short work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from langlog_backbone.time.sources import monotonic
 
 QUIET_S = 1.0
-"""Work that is over by then shows no bar."""
+"""Seconds below which work shows no bar."""
 
 Progress = Callable[[int, int], None]
 """``(done, total)``: records so far, and records in all, which may grow."""
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 @contextlib.contextmanager
 def shown_progress(label: str) -> Iterator[Progress]:
-    """Called with how far the work is, it draws; on the event loop, at most ten times a second."""
+    """Yield a function that draws the given progress; call it on the event loop. It draws at most ten times a second."""
     if not sys.stderr.isatty():
         yield _nothing
         return
@@ -58,7 +58,7 @@ class Phases:
         self._stack.close()
 
     def show(self, label: str, done: int, total: int) -> None:
-        """``done`` of ``total`` records of this step."""
+        """Show ``done`` of ``total`` records of this step."""
         if label != self._label:
             self._stack.close()
             self._label, self._draw = label, self._stack.enter_context(shown_progress(label))
@@ -66,4 +66,4 @@ class Phases:
 
 
 def _nothing(_: int, __: int) -> None:
-    """In a pipe."""
+    """Do nothing, in a pipe."""

@@ -1,6 +1,6 @@
-"""Where log and read model are, for tools: what is set, else the embedded servers of a data folder, which run or are started.
+"""Locations of log and read model for tools: the configured ones, else the embedded servers of a data folder, which run or are started.
 
-Death: a server that was started here goes with the tool.
+Death: a server that was started here ends with the tool.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def log_and_read_model(settings: Settings, *, compared: bool = True) -> AsyncIterator[tuple[Settings, Log]]:
-    """Settings with both URIs, and the log, started. Makes nothing: raises StartError where there is no log, or no Postgres, and
+    """Yield settings with both URIs, and the started log. Creates nothing: raises StartError where there is no log, or no Postgres, and
     OtherLog where they do not belong together (unless it does not matter: ``compared``)."""
     from langlog_backbone.log import started_log
 
@@ -30,7 +30,8 @@ async def log_and_read_model(settings: Settings, *, compared: bool = True) -> As
 
 @contextlib.asynccontextmanager
 async def postgres_of_folder(settings: Settings, *, locked: bool = False) -> AsyncIterator[Settings]:
-    """Settings with DATABASE_URI: what is set, else the data folder's Postgres, which is started unless a langlog runs on the folder.
+    """Yield settings with DATABASE_URI: the configured one, else the data folder's Postgres, which is started unless a
+    langlog runs on the folder.
 
     ``locked``: this process holds the folder's lock already. Raises StartError.
     """
@@ -58,7 +59,7 @@ async def postgres_of_folder(settings: Settings, *, locked: bool = False) -> Asy
 
 
 async def compare(settings: Settings, log: Log) -> None:
-    """Raises OtherLog where the read model has folded what the log does not hold; StartError without Postgres."""
+    """Raise OtherLog if the read model has folded records that the log does not hold; StartError without Postgres."""
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.read_model.same_log import check_same_log
 
@@ -71,7 +72,7 @@ async def compare(settings: Settings, log: Log) -> None:
 
 @contextlib.asynccontextmanager
 async def log_alone(settings: Settings) -> AsyncIterator[Log]:
-    """The log, started, without Postgres if that can be: an encrypted one is read with the keys that are there, and shows what is
+    """Yield the started log, without Postgres if possible: an encrypted one is read with the keys that are there, and shows what is
     sealed as it is where no Postgres is known. Makes nothing: raises StartError where there is no log."""
     from langlog_backbone.log import started_log
 
@@ -84,7 +85,7 @@ async def log_alone(settings: Settings) -> AsyncIterator[Log]:
 
 
 def with_log(settings: Settings) -> Settings:
-    """With LOG_URI, if only that of the data folder's file. Raises StartError."""
+    """Return settings with LOG_URI: the configured one, else the data folder's file. Raises StartError."""
     import msgspec
     from langlog_backbone.embedded.servers import LOG_FILE
     from langlog_backbone.process.service import StartError
@@ -100,7 +101,8 @@ def with_log(settings: Settings) -> Settings:
 
 
 def log_uri_of(text: str) -> str:
-    """The URI of a log that is named on the command line: a URI, or a data folder, whose log it is then. Raises click.UsageError."""
+    """Return the URI of a log that is named on the command line: a URI, or a data folder, whose log it is then. Raises
+    click.UsageError."""
     from pathlib import Path
 
     import click

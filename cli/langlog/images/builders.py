@@ -20,7 +20,7 @@ INSTALL = "install Docker (https://docs.docker.com/get-docker/) or Podman"
 
 
 def builder(name: str | None) -> str:
-    """The program to build with: that of this name, or the first that is installed. Raises click.ClickException."""
+    """Return the program to build with: that of this name, or the first that is installed. Raises click.ClickException."""
     for each in BUILDERS if name is None else (name,):
         if shutil.which(each):
             return each
@@ -51,7 +51,7 @@ def build(recipe: Recipe, *, builder: str, tag: str, pull: bool, more: Sequence[
 def command_line(
     recipe: Recipe, file: Path, *, builder: str, tag: str, pull: bool, more: Sequence[str] = ()
 ) -> list[str]:
-    """``file``: where the Dockerfile is; ignored names are written beside it."""
+    """Return the builder's command. ``file``: path of the Dockerfile; ignored names are written beside it."""
     command = [builder, "build", "-f", str(file), "-t", tag]
     if pull:
         command.append("--pull")

@@ -34,7 +34,7 @@ api_version = click.option(
 
 
 def checked_project(file: Path | None) -> Project:
-    """The project, if an image can be built of it; warnings go to stderr. Raises click.ClickException with what keeps it from that."""
+    """Return the project if an image can be built of it; warnings go to stderr. Raises click.ClickException with the errors otherwise."""
     from langlog_backbone.process.settings import read_settings
 
     from ..projects.check import check
@@ -105,7 +105,7 @@ def build(
     *,
     pull: bool,
 ) -> None:
-    """Build an image of the project. What follows -- goes to the builder as it stands: langlog build -t x -- --no-cache."""
+    """Build an image of the project. Arguments after -- are passed to the builder: langlog build -t x -- --no-cache."""
     from . import builders
     from .dockerfile import recipe
 

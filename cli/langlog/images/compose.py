@@ -20,7 +20,7 @@ from .dockerfile import Recipe
 
 OURS = ("gateway", "executor", "projector", "scheduler")
 IN_CONTAINER = 2024
-"""The port that the gateway listens on there."""
+"""Port of the gateway inside the container."""
 ENV_FILE = """\
 # Variables of the project, and keys of its models: compose gives them to gateway, executor and scheduler.
 # OPENAI_API_KEY=
@@ -37,7 +37,7 @@ def compose(
     env_file: str | None = None,
     watch: bool = False,
 ) -> dict[str, Any]:
-    """The content of a compose file. ``port``: on this machine, reached from it alone; ``build``: None for an image that is there.
+    """Return the content of a compose file. ``port``: on this machine, reached from it alone; ``build``: None for an image that is there.
 
     ``postgres_uri``: in place of a Postgres in a container; ``env_file``: in place of ``env`` in langgraph.json.
     """
@@ -76,7 +76,7 @@ def _give_environment(service: dict[str, Any], project: Project, env_file: str |
 
 
 def escaped(text: str) -> str:
-    """Text in which compose replaces nothing."""
+    """Return text with compose's variables escaped."""
     return text.replace("$", "$$")
 
 
@@ -87,7 +87,7 @@ def _watched(project: Project) -> list[str]:
 
 
 def inline_build(made: Recipe, *, pull: bool) -> dict[str, Any]:
-    """``build`` of a service, with the Dockerfile in it."""
+    """Return ``build`` of a service, with the Dockerfile inline."""
     return {
         "context": str(made.context),
         "dockerfile_inline": escaped(made.dockerfile),
@@ -97,7 +97,7 @@ def inline_build(made: Recipe, *, pull: bool) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Blocks for text of several lines, and no anchors."""
+    """Dumps text of several lines as blocks, and no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -115,7 +115,7 @@ def as_yaml(content: dict[str, Any]) -> str:
 
 
 def write_beside(file: Path, project: Project, made: Recipe) -> list[str]:
-    """docker-compose.yml, .dockerignore and .env beside a Dockerfile; a line for each. Raises OSError.
+    """Write docker-compose.yml, .dockerignore and .env beside a Dockerfile; return a line for each. Raises OSError.
 
     What is there stays, but for docker-compose.yml, which is made from the same project anew.
     """
@@ -140,7 +140,7 @@ def write_beside(file: Path, project: Project, made: Recipe) -> list[str]:
 
 
 def project_name(project: Project) -> str:
-    """Of compose, and of the image that it builds: the folder's, in the characters that both allow."""
+    """Return the name of the compose project and of its image: the folder's, in characters that both allow."""
     name = re.sub(r"[^a-z0-9]+", "-", project.root.name.lower()).strip("-")
     return name or "langlog"
 

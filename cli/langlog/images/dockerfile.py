@@ -1,10 +1,10 @@
 """The Dockerfile of a project: pure, from a checked langgraph.json to text.
 
-Layers from what changes least to what changes most: base, ``dockerfile_lines``, packages, requirements of the local folders, the folders
-themselves. Base images are langlog's (``Dockerfile``, target ``server``) or made from it: they hold uv, ``/api/constraints.txt`` and the
+Layers are ordered by how rarely they change: base, ``dockerfile_lines``, packages, requirements of the local folders, the folders
+themselves. Base images are langlog's (``Dockerfile``, target ``server``) or built from it: they hold uv, ``/api/constraints.txt`` and the
 user that the finished image runs as.
 
-Folders keep their places to one another (`projects.folders`), so the image reads langgraph.json itself, by LANGLOG_PROJECT.
+Folders keep their relative positions (`projects.folders`), so the image reads langgraph.json itself, by LANGLOG_PROJECT.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ..projects.image_keys import DEFAULT_NODE, ImageKeys, image_keys
 from .node_packages import NodePackages, install_node, install_packages, node_packages, remove_npm
 
 CONSTRAINTS = "/api/constraints.txt"
-"""What packages of a project must fit: the ranges of versions that langlog works with."""
+"""Constraints for packages of a project: the ranges of versions that langlog supports."""
 USER = "10001:10001"
 """The user ``langlog`` of the base image, as a number: Kubernetes' ``runAsNonRoot`` checks numbers alone."""
 PIP_CONFIG = "/run/pip.conf"
 LOCKED = ".langlog-locked.txt"
-"""Beside pyproject.toml: paths of members start there."""
+"""File of locked requirements beside pyproject.toml, where paths of members start."""
 IGNORED = (
     "**/.env",
     "**/.env.*",
@@ -47,23 +47,24 @@ IGNORED = (
     "**/*.log",
     "**/node_modules",
 )
-"""What an image of a project without a .dockerignore leaves out: secrets, data of `langlog dev`, and what is made anew."""
+"""Patterns that an image of a project without a .dockerignore leaves out: secrets, data of `langlog dev`, and generated files."""
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """What a builder of images needs."""
+    """Input of an image builder."""
 
     dockerfile: str
     context: Path
-    """The folder that is copied from."""
+    """Folder of the build context."""
     contexts: dict[str, Path]
-    """Further ones, by the names that the Dockerfile has for them (``--build-context``)."""
+    """Further contexts, by their names in the Dockerfile (``--build-context``)."""
     ignored: tuple[str, ...] = IGNORED
-    """Patterns of what is not copied, for a context without a .dockerignore."""
+    """Patterns of files that are not copied, for a context without a .dockerignore."""
 
 
 def recipe(project: Project, *, base_image: str | None = None) -> Recipe:
-    """``base_image`` wins over the key. Raises msgspec.ValidationError for keys that `projects.check` refuses."""
+    """Return the recipe of a project. ``base_image`` takes precedence over the key. Raises msgspec.ValidationError for keys
+    that `projects.check` refuses."""
     keys = image_keys(project.config)
     if keys.source is not None:
         return _locked(project, keys, base_image)
@@ -97,7 +98,7 @@ def _common(root: Path, node: NodePackages | None) -> Path:
 
 
 def _ignored(project: Project, context: Path) -> tuple[str, ...]:
-    """`IGNORED`, and the dotenv file of ``env`` by whatever name."""
+    """Return `IGNORED`, and the dotenv file of ``env``."""
     env = project.config.get("env")
     file = Path(os.path.normpath(project.root / env)) if isinstance(env, str) else context
     if not file.is_file() or not file.is_relative_to(context):
@@ -128,7 +129,7 @@ def _end(project: Project, keys: ImageKeys, place: PurePosixPath) -> Iterator[st
 
 
 def _removal(tools: tuple[str, ...]) -> str:
-    """Uninstalls with pip, which can remove itself; uv goes with it."""
+    """Return the command that removes tools with pip, which can remove itself; uv is removed with it."""
     command = f"python -m pip uninstall --yes --quiet --root-user-action ignore {' '.join(tools)}"
     return f"{command} && rm -f /usr/bin/uv /usr/bin/uvx" if "pip" in tools else command
 
@@ -153,7 +154,7 @@ def _packages(install: str, local: Folders) -> Iterator[str]:
 
 
 def _contexts(local: Folders) -> dict[Path, str]:
-    """A name for each folder outside of the one that is copied from."""
+    """Return a name for each folder outside of the build context."""
     names: dict[Path, str] = {}
     for folder in local.local:
         if not folder.inside:
@@ -167,7 +168,7 @@ def _contexts(local: Folders) -> dict[Path, str]:
 
 
 def _copy(source: str, place: PurePosixPath, context: str | None) -> str:
-    """In the form of an array where a name has a space in it, or looks like an option."""
+    """Return the COPY instruction; in array form if a name contains a space, or looks like an option."""
     origin = "" if context is None else f"--from={context} "
     if source.startswith("-") or any(c.isspace() for c in f"{source}{place}"):
         return f"COPY {origin}{json.dumps([source, str(place)])}"
@@ -175,7 +176,7 @@ def _copy(source: str, place: PurePosixPath, context: str | None) -> str:
 
 
 def _source(root: Path, folder: LocalFolder, contexts: dict[Path, str], name: str = "") -> str:
-    """A folder, or a file in it, from the top of the context that it is copied from."""
+    """Return the path of a folder, or a file in it, relative to its build context."""
     if folder.path in contexts:
         return name or "."
     return (PurePosixPath(folder.path.relative_to(root).as_posix()) / name).as_posix()
@@ -202,7 +203,7 @@ def _requirements(keys: ImageKeys, install: str, local: Folders, contexts: dict[
 
 
 def has_static_dependencies(file: Path) -> bool:
-    """Whether a pyproject.toml says by itself what it needs: nothing of that is computed, or lies in other folders."""
+    """Return whether a pyproject.toml lists its dependencies statically: none is computed, or in other folders."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -215,7 +216,7 @@ def has_static_dependencies(file: Path) -> bool:
 
 
 def _table(content: dict[str, Any], *names: str) -> dict[str, Any]:
-    """A table of a pyproject.toml, empty where something else is in its place: uv says what is wrong with it."""
+    """Return a table of a pyproject.toml; empty for another type, which uv reports."""
     table: Any = content
     for name in names:
         table = table.get(name) if isinstance(table, dict) else None
@@ -272,7 +273,7 @@ def _quoted(path: PurePosixPath) -> str:
 
 
 def _locked(project: Project, keys: ImageKeys, base_image: str | None) -> Recipe:
-    """``source.kind`` ``uv``: exactly what uv.lock says, then the project itself."""
+    """Return the recipe for ``source.kind`` ``uv``: exactly the packages of uv.lock, then the project itself."""
     assert keys.source is not None
     root = (project.root / keys.source.root).resolve()
     place = IN_IMAGE / project.root.relative_to(root).as_posix()
@@ -305,7 +306,7 @@ def _locked(project: Project, keys: ImageKeys, base_image: str | None) -> Recipe
 
 
 def workspace_members(root: Path) -> list[Path]:
-    """The pyproject.toml of each member of a uv workspace, without the root's own."""
+    """Return the pyproject.toml of each member of a uv workspace, without the root's own."""
     try:
         content = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -316,7 +317,7 @@ def workspace_members(root: Path) -> list[Path]:
 
 
 def _matching(root: Path, patterns: Any) -> set[Path]:
-    """Paths below the root; a pattern that leads out of it, or is not a pattern, matches nothing."""
+    """Return paths below the root; a pattern that leads out of it, or is not a pattern, matches nothing."""
     paths: set[Path] = set()
     for pattern in patterns if isinstance(patterns, list) else []:
         with contextlib.suppress(ValueError, TypeError, NotImplementedError):

@@ -15,12 +15,12 @@ from .. import options
 from . import commands
 
 DEFAULT_PORT = 8123
-"""As `langgraph up`."""
+"""Port, the same as in `langgraph up`."""
 WITHOUT = "`langlog dev` serves the project on this machine without containers."
 
 
 def compose_command() -> list[str]:
-    """How compose is called here. Raises click.ClickException with the next step where it cannot be."""
+    """Return the compose command of this machine. Raises click.ClickException with the next step if there is none."""
     reasons: list[str] = []
     for command, needs in ((["docker", "compose"], ["docker", "info"]), (["podman", "compose"], ["podman", "info"])):
         if not shutil.which(command[0]):
@@ -126,7 +126,7 @@ def up(
 
 
 def up_options(*, build: bool, pull: bool, recreate: bool) -> list[str]:
-    """Options of ``compose up``. Images of other services are pulled where they are missing, and with ``pull`` always."""
+    """Return the options of ``compose up``. Images of other services are pulled if they are missing, and with ``pull`` always."""
     return [
         *(["--build"] if build else []),
         *(["--pull", "always"] if pull and not build else []),
@@ -144,7 +144,7 @@ def _file(text: str) -> Iterator[Path]:
 
 
 def _run(command: list[str]) -> None:
-    """Raises click.ClickException when it fails."""
+    """Run a command. Raises click.ClickException if it fails."""
     code = subprocess.run(command, check=False).returncode  # noqa: S603 - compose, with options of ours
     if code not in (0, 130):  # 130: the user pressed Ctrl-C
         raise click.ClickException(f"{' '.join(command[:2])} ended with code {code}: its output says why. {WITHOUT}")

@@ -1,7 +1,7 @@
 """A server of the LangGraph Server API as a source, by its public endpoints alone (wire contract §2 to §4, §10, §11).
 
-Lists are paged with an overlap, so that objects that are deleted meanwhile do not hide others; what comes twice is left out. A list that
-brings nothing new, or more than `Limits` allow, ends the import: no server makes it run without end.
+Lists are paged with an overlap, so that objects that are deleted meanwhile do not hide others; duplicates are dropped. A list that
+returns nothing new, or more than `Limits` allow, ends the import: no server can make it run without end.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from .http import JsonServer, Refused, Unanswered
 from .source import Checkpoint, History, Row, Thread, ThreadHead
 
 PAGE, OVERLAP = 100, 10
-"""Rows of a page, and those that are asked for again with the next one."""
+"""Rows of a page, and those that the next page repeats."""
 STEPS_BACK_MAX = 1_000
 DEPTH_MAX = 50
-"""Levels of subgraphs."""
+"""Maximum nesting of subgraphs."""
 SYSTEM = "system"
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Of what a source may have."""
+    """Limits of a source."""
 
     objects: int = 10_000_000
-    """Of one kind."""
+    """Maximum number of objects of one kind."""
     checkpoints: int = 200_000
-    """Of one thread."""
+    """Maximum number of checkpoints of one thread."""
     history_bytes: int = 4_000_000_000
-    """Of one thread, as JSON in a temporary file."""
+    """Maximum size of one thread's history, as JSON in a temporary file, in bytes."""
 
 
 class ApiSource:
@@ -93,7 +93,7 @@ class ApiSource:
         return Thread(body, graph_id if isinstance(graph_id, str) else None, busy=status == "busy")
 
     async def history(self, head: ThreadHead) -> History:
-        """Subgraphs' checkpoints follow the one whose tasks they belong to. Raises TooLarge."""
+        """Return the history; subgraphs' checkpoints follow the one whose tasks they belong to. Raises TooLarge."""
         history = History("history", self._limits.history_bytes)
         try:
             await self._space(history, head.id, "", 0)
@@ -103,7 +103,7 @@ class ApiSource:
         return history
 
     async def _space(self, history: History, thread_id: str, namespace: str, depth: int) -> None:
-        """The checkpoints of one namespace, oldest first, and those of its subgraphs."""
+        """Add the checkpoints of one namespace, oldest first, and those of its subgraphs."""
         below = await self._entries(history, thread_id, namespace)
         start = len(history.checkpoints) - len(below)
         own = history.checkpoints[start:][::-1]
@@ -117,7 +117,7 @@ class ApiSource:
                     await self._space(history, thread_id, space, depth + 1)
 
     async def _entries(self, history: History, thread_id: str, namespace: str) -> list[list[str]]:
-        """Adds a namespace's checkpoints, newest first. Returns the namespaces of the tasks of each."""
+        """Add a namespace's checkpoints, newest first. Returns the namespaces of the tasks of each."""
         below: list[list[str]] = []
         seen: set[str] = set()
         size, before = PAGE, ""
@@ -183,7 +183,7 @@ class ApiSource:
     async def _pages(
         self, path: str, body: Row, id_member: str | None, list_member: str | None = None
     ) -> AsyncIterator[list[Any]]:
-        """The rows of a list, none twice. Raises Unanswered, Refused."""
+        """Yield the rows of a list without duplicates. Raises Unanswered, Refused."""
         key = _key(id_member)
         seen: set[Any] = set()
         offset = back = 0
@@ -213,7 +213,7 @@ class ApiSource:
 
 
 def _key(member: str | None) -> Callable[[Any], Any]:
-    """Of a row, its id. That raises KeyError and TypeError where the row has none of the right type."""
+    """Return a function from a row to its id. It raises KeyError and TypeError if the row has none of the right type."""
     if member is None:
         return lambda row: ".".join(row)
     if member == "key":
@@ -234,7 +234,7 @@ def _number(value: Any) -> int:
 
 
 def _in_path(id: str) -> str:
-    """A part of a path, whatever is in it."""
+    """Return a text as an escaped part of a path."""
     return quote(id, safe="")
 
 
@@ -250,7 +250,7 @@ def _object(answer: Any, what: str) -> Row:
 
 
 def _add(history: History, entry: Row, id: str, namespace: str) -> list[str]:
-    """Keeps an entry. Returns the namespaces of its tasks."""
+    """Add an entry. Returns the namespaces of its tasks."""
     given = entry.get("tasks")
     tasks = [task for task in given if isinstance(task, dict)] if isinstance(given, list) else []
     parent = entry.get("parent_checkpoint") if isinstance(entry.get("parent_checkpoint"), dict) else None

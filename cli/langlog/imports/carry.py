@@ -1,7 +1,7 @@
-"""Carries a source's objects over to a target: what is there already is left out, what fails is reported, the others go on.
+"""Copies a source's objects to a target: existing ones are left out, failures are reported, and the others continue.
 
-Concurrency: `at_once` threads at a time; one request each is under way to source and target. Death: nothing is remembered here. The
-target tells how far each object has come, so an import that is started again goes on where it ended, and never doubles anything.
+Concurrency: `at_once` threads at a time; one request each is under way to source and target. Death: there is no state here. The
+target reports the state of each object, so an import that is started again continues where it ended, and never duplicates an object.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .source import History, Row, Source, Thread, ThreadHead, TooLarge
 from .target import Held, HeldThread, Target
 
 PART_BYTES, PART_CHECKPOINTS = 4_000_000, 200
-"""Of a thread's history in one request."""
+"""Maximum bytes and checkpoints of a thread's history in one request."""
 BATCH, BATCH_BYTES = 100, 4_000_000
-"""Objects in one request."""
+"""Maximum objects, and their bytes, in one request."""
 ALL: tuple[str, ...] = ("assistants", "threads", "store", "crons")
 BUSY = "runs are in flight: it is carried over as of its latest checkpoint, the runs are not"
 GONE = "its time to live is over"
@@ -33,14 +33,14 @@ PAUSED = "{:,} crons are imported paused: turn them off at the source, then repe
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What is carried over. ``since``: threads and items that were changed later."""
+    """The objects to import. ``since``: only threads and items that were changed later."""
 
     only: tuple[str, ...] = ALL
     metadata: Row = {}
     since: datetime | None = None
     enable_crons: bool = False
     graph: str | None = None
-    """Graph of threads that name none."""
+    """Graph of threads without one."""
 
 
 class Carrying:
@@ -52,7 +52,7 @@ class Carrying:
         self._done = self._total = 0
 
     async def run(self) -> None:
-        """Raises Unanswered when it cannot go on."""
+        """Import everything. Raises Unanswered if it cannot continue."""
         held = await self._target.held()
         only = self._selection.only
         if "assistants" in only:
@@ -141,7 +141,7 @@ class Carrying:
     async def _history(
         self, head: ThreadHead, thread: Thread, graph_id: str | None, history: History, known: set[str]
     ) -> bool:
-        """Sends what the target does not have. False: it was refused."""
+        """Send the checkpoints that the target does not have. Return False if it refused them."""
         report, id = self._report, head.original_id or head.id
         new = sum(one.id not in known for one in history)
         if report.dry:
@@ -225,7 +225,7 @@ class Carrying:
 
 
 def _parts(history: History, known: set[str]) -> Iterator[tuple[list[Any], bool]]:
-    """What is not known, in portions, each with what is needed of parents that came before; and whether it is the last one."""
+    """Yield unknown checkpoints in portions, each with the required data of earlier parents; and whether it is the last portion."""
     parents, place = history.parents(), {one.id: one for one in history}
     part: list[Any] = []
     inside: set[str] = set()

@@ -21,7 +21,7 @@ AT_ONCE = 4
 
 
 class Kinds(click.ParamType):  # type: ignore[type-arg]
-    """Names of kinds, separated by commas."""
+    """A parameter of names of kinds, separated by commas."""
 
     name = "KIND,…"
 
@@ -86,10 +86,10 @@ def import_(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Carry assistants, threads, the store and crons of another server over to a langlog server that runs.
+    """Import assistants, threads, the store and crons of another server into a running langlog server.
 
-    Objects keep their ids, times and versions. What is there already is left out: start the same import again after it was stopped, or
-    to carry over what has changed since. At the end a report says what could not be carried over, and why; then the exit code is 1.
+    Objects keep their ids, times and versions. Existing objects are left out: start the same import again after it was stopped, or
+    to import later changes. At the end a report lists objects that could not be imported, and why; then the exit code is 1.
     """
     from langlog_backbone.process.settings import read_settings
 
@@ -152,7 +152,7 @@ async def _import(
 
 
 async def _carry(source: Any, target: Any, report: Report, selection: Selection, at_once: int) -> None:
-    """To its end, or until it cannot go on: then the report says why."""
+    """Import everything, or until it cannot continue: then the report has the reason."""
     import asyncio
 
     from langlog_backbone.time.clock import iso
@@ -181,7 +181,7 @@ def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _plain(url: str) -> str:
-    """The address, if a request can be made of it. Raises click.BadParameter."""
+    """Return the address, if it is a valid URL. Raises click.BadParameter."""
     import httpx
 
     try:
@@ -196,7 +196,7 @@ def _plain(url: str) -> str:
 
 
 def _shown(address: str) -> str:
-    """The address without credentials and options."""
+    """Return the address without credentials and options."""
     from urllib.parse import urlsplit
 
     try:

@@ -1,6 +1,6 @@
-"""JSON over HTTP with a server that is not trusted: bounded in size and time, no redirects, repeated when it is away for a moment.
+"""JSON over HTTP with a server that is not trusted: bounded in size and time, no redirects, repeated if it is unavailable for a moment.
 
-Death: whatever a server does, `call` returns its JSON or raises `Refused` or `Unanswered` with one line that says what to do.
+Death: whatever a server does, `call` returns its JSON or raises `Refused` or `Unanswered` with one line that includes the remedy.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import msgspec
 from langlog_backbone.process.activity import shown_in_line
 
 BODY_BYTES_MAX = 512_000_000
-"""Of one response."""
+"""Maximum size of one response, in bytes."""
 CONNECT_S, SILENT_S, WHOLE_S = 10.0, 60.0, 600.0
-"""To connect, between two pieces of a response, and for all of one."""
+"""Seconds to connect, between two chunks of a response, and for all of one."""
 TRIES = 6
 PAUSE_S, PAUSE_MAX_S = 0.5, 15.0
-"""Before a request is repeated; doubled each time."""
+"""Seconds before a request is repeated; doubled each time."""
 DETAIL_CHARACTERS_MAX = 300
 JSON = {"content-type": "application/json", "accept-encoding": "gzip"}
 GZIP = 31
-"""For zlib: a gzip header, and the largest window (RFC 1952)."""
+"""Window bits for zlib: a gzip header, and the largest window (RFC 1952)."""
 PIECE_BYTES = 1_000_000
-"""Of one step of unpacking."""
+"""Maximum bytes of one step of unpacking."""
 
 
 class Unanswered(Exception):
-    """The server is not there, or what it answers is unusable: the import cannot go on."""
+    """The server cannot be reached, or its response is unusable: the import cannot continue."""
 
 
 class Refused(Unanswered):
-    """The server refuses this request, or answers what cannot be used, and would again. ``status``: of HTTP."""
+    """The server refuses this request, or its response cannot be used, and a repetition would not help. ``status``: of HTTP."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -43,7 +43,7 @@ class Refused(Unanswered):
 
 
 class JsonServer:
-    """One server, for the length of an ``async with``. ``name``: how messages call it."""
+    """One server, for the duration of an ``async with``. ``name``: its name in messages."""
 
     def __init__(
         self, url: str, headers: Mapping[str, str], name: str, option: str, *, body_bytes_max: int = BODY_BYTES_MAX
@@ -63,7 +63,7 @@ class JsonServer:
         await self._http.aclose()
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON of the response. Raises Refused, Unanswered."""
+        """Send a request; return the JSON of the response. Raises Refused, Unanswered."""
         content = None if body is None else msgspec.json.encode(body)
         what = f"{method} {path.partition('?')[0]}"
         pause, problem, failing = PAUSE_S, "", 0
@@ -112,7 +112,8 @@ class JsonServer:
             return answer.status_code, answer.reason_phrase, bytes(data)
 
     async def _unpacked(self, answer: httpx.Response, what: str) -> AsyncIterator[bytes]:
-        """The body in pieces, however far it unpacks: httpx unpacks all that has arrived at once, also what is packed several times."""
+        """Yield the body in bounded chunks, however far it unpacks: httpx unpacks all that has arrived at once, also what
+        is packed several times."""
         packed = answer.headers.get("content-encoding", "identity").strip().lower()
         if packed not in ("identity", "gzip", "x-gzip"):
             raise Refused(

@@ -1,4 +1,4 @@
-"""Tables of the published Postgres saver and its store as a source: checkpoints as they are, all namespaces, with pending writes.
+"""Tables of the published Postgres saver and its store as a source: checkpoints unchanged, all namespaces, with pending writes.
 
 Thread ids that are no UUIDs get one that follows from them; the id of before is in the thread's metadata and in its provenance.
 """
@@ -16,7 +16,7 @@ from .report import Report
 from .source import History, Row, Thread, ThreadHead
 
 IDS = uuid.UUID("5f7d0a52-5b0e-5c53-9c1c-0d5f5a5e1c11")
-"""Namespace of the ids of threads whose own are no UUIDs."""
+"""Namespace of generated ids, for threads whose own ids are not UUIDs."""
 ORIGINAL_ID = "original_thread_id"
 """Member of the metadata of such a thread."""
 HISTORY_BYTES_MAX = 4_000_000_000
@@ -31,7 +31,7 @@ class PostgresSource:
         self._report = report
 
     async def __aenter__(self) -> PostgresSource:
-        """Raises Unanswered."""
+        """Connect. Raises Unanswered."""
         try:
             await self._tables.__aenter__()
         except TablesUnreadable as error:
@@ -42,12 +42,12 @@ class PostgresSource:
         await self._tables.__aexit__(*details)
 
     async def assistants(self) -> AsyncIterator[Row]:
-        """The saver has none."""
+        """Yield nothing: the saver has no assistants."""
         for one in NONE:
             yield one
 
     async def crons(self) -> AsyncIterator[Row]:
-        """The saver has none."""
+        """Yield nothing: the saver has no crons."""
         for one in NONE:
             yield one
 
@@ -78,7 +78,7 @@ class PostgresSource:
         return Thread(body, head.graph_id)
 
     async def history(self, head: ThreadHead) -> History:
-        """Raises TooLarge."""
+        """Return the history. Raises TooLarge."""
         history = History("rows", HISTORY_BYTES_MAX)
         own = head.original_id or head.id
         try:

@@ -1,4 +1,4 @@
-"""What an import has done: counts by kind, and what could not be carried over, with the reason. Pure but for `print_report`."""
+"""Report of an import: counts by kind, and objects that could not be imported, with the reason. Pure except `print_report`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Kind = Literal["assistants", "threads", "checkpoints", "items", "crons"]
 KINDS: tuple[Kind, ...] = ("assistants", "threads", "checkpoints", "items", "crons")
 Outcome = Literal["imported", "unchanged", "refused"]
 ISSUES_MAX = 10_000
-"""Problems that are kept; the others are counted."""
+"""Maximum number of listed problems; the others are counted."""
 ISSUES_SHOWN = 20
 ID_CHARACTERS_MAX, REASON_CHARACTERS_MAX = 200, 2_000
 
 
 class Issue(msgspec.Struct):
-    """``lost``: it was not carried over; otherwise a part of it was not."""
+    """A problem. ``lost``: the object was not imported; otherwise a part of it was not."""
 
     kind: Kind
     id: str
@@ -28,7 +28,7 @@ class Issue(msgspec.Struct):
 
 
 class Report:
-    """``dry``: nothing is written, ``imported`` counts what would be."""
+    """``dry``: nothing is written, ``imported`` counts objects that would be."""
 
     def __init__(self, source: str, *, dry: bool) -> None:
         self.source, self.dry = source, dry
@@ -36,9 +36,9 @@ class Report:
         self.issues: list[Issue] = []
         self.more_issues = 0
         self.stopped: str | None = None
-        """Why it did not come to its end."""
+        """Reason why the import did not complete, or None."""
         self.remarks: list[str] = []
-        """What to do next."""
+        """Advice on the next steps."""
 
     def count(self, kind: Kind, outcome: Outcome, number: int = 1) -> None:
         self.counts[kind][outcome] += number
@@ -58,7 +58,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether something was not carried over."""
+        """Whether an object, or a part of one, was not imported."""
         return self.stopped is not None or any(counts["refused"] for counts in self.counts.values())
 
     def as_json(self) -> bytes:
@@ -80,7 +80,7 @@ class Report:
 
 
 def print_report(report: Report, *, as_json: bool) -> None:
-    """On stdout: a table and the problems, or one JSON object."""
+    """Print the report to stdout: a table and the problems, or one JSON object."""
     if as_json:
         click.echo(report.as_json())
         return

@@ -1,4 +1,4 @@
-"""What an import reads from: the port of `api_source` and `postgres_source`, and the file that a thread's history waits in."""
+"""Sources of an import: the port of `api_source` and `postgres_source`, and the temporary file of a thread's history."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Row = dict[str, Any]
 
 
 class TooLarge(Exception):
-    """A history is larger than an import takes."""
+    """A history is larger than an import accepts."""
 
 
 class ThreadHead(msgspec.Struct):
     """A thread as a list shows it."""
 
     id: str
-    """Here: a UUID."""
+    """Id at the target: a UUID."""
     updated_at: str | None = None
     original_id: str | None = None
-    """At the source, if it is not a UUID."""
+    """Id at the source, if it is not a UUID."""
     created_at: str | None = None
     graph_id: str | None = None
 
@@ -33,11 +33,11 @@ class Thread(msgspec.Struct):
     body: Row
     graph_id: str | None = None
     busy: bool = False
-    """Runs are in flight."""
+    """Whether runs are in flight."""
 
 
 class Checkpoint(msgspec.Struct):
-    """Where one checkpoint of a history is in the file. ``light``: JSON of what its children need of it; of rows, names of its values."""
+    """Position of one checkpoint in the file. ``light``: JSON of the data that its children need; for rows, names of its values."""
 
     id: str
     parent_id: str | None
@@ -47,7 +47,7 @@ class Checkpoint(msgspec.Struct):
 
 
 class History:
-    """The checkpoints of one thread, parents first, in a file that is gone when it is closed. Not safe for concurrent use."""
+    """The checkpoints of one thread, parents first, in a file that is deleted when it is closed. Not safe for concurrent use."""
 
     def __init__(self, kind: Literal["history", "rows"], bytes_max: int) -> None:
         self.kind = kind
@@ -55,10 +55,10 @@ class History:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._size, self._most = 0, bytes_max
         self._sent: set[tuple[str, ...]] = set()
-        """Of rows: values that came with an earlier checkpoint."""
+        """For rows: values that were sent with an earlier checkpoint."""
 
     def add(self, id: str, parent_id: str | None, body: Row, light: Any) -> None:
-        """Raises TooLarge."""
+        """Add a checkpoint. Raises TooLarge."""
         data = msgspec.json.encode(body)
         if self._size + len(data) > self._most:
             raise TooLarge(f"its history is larger than {self._most:,} bytes")
@@ -68,14 +68,14 @@ class History:
         self._size += len(data)
 
     def reverse(self) -> None:
-        """Newest first becomes oldest first."""
+        """Reverse the order from newest first to oldest first."""
         self.checkpoints.reverse()
 
     def insert(self, checkpoints: Sequence[Checkpoint]) -> None:
         self.checkpoints.extend(checkpoints)
 
     def body(self, checkpoint: Checkpoint) -> bytes:
-        """What is sent of it: of rows without the values that came with an earlier one. Called in order, or `skip`."""
+        """Return the bytes to send: for rows without values that were sent with an earlier one. Call it, or `skip`, in order."""
         self._file.seek(checkpoint.start)
         data = self._file.read(checkpoint.size)
         if self.kind == "history":
@@ -87,7 +87,7 @@ class History:
         return msgspec.json.encode(row)
 
     def skip(self, checkpoint: Checkpoint) -> None:
-        """The target has it."""
+        """Skip a checkpoint that the target has."""
         if self.kind == "rows":
             self._sent.update(tuple(value) for value in msgspec.json.decode(checkpoint.light))
 
@@ -108,7 +108,7 @@ class History:
 
 
 class Source(Protocol):
-    """All raise `http.Unanswered` when the source cannot be read any more, `http.Refused` for one object."""
+    """A source. All methods raise `http.Unanswered` if the source can no longer be read, `http.Refused` for one object."""
 
     name: str
     """Address without credentials."""

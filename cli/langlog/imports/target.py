@@ -1,4 +1,4 @@
-"""The server that objects are carried over to: ``/operator/import`` (docs/reference/operator-api.md)."""
+"""The server that objects are imported into: ``/operator/import`` (docs/reference/operator-api.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HeldCron(msgspec.Struct):
 
 
 class Held(msgspec.Struct):
-    """What the target has of what was asked for."""
+    """Requested objects that the target has."""
 
     graphs: list[str]
     threads: dict[str, HeldThread] = {}
@@ -37,7 +37,7 @@ class Held(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct):
-    """Of one object."""
+    """Outcome of importing one object."""
 
     outcome: str
     detail: str | None = None
@@ -45,14 +45,14 @@ class Outcome(msgspec.Struct):
 
 
 class Target:
-    """``source``, ``read_at``: the provenance of all that is written."""
+    """The target. ``source``, ``read_at``: provenance of all written objects."""
 
     def __init__(self, server: JsonServer, source: str, read_at: str) -> None:
         self._server = server
         self._provenance = {"source": source, "read_at": read_at}
 
     async def held(self, **ids: list[str]) -> Held:
-        """Raises Unanswered."""
+        """Return the objects that the target has. Raises Unanswered."""
         return self._of(await self._server.call("POST", "/operator/import/held", ids), Held)
 
     async def take(self, kind: str, objects: list[dict[str, Any]]) -> list[Outcome]:

@@ -1,1 +1,1 @@
-"""``langlog threads`` and ``langlog runs``: lists of a server that runs, by its public API alone; reads only."""
+"""``langlog threads`` and ``langlog runs``: lists of a running server, by its public API only; reads only."""

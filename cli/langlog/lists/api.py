@@ -1,7 +1,7 @@
 """The server whose lists are shown: pages of a search, and the feed of changes (docs/reference/console-api.md), over HTTP.
 
 Death: a server that does not answer, or refuses, ends the command with one line (`NotAnswered`). A feed that breaks off later is
-opened again where it ended, however long that takes.
+reopened where it ended, however long that takes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ Kind = Literal["threads", "runs"]
 Row = dict[str, Any]
 
 PAGE_MAX = 1_000
-"""Rows in one page of a search (the API's limit)."""
+"""Maximum rows in one page of a search (the API's limit)."""
 CONNECT_S = 10.0
 REPLY_S = 60.0
-"""For a page, and between two lines of the feed, whose heartbeats come more often."""
+"""Seconds for a page, and between two lines of the feed, whose heartbeats are more frequent."""
 PAUSE_S, PAUSE_MAX_S = 0.5, 10.0
-"""Before a feed that broke off is opened again; doubled each time."""
+"""Seconds before a feed that broke off is reopened; doubled each time."""
 DETAIL_CHARACTERS_MAX = 500
 
 
 class NotAnswered(Exception):
-    """The server is not there, or refuses: one line, with what to do."""
+    """The server cannot be reached, or refuses; the message is one line with the remedy."""
 
 
 class Unavailable(NotAnswered):
-    """The same, but another attempt may succeed."""
+    """Like `NotAnswered`, but another attempt may succeed."""
 
 
 class Change(NamedTuple):
@@ -45,7 +45,7 @@ class Change(NamedTuple):
 
 
 class Server:
-    """One server, for the length of an ``async with``. ``note``: receives a line when the feed breaks off."""
+    """One server, for the duration of an ``async with``. ``note``: receives a line when the feed breaks off."""
 
     def __init__(self, url: str, headers: Mapping[str, str], note: Callable[[str], None]) -> None:
         self._url = url.rstrip("/")
@@ -63,7 +63,7 @@ class Server:
         await self._http.aclose()
 
     async def pages(self, kind: Kind, conditions: Mapping[str, Any], limit: int) -> AsyncGenerator[list[Row]]:
-        """At most ``limit`` rows, page by page. Raises NotAnswered."""
+        """Yield at most ``limit`` rows, page by page. Raises NotAnswered."""
         after: str | None = None
         while limit > 0:
             size = min(limit, PAGE_MAX)
@@ -78,13 +78,14 @@ class Server:
                 return
 
     async def count(self, kind: Kind, conditions: Mapping[str, Any]) -> int:
-        """How many rows there are. Raises NotAnswered."""
+        """Return the number of rows. Raises NotAnswered."""
         body = {name: value for name, value in conditions.items() if name not in ("select", "sort_by", "sort_order")}
         count, _ = await self._post(f"/{kind}/count", body)
         return count if isinstance(count, int) else 0
 
     async def changes(self, kind: Kind) -> AsyncGenerator[Change]:
-        """The feed, without an end. Raises NotAnswered when it cannot be opened the first time, and whenever it is refused."""
+        """Yield the messages of the feed without end. Raises NotAnswered when it cannot be opened the first time, and
+        whenever it is refused."""
         last_id: str | None = None
         pause, opened = PAUSE_S, False
         while True:
@@ -141,7 +142,7 @@ class Server:
         )
 
     def _refused(self, answer: httpx.Response, what: str) -> NotAnswered:
-        """What a response other than 200 means, and what to do."""
+        """Return the error for a response other than 200, with the remedy."""
         status, detail = answer.status_code, _detail(answer)
         match status:
             case 401 | 403:

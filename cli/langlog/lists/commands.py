@@ -24,7 +24,7 @@ THREAD_MEMBERS = ("thread_id", "created_at", "updated_at", "state_updated_at", "
 RUN_MEMBERS = (
     "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "status", "metadata", "multitask_strategy",
 )  # fmt: skip
-"""What the lists are made of, and ``--json`` prints: the API's members but what may be large (states, inputs)."""
+"""Members in lists and in ``--json``: the API's members except large ones (states, inputs)."""
 LIMIT = 20
 HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 """``Name: value`` (RFC 9110, section 5)."""
@@ -33,7 +33,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def shared(command: Command) -> Command:
-    """The options that both lists have."""
+    """Add the options that both lists have."""
     for option in (
         options.as_json,
         click.option("--wide", is_flag=True, help="Cut nothing, whatever the terminal's width."),
@@ -69,9 +69,9 @@ def shared(command: Command) -> Command:
 @click.option("--id-prefix", metavar="TEXT", help="Only those whose id begins so.")
 @shared
 def threads(status: str | None, id_prefix: str | None, **given: Any) -> None:
-    """List the threads of a server that runs, those that changed last first. --from and --to compare the last change.
+    """List the threads of a running server, the last changed first. --from and --to compare the last change.
 
-    With --follow, the last of the list stands below, and each thread that changes is printed as it is then.
+    With --follow, the last changed thread is printed last, followed by each thread that changes.
     """
     if id_prefix is not None and not re.fullmatch(r"[0-9a-fA-F-]{1,36}", id_prefix):
         raise click.BadParameter(f"{id_prefix!r} is not the beginning of an id", param_hint="--id-prefix")
@@ -97,9 +97,9 @@ def threads(status: str | None, id_prefix: str | None, **given: Any) -> None:
 @click.option("--thread", "thread_id", help="Only of this thread.")
 @shared
 def runs(statuses: tuple[str, ...], thread_id: str | None, **given: Any) -> None:
-    """List the runs of a server that runs, the newest first. --from and --to compare the creation.
+    """List the runs of a running server, the newest first. --from and --to compare the creation.
 
-    With --follow, the newest stands below, and each run that begins, goes on or ends is printed as it is then.
+    With --follow, the newest run is printed last, followed by each run that begins, changes or ends.
     """
     conditions = {
         "status": list(statuses) or None,
@@ -212,7 +212,7 @@ async def _print(address: str, headers: dict[str, str], listing: Listing, *, fol
 
 
 def address_of(settings: Settings) -> str:
-    """Raises click.BadParameter."""
+    """Return the URL of the server. Raises click.BadParameter."""
     import httpx
     from langlog_backbone.process.settings import own_url
 
@@ -231,7 +231,7 @@ def address_of(settings: Settings) -> str:
 
 
 def header(text: str, where: str) -> tuple[str, str]:
-    """Name, in lower case, and value. Raises click.BadParameter, which does not repeat the text: it may be a secret."""
+    """Return name, in lower case, and value. Raises click.BadParameter, which does not repeat the text: it may be a secret."""
     match = HEADER.fullmatch(text.strip())
     if match is None or not match[2].isascii():
         raise click.BadParameter("a header is 'Name: value', in ASCII, such as 'x-api-key: …'", param_hint=where)
@@ -239,7 +239,7 @@ def header(text: str, where: str) -> tuple[str, str]:
 
 
 def given_metadata(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Raises click.BadParameter."""
+    """Return the metadata of the options. Raises click.BadParameter."""
     import msgspec
 
     given: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""A list on the terminal: once, or followed by what changes. Queries the server alone; what is shown is what the caller may see."""
+"""A list on the terminal: once, or followed by changes. Queries the server only; what is shown is what the caller may see."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from .table import Column, Row, Times
 
 REMEMBERED = 10_000
-"""Rows that a list which is followed knows to have shown: the feed may send one twice, and a deletion has only the id."""
+"""Maximum number of printed rows that a followed list remembers: the feed may send one twice, and a deletion has only the id."""
 NARROWEST = 20
 
 
 class Listing(NamedTuple):
-    """What is listed, and how."""
+    """Options of a list."""
 
     kind: Kind
     conditions: dict[str, Any]
-    """Of the body of the search."""
+    """Conditions in the body of the search."""
     columns: Callable[[Times], Sequence[Column]]
     limit: int
     as_json: bool
@@ -37,14 +37,14 @@ class Listing(NamedTuple):
         return f"{self.kind.removesuffix('s')}_id"
 
     def width(self) -> int | None:
-        """Of the terminal; None in a pipe, where nothing is cut."""
+        """Width of the terminal; None in a pipe, where nothing is truncated."""
         if self.wide or not sys.stdout.isatty():
             return None
         return max(shutil.get_terminal_size().columns, NARROWEST)
 
 
 async def print_list(server: Server, listing: Listing) -> None:
-    """The rows, newest first. Raises NotAnswered."""
+    """Print the rows, newest first. Raises NotAnswered."""
     from ..progress import shown_progress
     from .api import PAGE_MAX
 
@@ -64,7 +64,7 @@ async def print_list(server: Server, listing: Listing) -> None:
 
 
 async def follow_list(server: Server, listing: Listing) -> None:
-    """The newest rows, the newest last, and then each that changes. Does not end by itself. Raises NotAnswered."""
+    """Print the newest rows, the newest last, and then each that changes. Does not end by itself. Raises NotAnswered."""
     from .api import PAUSE_S, Unavailable
 
     printer = Printer(listing, "clock")
@@ -113,7 +113,7 @@ class Printer:
             click.echo(line)
 
     def print_changed(self, rows: Sequence[Row]) -> None:
-        """Those that do not stand there as they are now."""
+        """Print rows that differ from their last printed state."""
         changed = []
         for row in rows:
             id, now = str(row.get(self._listing.id)), (row.get("status"), row.get("updated_at"))
@@ -126,13 +126,13 @@ class Printer:
             self.print(changed)
 
     def print_deleted(self, ids: Sequence[str]) -> None:
-        """Those that were shown."""
+        """Print the deletion of rows that were printed before."""
         gone = [id for id in ids if self._printed.pop(id, None) is not None]
         self.print([{self._listing.id: id, "status": "deleted"} for id in gone]) if gone else None
 
 
 def fits(row: Row, conditions: Mapping[str, Any]) -> bool:
-    """Whether a row of the feed is one that the search would return, by the conditions that a list which is followed can have."""
+    """Return whether a row of the feed is one that the search would return, by the conditions that a list which is followed can have."""
     metadata = row.get("metadata") or {}
     for name, wanted in conditions.items():
         match name:
@@ -156,7 +156,7 @@ def fits(row: Row, conditions: Mapping[str, Any]) -> bool:
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """As ``@>`` of Postgres on JSON below the top: objects by member, arrays by element."""
+    """Return whether ``whole`` contains ``part``, like Postgres' ``@>`` on JSON below the top: objects by member, arrays by element."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(name in whole and contains(whole[name], x) for name, x in part.items())
     if isinstance(part, list):

@@ -12,13 +12,13 @@ from langlog_backbone.process.activity import shown_in_line
 
 Row = dict[str, Any]
 Times = Literal["age", "clock", "iso"]
-"""How times are shown: how long ago, the time of day, or whole."""
+"""Format of times: age, time of day, or ISO 8601."""
 
 GAP = "  "
 CUT_MIN = 8
-"""Narrower than this, a column that can be cut is left out."""
+"""Minimum width of a column that can be truncated; a narrower one is left out."""
 CELL_CHARACTERS_MAX = 2_000
-"""No cell is longer, however wide the table may be."""
+"""Maximum length of a cell, however wide the table may be."""
 ID_CHARACTERS = 36
 COLOURS: dict[str, dict[str, Any]] = {
     "busy": {"fg": "cyan"},
@@ -30,22 +30,22 @@ COLOURS: dict[str, dict[str, Any]] = {
     "pending": {"dim": True},
     "deleted": {"dim": True},
 }
-"""How a status stands out; others do not."""
+"""Colours of statuses; others have none."""
 
 
 class Column(NamedTuple):
     title: str
     cell: Callable[[Row], str]
     shrink: Literal["never", "id", "cut"] = "never"
-    """What happens to it where the table is too wide: an id becomes its first eight and last four characters, a text is cut."""
+    """How the column shrinks if the table is too wide: an id to its first eight and last four characters, a text by truncation."""
     least: int = 0
-    """Width that it has at least: widths of a list that goes on should not change with every line."""
+    """Minimum width: widths of a followed list should not change with every line."""
 
 
 class Table:
-    """Lines of rows that come in pages. Columns grow with what comes, and never shrink.
+    """Formats rows that arrive in pages. Columns grow with their content, and never shrink.
 
-    ``width``: of the terminal, in characters; None: nothing is cut.
+    ``width``: of the terminal, in characters; None: nothing is truncated.
     """
 
     def __init__(self, columns: Sequence[Column], width: int | None) -> None:
@@ -55,7 +55,7 @@ class Table:
         self._begun = False
 
     def lines(self, rows: Sequence[Row]) -> Iterator[str]:
-        """The rows, coloured by their status; before the first ones, the titles."""
+        """Return the rows, coloured by their status; before the first ones, the titles."""
         table = [[shown_in_line(column.cell(row), CELL_CHARACTERS_MAX) for column in self._columns] for row in rows]
         for cells in table:
             self._widths = [max(width, columns_of(cell)) for width, cell in zip(self._widths, cells, strict=True)]
@@ -81,8 +81,8 @@ class Table:
 
 
 def fitted(columns: Sequence[Column], widths: Sequence[int], width: int | None) -> list[int]:
-    """Widths with which a line is no longer than ``width``: ids are shortened, the last first, then texts are cut, then columns are
-    left out from the end (0). The first column stays."""
+    """Return widths with which a line is no longer than ``width``: ids are shortened, the last first, then texts are cut,
+    then columns are left out from the end (0). The first column stays."""
     result = list(widths)
     if width is None:
         return result
@@ -92,7 +92,7 @@ def fitted(columns: Sequence[Column], widths: Sequence[int], width: int | None) 
         kept = [n for n in result if n]
         return sum(kept) + len(GAP) * (len(kept) - 1) - width
 
-    for at in backwards:  # what is only there to fill the line gives way first
+    for at in backwards:  # padding is dropped first
         if columns[at].shrink == "cut" and over() > 0 and at == len(columns) - 1:
             left = result[at] - over()
             result[at] = left if left >= CUT_MIN else 0
@@ -110,12 +110,12 @@ def fitted(columns: Sequence[Column], widths: Sequence[int], width: int | None) 
 
 
 def short_id(id: str) -> str:
-    """The beginning, by which ``--id-prefix`` finds it, and the end, which differs between neighbours."""
+    """Return the beginning, by which ``--id-prefix`` finds it, and the end, which differs between neighbours."""
     return f"{id[:8]}…{id[-4:]}"
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Return the width of a text in columns of a terminal."""
     if text.isascii():
         return len(text)
     return sum(_columns(sign) for sign in text)
@@ -126,7 +126,7 @@ def _columns(sign: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """The beginning of a text, with an ellipsis where something is missing."""
+    """Return a text truncated to a width, with an ellipsis."""
     if columns_of(text) <= width:
         return text
     taken, kept = 0, []
@@ -139,7 +139,7 @@ def cut(text: str, width: int) -> str:
 
 
 def shown_time(text: Any, times: Times, now: datetime) -> str:
-    """A time of the API, for people. What is no time is shown as it is."""
+    """Return a time of the API for people; any other text unchanged."""
     try:
         time = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -154,7 +154,7 @@ def shown_time(text: Any, times: Times, now: datetime) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in its largest unit, spelled as ``--from`` takes it: 40s, 12m, 3h, 5d."""
+    """Return a duration in its largest unit, in the format of ``--from``: 40s, 12m, 3h, 5d."""
     seconds = max(seconds, 0.0)
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= length:
@@ -163,7 +163,7 @@ def span(seconds: float) -> str:
 
 
 def took(row: Row, now: datetime) -> str:
-    """From the creation of a run to its end, or until now."""
+    """Return the time from the creation of a run to its end, or until now."""
     try:
         begun, changed = (datetime.fromisoformat(row[name]) for name in ("created_at", "updated_at"))
     except (KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""``langlog log copy``: a whole log into another one, at the same positions. See ``docs/how-to/kafka.md``."""
+"""``langlog log copy``: copies a whole log into another one, at the same positions. See ``docs/how-to/kafka.md``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""``langlog log export``: records as JSON lines, of one thread or a time range; with headers and body, nothing left out.
+"""``langlog log export``: writes records as JSON lines, of one thread or a time range, complete with headers and body.
 
-Interrupted, it goes on: with ``--resume`` the file says up to which position of each partition it got; a torn last line goes.
+An interrupted export can continue: with ``--resume`` the file shows the exported position of each partition; a partial last
+line is removed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """Which records are exported."""
+    """Selection of records to export."""
 
     thread_id: str | None
     keys: frozenset[str]
@@ -64,7 +65,8 @@ def export(
 ) -> None:
     """Write records as JSON lines: position, time, type, key, headers, body (bytes inside a body are base64).
 
-    A thread that the read model knows is found by its index; everything else is read from the beginning, with a progress bar on a terminal.
+    A thread that the read model knows is found by its index; everything else is read from the beginning, with a progress
+    bar on a terminal.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -107,7 +109,7 @@ async def _export(settings: Settings, topics: list[str], wanted: Wanted, output:
 
 
 async def _print_head(settings: Settings, thread_id: str) -> None:
-    """Of an id that no record has as its key, if the read model knows it as something else."""
+    """Explain an id that is the key of no record, if the read model knows it as another kind."""
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.process.service import StartError
 
@@ -135,7 +137,7 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
 async def _records(
     settings: Settings, log: Log, topics: list[str], wanted: Wanted, done: Positions
 ) -> AsyncIterator[list[Record]]:
-    """Of a known thread what the index and the causes name, else everything past what is done."""
+    """Yield the records: of a known thread by the index and the causes, else all records past the exported ones."""
     from langlog_backbone.history.thread_history import scan
 
     from ..progress import shown_progress
@@ -150,7 +152,7 @@ async def _records(
 
 
 async def _of_thread(settings: Settings, log: Log, thread_id: str) -> list[Record]:
-    """Commands and events of a thread by the index; empty when the read model does not know it, or is not there."""
+    """Return commands and events of a thread by the index; empty when the read model does not know it, or is not there."""
     from langlog_backbone.history.event_view import causes
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.process.service import StartError
@@ -175,7 +177,7 @@ async def _of_thread(settings: Settings, log: Log, thread_id: str) -> list[Recor
 
 
 def _written(output: Path) -> Positions:
-    """Up to where each partition has been exported; a torn last line is cut off."""
+    """Return the exported position of each partition; removes a partial last line."""
     import msgspec
 
     done: Positions = {}

@@ -1,6 +1,6 @@
 """``langlog log groups``: the readers of the log, their positions and their lag. Joins no group, changes nothing.
 
-Deciders and strangers keep their positions on the log; projections keep theirs in Postgres, beside the rows.
+Deciders and outside consumers commit positions on the log; projections store theirs in Postgres, beside the rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @options.data_dir
 def groups(*, each: bool, as_json: bool, data_dir: Path | None) -> None:
-    """Show the position of every group of readers and how far it is behind the end of the log.
+    """Show the position of every group of readers and its lag behind the end of the log.
 
     Deciders, projections (by their Postgres schema), and on Kafka every other group that reads langlog's topics.
     """
@@ -66,7 +66,7 @@ async def _groups(settings: Settings, *, each: bool, as_json: bool) -> int:
 
 
 def table(positions: list[GroupPosition], *, each: bool) -> list[str]:
-    """For people: a line a topic, or a line a partition."""
+    """Return a table for people: one line per topic, or per partition."""
     rows: list[tuple[str, ...]] = [("GROUP", "TOPIC", "PARTITIONS", "POSITION", "END", "LAG")]
     if each:
         rows[0] = ("GROUP", "TOPIC", "PARTITION", "POSITION", "END", "LAG")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def history_reader(log: Log, pool: asyncpg.Pool | None) -> HistoryReader:
-    """``pool`` None: histories are found by scanning the log alone."""
+    """Return a reader of histories. ``pool`` None: it only scans the log."""
     from langlog_backbone.history.thread_history import HistoryReader
 
     return HistoryReader(log, pool, note=lambda text: click.echo(text, err=True), progress=shown_progress)

@@ -1,4 +1,4 @@
-"""``langlog log show RUN_ID``: what happened in a run, line by line. Reads the log and, for its index, Postgres; changes nothing."""
+"""``langlog log show RUN_ID``: the events of a run, line by line. Reads the log and, for its index, Postgres; changes nothing."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def show(run_id: str, thread_id: str | None, *, as_json: bool, scan: bool, data_dir: Path | None) -> None:
     """Show a run as a timeline: queued, dispatched, each checkpoint and what it changed, interrupts, retries, the end, webhooks.
 
-    On a terminal each line has its place on a time axis, and what took long is named. In pipes the lines are plain.
+    On a terminal each line is placed on a time axis, and long gaps are marked. In pipes the lines are plain.
 
-    A run that is gone (stateless, or its thread deleted) is found by scanning the log, which takes longer.
+    A deleted run (stateless, or its thread deleted) is found by scanning the log, which takes longer.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -95,7 +95,7 @@ async def _print_run(log: Log, pool: asyncpg.Pool | None, run_id: str, thread_id
 
 
 def _print_timeline(entries: Sequence[RecordedEvent]) -> None:
-    """A line an event; on a terminal beside an axis, with what took long named. Plain in pipes and with NO_COLOR."""
+    """Print one line per event; on a terminal beside an axis, with long gaps marked. Plain in pipes and with NO_COLOR."""
     from .timeline import AXIS_WIDTH, bars, gaps, style_of, timeline
 
     shown = sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""``langlog log state THREAD_ID --as-of …``: a thread as it was, from the log alone; also of threads that are gone.
+"""``langlog log state THREAD_ID --as-of …``: a past state of a thread, from the log alone; also of deleted threads.
 
 Its decided events are folded into the aggregate that deciders keep, its checkpoints in memory; where its first events were cut, on
 top of its snapshot. Changes nothing.
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 @options.config
 @options.data_dir
 def state(thread_id: str, at: int | datetime | None, project: Path | None, data_dir: Path | None) -> None:
-    """Show a thread as it was: status, metadata, runs in flight, and the values of its last checkpoint, as JSON.
+    """Show a past state of a thread: status, metadata, runs in flight, and the values of its last checkpoint, as JSON.
 
-    A position is an offset in the thread's partition, as `langlog log show --json` and the API give it.
+    A position is an offset in the thread's partition, as `langlog log show --json` and the API show it.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -57,13 +57,13 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
     async with log_and_read_model(settings) as (reached, log):
         pool = await connect_pool(reached, size=1)
         try:
-            # first: a scan of the log takes long, and finds no thread of a run's id
+            # first: a scan of the log takes long, and does not find a thread by a run's id
             hints = await other_kind(pool, thread_id, "thread")
             history = None if hints else await history_reader(log, pool).whole_thread(thread_id)
         finally:
             await pool.close()
     if history is not None and history.cut:
-        return 1  # said already
+        return 1  # already reported
     folded = None
     if history is not None:
         early = _too_early(history, at)
@@ -82,7 +82,7 @@ async def _state(settings: Settings, thread_id: str, at: int | datetime | None) 
 
 
 def _too_early(history: History, at: int | datetime | None) -> str | None:
-    """Why it cannot be shown as of then, if it was cut."""
+    """Return why the thread cannot be shown as of then, if it was cut."""
     from langlog_backbone.history.as_of import too_early
 
     if history.base is None or at is None or not history.base.state().exists:
@@ -93,7 +93,7 @@ def _too_early(history: History, at: int | datetime | None) -> str | None:
 
 
 def until(entries: Sequence[RecordedEvent], at: int | datetime | None) -> Sequence[RecordedEvent]:
-    """Those up to a position, or up to the last one that is not after a moment."""
+    """Return the events up to a position, or up to the last one that is not after a moment."""
     if at is None:
         return entries
     if isinstance(at, int):
@@ -106,7 +106,7 @@ def until(entries: Sequence[RecordedEvent], at: int | datetime | None) -> Sequen
 
 
 def state_of(history: History, entries: Sequence[RecordedEvent], project: Path) -> dict[str, Any] | None:
-    """The thread after these events, which follow its snapshot if it has one; None when it was not there."""
+    """Return the thread after these events, which follow its snapshot if it has one; None when it was not there."""
     from langlog_executor.replay.past_state import values_at
     from langlog_executor.replay.recorded import Recorded
     from langlog_schemas.aggregates.thread import ThreadState, evolve

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOW: Literal["now"] = "now"
 Begin = datetime | Literal["now"] | None
-"""Where to begin: at a time, at the end of the log, or (None) at its first record."""
+"""Start: a time, the end of the log, or (None) its first record."""
 
 
 @click.group()
@@ -75,13 +75,13 @@ def type_of(record: Record) -> str:
 
 
 def line(record: Record) -> str:
-    """A record for people."""
+    """Return a record as a line for people."""
     where = f"{record.topic}/{record.partition}@{record.offset}"
     return f"{where:<24} {record.headers.get('ce_time', '-'):<32} {type_of(record):<28} {record.key}"
 
 
 def json_line(record: Record) -> str:
-    """A record for programs; bytes inside a body are base64."""
+    """Return a record as JSON; bytes inside a body are base64."""
     import msgspec
     from langlog_backbone.operation.record_view import body_of
 
@@ -131,7 +131,7 @@ async def _print(log: Log, topics: list[str], wanted: RecordFilter, begin: Begin
 
 
 async def _begins(log: Log, topics: list[str], begin: Begin, ends: Positions) -> Positions:
-    """The first offset of each partition that is read."""
+    """Return the first offset to read of each partition."""
     if begin == NOW:
         return ends
     starts = {(topic, n): start for topic in topics for n, start in enumerate(await log.start_offsets(topic))}

@@ -1,4 +1,4 @@
-"""A run's events as people read them. Pure."""
+"""A run's events as a timeline for people. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from langlog_backbone.log import Record
 
 SHOWN_CHANNELS = 6
-"""Channels of a checkpoint that are named; the others are counted."""
+"""Maximum number of named channels of a checkpoint; the others are counted."""
 TEXT_WIDTH = 120
 AXIS_WIDTH = 20
-"""Characters of the time axis beside the lines, on a terminal."""
+"""Width of the time axis beside the lines, on a terminal."""
 GAP_S, GAP_SHARE = 0.1, 0.1
-"""What takes longer than both, in seconds and as a share of the whole, is named."""
+"""Minimum length of a marked gap, in seconds and as a share of the whole; both must be exceeded."""
 INTERRUPT, RESUME, ERROR = "__interrupt__", "__resume__", "__error__"
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 """LangGraph's id for writes that no node made."""
 BOOKKEEPING = ("__pregel_tasks", "branch:to:", "__start__")
-"""Channels that say nothing to people."""
+"""Internal channels, which are not shown."""
 
 
 def timeline(entries: Sequence[RecordedEvent]) -> Iterator[str]:
-    """One line an event: seconds since the first, the clock, what happened."""
+    """Yield one line per event: seconds since the first, time of day, description."""
     first: datetime | None = None
     for recorded in entries:
         time = datetime.fromisoformat(recorded.record.headers["ce_time"])
@@ -36,7 +36,7 @@ def timeline(entries: Sequence[RecordedEvent]) -> Iterator[str]:
 
 
 def bars(entries: Sequence[RecordedEvent], width: int = AXIS_WIDTH) -> list[str]:
-    """For each event what lies between it and the one before, on one axis of ``width`` characters from the first to the last."""
+    """Return for each event the time between it and the one before, on one axis of ``width`` characters from the first to the last."""
     seconds = _seconds(entries)
     total = max(seconds, default=0.0) or 1e-9
     columns = [min(width - 1, max(0, int(second / total * (width - 1)))) for second in seconds]
@@ -48,7 +48,7 @@ def bars(entries: Sequence[RecordedEvent], width: int = AXIS_WIDTH) -> list[str]
 
 
 def gaps(entries: Sequence[RecordedEvent]) -> dict[int, str]:
-    """Index of an event → what took long before it: more than `GAP_S`, and `GAP_SHARE` of the whole."""
+    """Return index of an event → label of the gap before it: more than `GAP_S`, and `GAP_SHARE` of the whole."""
     seconds = _seconds(entries)
     total = max(seconds, default=0.0)
     named = {}
@@ -76,7 +76,7 @@ def _waited(before: str, what: str, rest: str) -> str:
 
 
 def _seconds(entries: Sequence[RecordedEvent]) -> list[float]:
-    """Since the first event; clocks of several processes may go back a little."""
+    """Return seconds since the first event; clocks of several processes may go back a little."""
     times = [datetime.fromisoformat(recorded.record.headers["ce_time"]) for recorded in entries]
     return [(time - times[0]).total_seconds() for time in times]
 
@@ -92,7 +92,7 @@ def _duration(seconds: float) -> str:
 
 
 def style_of(recorded: RecordedEvent) -> dict[str, Any]:
-    """How the line stands out on a terminal: ends by how they went, what waits for a human, and what repeats."""
+    """Return the style of a line on a terminal: for ends by outcome, interrupts, and repetitions."""
     from langlog_schemas import events as ev
 
     what, _ = describe(recorded)
@@ -114,7 +114,7 @@ def style_of(recorded: RecordedEvent) -> dict[str, Any]:
 
 
 def title(entries: Sequence[RecordedEvent], run_id: str, thread_id: str) -> str:
-    """Where and what the run is."""
+    """Return the title: run, thread, graph and assistant."""
     from langlog_schemas import events as ev
 
     created = next((t.event for t in entries if isinstance(t.event, ev.RunCreated)), None)
@@ -124,7 +124,7 @@ def title(entries: Sequence[RecordedEvent], run_id: str, thread_id: str) -> str:
 
 
 def describe(recorded: RecordedEvent) -> tuple[str, str]:
-    """What happened, and the particulars."""
+    """Return a label of the event, and its details."""
     from langlog_schemas import checkpoints as cp
     from langlog_schemas import events as ev
 

@@ -1,4 +1,4 @@
-"""``langlog backup``: the log and what is not in it, while langlog runs. See ``docs/how-to/backup.md``."""
+"""``langlog backup``: backs up the log and data outside it, while langlog runs. See ``docs/how-to/backup.md``."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 def backup(where: str, *, log_only: bool, with_secrets: bool, compression: str, data_dir: Path | None) -> None:
     """Back up a langlog, running or not, embedded or on Kafka.
 
-    Into a folder: everything the first time, and later what was appended since. Into a file, or to stdout (-): one tar archive with
+    Into a folder: everything the first time, later the records appended since. Into a file, or to stdout (-): one tar archive with
     everything.
 
-    The log is what a langlog is: all else is folded from it. The backup also holds the keys of encrypted threads, as they are wrapped by
+    All other data is folded from the log. The backup also holds the keys of encrypted threads, as wrapped by
     LANGLOG_MASTER_KEY, and sealed credentials of runs under way. Neither LANGLOG_MASTER_KEY nor LANGLOG_SECRET is in it: keep them
-    elsewhere. Everything that was acknowledged before the command began is in it, and each thread is as it was at one moment.
+    elsewhere. It contains everything that was acknowledged before the command began, and each thread as of one moment.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -88,7 +88,7 @@ async def _backup(settings: Settings, where: str, *, log_only: bool, secrets: bo
 
 @contextlib.contextmanager
 def _output(where: str) -> Iterator[IO[bytes]]:
-    """The archive's file: it gets its name when it is complete."""
+    """Open the archive's file; it gets its name when it is complete."""
     if where == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -124,7 +124,7 @@ def _store(where: str) -> Iterator[Folder | Archive]:
 
 
 def _keys(manifest: Manifest) -> list[str]:
-    """What must be kept elsewhere."""
+    """Return lines about the keys that must be kept elsewhere."""
     keys = manifest.keys
     lines = []
     if keys.threads:

@@ -1,6 +1,6 @@
 """``langlog log cut``: deletes the front of the log and replaces it by a snapshot. See ``docs/how-to/retention.md``.
 
-Works beside a langlog that runs, or on a data folder that nobody uses.
+Works beside a running langlog, or on an unused data folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langlog_projector.rebuild.retention import Plan
 
 CONFIRMED_BELOW = timedelta(days=1)
-"""A cut that leaves less than this of the log is asked about: ``90m`` may have meant months."""
+"""Minimum remaining time of a cut without a prompt: ``90m`` may have meant months."""
 
 
 @click.command()
@@ -34,15 +34,15 @@ CONFIRMED_BELOW = timedelta(days=1)
 )
 @options.data_dir
 def cut(before: datetime, *, dry: bool, yes: bool, ignored: tuple[str, ...], data_dir: Path | None) -> None:
-    """Cut the log before a time. Threads, runs, their state and all else stay as they are.
+    """Cut the log before a time. Threads, runs, their state and all other objects stay unchanged.
 
-    What the cut part says is folded into a snapshot, kept in the log. It is cut only after a read model made from snapshot and rest
-    was found to be the same as the live one, row by row; else every difference is printed (exit code 1). What no group of readers is
-    done with stays. Gone for good are the events themselves: audit, replay and time travel begin after the cut.
+    The cut part is folded into a snapshot, stored in the log. It is cut only after a read model made from the snapshot and the rest
+    was found to equal the live one, row by row; else every difference is printed (exit code 1). Records that a group of readers has not
+    handled stay. The events themselves are lost: audit, replay and time travel begin after the cut.
 
-    A time less than a day ago is asked about on a terminal, and needs --yes elsewhere.
+    A time less than a day ago needs a confirmation, on a terminal or by --yes.
 
-    Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not. Services go on meanwhile.
+    Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not. Services may run meanwhile.
     """
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -61,7 +61,7 @@ def cut(before: datetime, *, dry: bool, yes: bool, ignored: tuple[str, ...], dat
 
 
 def _span(time: timedelta) -> str:
-    """For people, in the largest unit of which there are two."""
+    """Return a duration for people, in the largest unit of which there are two."""
     seconds = int(time.total_seconds())
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
@@ -122,7 +122,7 @@ def _print_plan(plan: Plan, before: datetime, what: str) -> None:
 
 
 def _size(settings: Settings) -> int | None:
-    """Bytes of the embedded log's file; None on Kafka."""
+    """Return the size of the embedded log's file in bytes; None on Kafka."""
     if not settings.log_uri.startswith("sqlite:///"):
         return None
     path = Path(settings.log_uri.removeprefix("sqlite://"))

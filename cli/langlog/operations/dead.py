@@ -28,7 +28,7 @@ def dead() -> None:
 @dead.command("list", short_help="One line for each parked key.")
 @options.data_dir
 def list_(data_dir: Path | None) -> None:
-    """One line for each parked key: how many records wait, since when, and what is wrong with the first."""
+    """List the parked keys: number of waiting records, since when, and the error of the first."""
     _run(_list, data_dir)
 
 
@@ -37,7 +37,7 @@ def list_(data_dir: Path | None) -> None:
 @options.as_json
 @options.data_dir
 def show(key: str, *, as_json: bool, data_dir: Path | None) -> None:
-    """Every record of KEY that waits, in the order in which they will be handled."""
+    """Show the waiting records of KEY, in the order in which they will be handled."""
     _run(_show, data_dir, key, as_json=as_json)
 
 
@@ -82,7 +82,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
 
 @contextlib.asynccontextmanager
 async def _read_model(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """Postgres alone, of a running langlog or of a data folder that none runs on: for those who only look."""
+    """Yield Postgres only, of a running langlog or of an unused data folder, for reading."""
     from ..whereabouts import log_and_read_model
 
     async with contextlib.AsyncExitStack() as stack:
@@ -177,7 +177,7 @@ async def _released(parked: ParkedKeys, key: str, drop: str | None) -> int:
 
 @contextlib.asynccontextmanager
 async def operator(settings: Settings) -> AsyncIterator[ParkedKeys]:
-    """Somebody who can look at parked keys and release them, connected to everything."""
+    """Yield an object that lists and releases parked keys, connected to all servers."""
     from langlog_backbone.log import open_log
     from langlog_backbone.operation.parked_keys import ParkedKeys
     from langlog_backbone.read_model.same_log import check_same_log

@@ -1,4 +1,4 @@
-"""``langlog keys``: the keys of threads (docs/how-to/erasure.md), wrapped anew by another master key."""
+"""``langlog keys``: the keys of threads (docs/how-to/erasure.md), rewrapped by another master key."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def keys() -> None:
 @keys.command()
 @options.data_dir
 def rewrap(data_dir: Path | None) -> None:
-    """Wrap every key by the first of the keys in LANGLOG_MASTER_KEY; the others may go afterwards.
+    """Wrap every key by the first of the keys in LANGLOG_MASTER_KEY; the others may be removed afterwards.
 
-    Services go on meanwhile; every one of them must have been started with the same LANGLOG_MASTER_KEY before. Interrupted, say it
+    Services may run meanwhile; all of them must have been started with the same LANGLOG_MASTER_KEY before. If interrupted, run it
     again. Uses DATABASE_URI, or the data folder of langlog dev, running or not.
     """
     from langlog_backbone.process.logging import configure_logging

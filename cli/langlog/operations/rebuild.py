@@ -1,6 +1,6 @@
-"""``langlog rebuild`` and ``langlog verify``: the read model made anew from the log, and compared with one made anew.
+"""``langlog rebuild`` and ``langlog verify``: rebuild the read model from the log, and compare it with a rebuilt one.
 
-Both work beside a langlog that runs, or on a data folder that nobody uses. See ``docs/how-to/rebuild.md``.
+Both work beside a running langlog, or on an unused data folder. See ``docs/how-to/rebuild.md``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from langlog_projector.rebuild.swap import Report
 
 NICE = 5
-"""Those who are served go first: a quarter of a core is left where one of them wants it too (nice(2))."""
+"""Niceness of the process: services have priority, and a quarter of a core is left for the rebuild if they need it too (nice(2))."""
 VALUE_WIDTH = 200
-"""Characters of a value that is shown."""
+"""Maximum number of characters of a shown value."""
 
 
 @click.command(short_help="Build the read model anew from the log and swap it in.")
@@ -41,13 +41,14 @@ VALUE_WIDTH = 200
 def rebuild(
     *, from_scratch: bool, fresh: bool, accept_differences: bool, rollback: bool, drop_old: bool, data_dir: Path | None
 ) -> None:
-    """Build the read model anew from the log, beside the live one, and swap it in.
+    """Rebuild the read model from the log, beside the live one, and swap it in.
 
-    Services go on meanwhile and need no restart. Differences to the live read model are printed, and then it is not swapped in
-    unless --accept-differences says so (exit code 1). What was live is kept for --rollback until --drop-old.
+    Services may run meanwhile and need no restart. If it differs from the live read model, differences are printed, and it
+    is not swapped in without --accept-differences (exit code 1). The former read model is kept for --rollback until
+    --drop-old.
 
     A log that was restored from an older copy ends before the positions of the read model: services then refuse to start. Stop them
-    and say --from-scratch.
+    and use --from-scratch.
 
     Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not.
     """
@@ -178,7 +179,7 @@ def _print_swapped(settings: Settings) -> None:
 
 
 def print_comparison(comparison: Comparison) -> bool:
-    """Print it. Whether they are the same."""
+    """Print the comparison; return whether both are equal."""
     from langlog_projector.rebuild.comparison import EXCLUDED
 
     rows = sum(comparison.tables.values())

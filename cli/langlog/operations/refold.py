@@ -1,7 +1,7 @@
-"""One thread's events folded again, by the projector's own code, into a schema of their own, and compared with the live rows.
+"""Folds one thread's events again, by the projector's own code, into a separate schema, and compares the result with the live rows.
 
-Two ways are compared with the read model: the rows that folding gives, and the aggregate that deciders keep (`evolve`). The schema is
-made for this and dropped at the end; one that a crash left behind is in nobody's way and is named ``langlog_refold_…``. A thread whose
+Two results are compared with the read model: the folded rows, and the deciders' aggregate (`evolve`). The schema is
+temporary; one that remains after a crash is harmless and is named ``langlog_refold_…``. A thread whose
 first events were cut begins with its rows of the snapshot.
 """
 
@@ -26,7 +26,7 @@ VALUE_WIDTH = 200
 
 
 async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: History) -> list[str]:
-    """Where the live read model says something else, one line each."""
+    """Return the differences of the live read model, one line each."""
     import msgspec
     from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 
@@ -70,7 +70,7 @@ async def _fold(scratch: asyncpg.Pool, schema: str, partition: int, history: His
 
 
 async def _restore(scratch: asyncpg.Pool, schema: str, base: ThreadRows, fences: Fences) -> None:
-    """Rows of the snapshot, and what of them the fold keeps in mind."""
+    """Restore the rows of the snapshot, and the fold's state from them."""
     from langlog_projector.fold import ReceivedParts
     from langlog_projector.rebuild.snapshot_read import Loader
     from langlog_projector.rebuild.snapshot_write import columns_of
@@ -102,7 +102,7 @@ async def _compare(pool: asyncpg.Pool, scratch: asyncpg.Pool, thread_id: str) ->
 
 
 async def _rows(pool: asyncpg.Pool, table: str, thread_id: str) -> dict[tuple[str, ...], dict[str, Any]]:
-    """By primary key."""
+    """Return the rows by primary key."""
     keys = [
         row["column_name"]
         for row in await pool.fetch(
@@ -116,7 +116,7 @@ async def _rows(pool: asyncpg.Pool, table: str, thread_id: str) -> dict[tuple[st
 
 
 async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
-    """Compares the deciders' state of the thread with its row and its runs."""
+    """Compare the deciders' state of the thread with its row and its runs."""
     from langlog_schemas.aggregates.thread import ThreadState, evolve
 
     state = ThreadState(thread_id=history.thread_id) if history.base is None else history.base.state()

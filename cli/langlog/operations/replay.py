@@ -1,7 +1,8 @@
-"""``langlog replay RUN_ID``: a past run again, in a sandbox, against today's code; or, with ``--dry``, folded again and compared.
+"""``langlog replay RUN_ID``: replays a past run in a sandbox, against today's code; or, with ``--dry``, folds its events
+again and compares.
 
-The graph runs in a process of its own (`langlog_executor.replay.run`). Nothing is appended to the log, and of the read model nothing is
-changed: ``--dry`` folds into a schema of its own that goes again. Exit code 0: the same, 1: different, 2: it could not be done.
+The graph runs in a process of its own (`langlog_executor.replay.run`). Nothing is appended to the log, and the read model is not
+changed: ``--dry`` folds into a temporary schema. Exit code 0: the same, 1: different, 2: not possible.
 """
 
 from __future__ import annotations
@@ -80,11 +81,11 @@ def replay(
 
 
 def _declined(history: History, run_id: str) -> bool:
-    """Whether what is needed of the run was cut from the log; said on stderr."""
+    """Return whether required events of the run were cut from the log; reports it on stderr."""
     from langlog_schemas import events as ev
 
     if history.base is None:
-        return history.cut > 0  # said already
+        return history.cut > 0  # already reported
     if any(recorded.run_id == run_id and isinstance(recorded.event, ev.RunCreated) for recorded in history.entries):
         return False
     since = history.base.last_at().isoformat()
@@ -172,7 +173,7 @@ def _absolute(graph: str | None) -> str | None:
 
 
 def report(replayed: Replayed, shown: Sequence[StepDiff] = ()) -> Iterable[str]:
-    """The comparison for people, but for steps that have been shown as they are."""
+    """Print the comparison for people, without the steps that were already shown."""
     for step in replayed.steps:
         if step not in shown:
             yield from step_lines(step)
@@ -187,7 +188,7 @@ def report(replayed: Replayed, shown: Sequence[StepDiff] = ()) -> Iterable[str]:
 
 
 def step_lines(step: StepDiff) -> Iterable[str]:
-    """One step for people."""
+    """Yield the lines of one step for people."""
     where = f" in {step.namespace}" if step.namespace else ""
     yield f"step {step.step}{where}: {step.verdict}"
     for node in step.nodes:

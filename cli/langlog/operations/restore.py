@@ -1,4 +1,4 @@
-"""``langlog restore``: a backup put back into an empty deployment. See ``docs/how-to/backup.md``."""
+"""``langlog restore``: restores a backup into an empty deployment. See ``docs/how-to/backup.md``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--add", is_flag=True, help="The target holds the beginning of this backup: add the rest.")
 @options.data_dir
 def restore(backup: Path, *, check_only: bool, log_only: bool, add: bool, data_dir: Path | None) -> None:
-    """Restore what `langlog backup` wrote, and fold the read model from it.
+    """Restore a backup of `langlog backup`, and fold the read model from it.
 
     Into the data folder (--data-dir), or into LOG_URI and DATABASE_URI where they are set; a backup of an embedded langlog may go to
     Kafka, and the other way round. First the whole backup is checked: the manifest, the checksum of each file, each record's place, and
@@ -89,7 +89,7 @@ async def _restore(settings: Settings, path: Path, *, check_only: bool, log_only
 
 
 async def _refuse_read_model(settings: Settings, *, add: bool) -> None:
-    """A read model of another log would be gone on with."""
+    """Refuse to restore beside a read model of another log, which services would continue."""
     from langlog_backbone.postgres.database import connect_pool
     from langlog_backbone.process.service import StartError
     from langlog_projector.rebuild.rebuild import live_positions
@@ -108,7 +108,7 @@ async def _refuse_read_model(settings: Settings, *, add: bool) -> None:
 
 
 async def _fold(settings: Settings) -> None:
-    """The read model, from what was restored."""
+    """Fold the read model from the restored log."""
     from langlog_backbone.log import started_log
     from langlog_projector.rebuild import swap
 

@@ -1,4 +1,4 @@
-"""``langlog why RUN_ID``: one answer to why a run is not moving. Reads Postgres, Redis and the log's ends; changes nothing.
+"""``langlog why RUN_ID``: explains why a run is not moving. Reads Postgres, Redis and the log's ends; changes nothing.
 
 The id of a thread leads to its run that is in flight, or else to its newest. What is found out, and what it means, is
 `langlog_backbone.operation.explain_run`.
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from langlog_backbone.redis.client import RedisPipe
 
 CHAIN = 5
-"""How many runs that wait for one another are followed."""
+"""Maximum number of runs, each waiting for the next, that are followed."""
 
 
 @click.command(short_help="Say why a run is not moving.")
 @click.argument("run_id")
 @options.data_dir
 def why(run_id: str, data_dir: Path | None) -> None:
-    """Say why a run is not moving: what it waits for, who holds it, what is away.
+    """Explain why a run is not moving: what it waits for, which worker holds it, which servers are unavailable.
 
     The id of a thread leads to its run in flight, or else to its newest. Exit code 1: there is no such run.
 
@@ -96,7 +96,8 @@ async def _explain(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: Redis
 
 
 def existing(settings: Settings) -> Settings:
-    """Where everything is: what is set, else the embedded servers of the data folder. Raises StartError without either."""
+    """Return settings with all URIs: the configured ones, else those of the data folder's embedded servers. Raises
+    StartError without either."""
     import msgspec
     from langlog_backbone.embedded.servers import LOG_FILE, EmbeddedPostgres, EmbeddedRedis, is_in_use
     from langlog_backbone.process.service import StartError

@@ -1,1 +1,1 @@
-"""Projects: what is wrong with a langgraph.json, and new ones from templates."""
+"""Projects: checks of a langgraph.json, and new ones from templates."""

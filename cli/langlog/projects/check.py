@@ -1,4 +1,4 @@
-"""All that is wrong with a langgraph.json, found without executing the project's code. `langlog validate` prints it.
+"""Checks of a langgraph.json without executing the project's code. `langlog validate` prints it.
 
 Sections are converted into the types that the services read them into, so that what passes here is what starts there.
 """
@@ -61,13 +61,13 @@ READERS: dict[str, Any] = {
     "http": HttpOptions | None,
     "webhooks": WebhookSection | None,
 }
-"""Dotted key -> the type that it is read into. Keys of images have a type of their own (`image_keys.ImageKeys`)."""
+"""Dotted key -> type of its value. Keys of images have their own type (`image_keys.ImageKeys`)."""
 OBJECTS = ("auth.path", "http.app", "store.path", "worker_lifespan")
 """Keys that must be ``path.py:object`` or ``module:object``."""
 
 
 def check(file: Path) -> tuple[Project | None, list[Problem]]:
-    """The project, None where no graph of it can be named; and what is wrong with it, errors first, each once."""
+    """Return the project, or None if no graph of it can be named; and its problems, errors first, each once."""
     try:
         config = _config(file)
     except StartError as error:
@@ -87,11 +87,11 @@ def check(file: Path) -> tuple[Project | None, list[Problem]]:
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """The object in the file, as it stands. Raises StartError, with the text of `read_project`."""
+    """Return the object in the file. Raises StartError, with the text of `read_project`."""
     try:
         config = msgspec.json.decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return read_project(file).config  # which says what is wrong; or the environment holds the graphs
+        return read_project(file).config  # which reports the fault; or the environment holds the graphs
     if not isinstance(config, dict):
         raise StartError(f"{file} must hold a JSON object")
     return config
@@ -117,7 +117,7 @@ def _type_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _graph_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
-    """One for each entry that names no graph, where the start would end at the first."""
+    """Yield a problem for each entry without a graph; a start would stop at the first."""
     graphs = config.get("graphs")
     if given_in_environment(GRAPHS) is not None:
         return
@@ -147,7 +147,7 @@ def _graph_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _project_problems(project: Project) -> Iterator[Problem]:
-    # what `warnings` says of folders is an error here: no image can be built without them
+    # warnings about folders are errors here: no image can be built without them
     for text in project.warnings():
         if not text.startswith("dependency "):
             yield Problem("warning", "env", text)
@@ -155,7 +155,7 @@ def _project_problems(project: Project) -> Iterator[Problem]:
     try:
         environment = project.environment()
     except StartError as error:
-        if isinstance(project.config.get("env"), dict | str):  # of another type: `_type_problems` says so
+        if isinstance(project.config.get("env"), dict | str):  # of another type, which `_type_problems` reports
             yield Problem("error", "env", str(error))
     yield from folder_problems(project)
     yield from _file_problems(project)
@@ -166,7 +166,7 @@ def _project_problems(project: Project) -> Iterator[Problem]:
 
 
 def _file_problems(project: Project) -> Iterator[Problem]:
-    """Of the files that the build of an image reads."""
+    """Yield problems of the files that the build of an image reads."""
     try:
         keys = image_keys(project.config)
     except msgspec.ValidationError:
@@ -197,7 +197,7 @@ def _file_problems(project: Project) -> Iterator[Problem]:
 
 
 class _AnyVariable(dict[str, str]):
-    """An environment in which each variable is set."""
+    """An environment in which every variable is set."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -207,7 +207,7 @@ class _AnyVariable(dict[str, str]):
 
 
 def _webhook_problems(project: Project, environment: Mapping[str, str]) -> Iterator[Problem]:
-    """Headers that cannot be sent; and as a warning, variables that they need and that are not set here."""
+    """Yield headers that cannot be sent; and as a warning, variables that they need and that are not set here."""
     try:
         section = msgspec.convert(project.config.get("webhooks") or {}, WebhookSection)
         webhook_headers(section, _AnyVariable())
@@ -224,7 +224,7 @@ def _webhook_problems(project: Project, environment: Mapping[str, str]) -> Itera
 
 
 def load_problems(project: Project) -> Iterator[Problem]:
-    """Executes the project's code: each graph, and each other object that it names. Changes the process."""
+    """Execute the project's code: each graph, and each other object that it names. Changes the process."""
     from langlog_backbone.project.imports import load_object
     from langlog_executor.graphs.loading import GraphLoadError, load_graphs
     from msgspec.structs import replace

@@ -1,7 +1,7 @@
-"""Local folders that a project depends on, and where an image holds them.
+"""Local folders that a project depends on, and their paths in an image.
 
-An image keeps the places that folders have to one another, below `IN_IMAGE`: so langgraph.json, and every relative path in it, means
-there what it means on this machine.
+An image keeps the relative positions of folders, below `IN_IMAGE`: so langgraph.json, and every relative path in it, means
+the same as on this machine.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ IN_IMAGE = PurePosixPath("/project")
 
 
 UNSOUND = re.compile(r"[\x00-\x1f\"'$\\\[\]*?`]")
-"""Characters that mean something of their own in lines of a Dockerfile; each builder reads their quotation differently."""
+"""Characters with a special meaning in lines of a Dockerfile; each builder reads their quotation differently."""
 
 
 class LocalFolder(msgspec.Struct, frozen=True):
     path: Path
-    """Absolute."""
+    """Absolute path."""
     place: PurePosixPath
-    """In the image."""
+    """Path in the image."""
     inside: bool
     """Of the build's context: the folder of langgraph.json, or of its npm workspace; another one needs a context of its own."""
 
     @property
     def is_package(self) -> bool:
-        """Whether it can be installed."""
+        """Whether the folder is an installable package."""
         return any((self.path / name).is_file() for name in ("pyproject.toml", "setup.py"))
 
     @property
@@ -56,7 +56,7 @@ class Folders(msgspec.Struct, frozen=True):
 
 
 def is_local(project: Project, name: str) -> bool:
-    """Whether a dependency is a folder: by the way it is written, or because there is one, as `Project.import_paths` has it."""
+    """Return whether a dependency is a folder: by its spelling, or because there is one, as `Project.import_paths` has it."""
     return name == "." or name.startswith(("./", "../", "/")) or name == ".." or (project.root / name).is_dir()
 
 
@@ -76,7 +76,7 @@ def folders(project: Project, names: list[str] | None = None, *, root: Path | No
 
 
 def folder_problems(project: Project) -> Iterator[Problem]:
-    """Folders that are not there, and files that an image of the project would not hold."""
+    """Yield missing folders, and files that an image of the project would not contain."""
     whole = folders(project)
     local = whole.local
     names = project.config.get("dependencies") or ["."]

@@ -1,4 +1,4 @@
-"""Keys of ``langgraph.json`` that say how an image is built, as types.
+"""Keys of ``langgraph.json`` about the build of an image, as types.
 
 Source: the configuration of the LangGraph CLI (``langgraph_cli.schemas.Config``, MIT), as published with its JSON Schema.
 """
@@ -15,7 +15,7 @@ from langlog_backbone.project.node import OLDEST_NODE
 from .problems import Problem
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-"""What langlog runs on."""
+"""Python versions that langlog supports."""
 DEFAULT_PYTHON = "3.12"
 DEFAULT_NODE = "24"
 """Of a project with JavaScript that names none: the newest with long-term support."""
@@ -27,7 +27,7 @@ IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,511}", re.ASCII)
 _MAJOR = re.compile(r"\d{1,3}", re.ASCII)
 _TAGGED = re.compile(r":[\w.-]+(@[\w:]+)?$|@[\w:]+$")
 OTHER_SERVERS = ("langchain/langgraph-", "langchain/langgraphjs-")
-"""How names of images begin that hold another server."""
+"""Prefixes of images with another server."""
 INSTRUCTIONS = frozenset(
     [
         "ADD",
@@ -54,7 +54,7 @@ INSTRUCTIONS = frozenset(
 
 
 class UvSource(msgspec.Struct, frozen=True):
-    """``source``: the project is installed as its uv.lock says."""
+    """``source``: the project is installed from its uv.lock."""
 
     kind: Literal["uv"]
     root: str = "."
@@ -79,22 +79,22 @@ class ImageKeys(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def removed_tools(self) -> tuple[str, ...]:
-        """Packaging tools that the finished image does not hold."""
+        """Packaging tools that are removed from the finished image."""
         if isinstance(self.keep_pkg_tools, list):
             return tuple(tool for tool in PACKAGE_TOOLS if tool not in self.keep_pkg_tools)
         return () if self.keep_pkg_tools else PACKAGE_TOOLS
 
     @property
     def installer(self) -> Literal["pip", "uv"]:
-        """uv, unless a configuration of pip is to be followed, which uv does not read."""
+        """uv, or pip if the project has a configuration of pip, which uv does not read."""
         if self.pip_installer in ("pip", "uv"):
             return self.pip_installer
         return "pip" if self.pip_config_file else "uv"
 
     def base(self, name: str | None = None) -> str:
-        """The image to build on; ``name`` wins over the key. A name with a tag or a digest stands as it is.
+        """Return the base image; ``name`` takes precedence over the key. A name with a tag or a digest is used unchanged.
 
-        Another one gets the tag that the LangGraph CLI gives it: the Python version, and the distribution where it is not the default.
+        Another one gets the LangGraph CLI's tag: the Python version, and the distribution if it is not the default.
         """
         given = name or (None if self.is_other_server else self.base_image) or "langlog"
         if _TAGGED.search(given):
@@ -110,13 +110,13 @@ class ImageKeys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def image_keys(config: Mapping[str, Any]) -> ImageKeys:
-    """Raises msgspec.ValidationError."""
+    """Return the keys. Raises msgspec.ValidationError."""
     given = {name: value for name, value in config.items() if name in ImageKeys.__struct_fields__ and value is not None}
     return msgspec.convert(given, ImageKeys)
 
 
 def image_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
-    """What cannot be in these keys, by themselves: no file is looked at."""
+    """Yield problems of these keys' values, without reading any file."""
     sound: dict[str, Any] = {}
     for name in ImageKeys.__struct_fields__:
         if config.get(name) is None:
@@ -186,7 +186,7 @@ def _package_problems(names: list[str]) -> Iterator[Problem]:
 
 
 def _line_problems(lines: list[str]) -> Iterator[Problem]:
-    """Lines that begin no instruction. The body of a here-document is not looked at."""
+    """Yield lines that do not begin an instruction. Bodies of here-documents are skipped."""
     goes_on = False
     ends: list[str] = []
     for line in "\n".join(lines).splitlines():
@@ -210,5 +210,5 @@ def _line_problems(lines: list[str]) -> Iterator[Problem]:
 
 
 def wording(error: msgspec.ValidationError, name: str) -> str:
-    """What msgspec says, with the key in place of its path."""
+    """Return msgspec's message, with the key in place of its path."""
     return str(error).replace(f"`$.{name}", f"`{name}").replace("`$.", "`").replace(" - at `$`", "")

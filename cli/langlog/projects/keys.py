@@ -1,4 +1,4 @@
-"""Keys of ``langgraph.json`` that nobody reads: said once at the start, with the name that was probably meant.
+"""Keys of ``langgraph.json`` that are not read: reported once at the start, with the probable name.
 
 Source of the names: wire contract §16 (the keys of the LangGraph CLI's configuration file).
 """
@@ -29,7 +29,7 @@ FOR_IMAGES = frozenset(
         "package_manager",
     }
 )
-"""Keys that say how an image is built: `langlog build` and `langlog dockerfile` read them (`projects/image_keys.py`)."""
+"""Keys about the build of an image: `langlog build` and `langlog dockerfile` read them (`projects/image_keys.py`)."""
 
 KEYS: dict[str, frozenset[str]] = {
     "": frozenset(
@@ -102,7 +102,7 @@ KEYS: dict[str, frozenset[str]] = {
         {"require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback"}
     ),
 }
-"""Section -> its keys; sections that are not here may hold anything."""
+"""Section -> its keys; other sections may hold anything."""
 
 WITHOUT_EFFECT: dict[str, str] = {
     "checkpointer.path": "a thread's state, history, replay and erasure are read from the log, where langlog's own saver keeps checkpoints",
@@ -111,16 +111,16 @@ WITHOUT_EFFECT: dict[str, str] = {
     "ui": "user interfaces are not served",
     "ui_config": "user interfaces are not served",
 }
-"""Keys that change something elsewhere and nothing here, and why."""
+"""Keys without effect in langlog -> reason."""
 
 OTHERWISE: dict[str, str] = {
     "store.path": "graph nodes use this store; /store/items is langlog's own store, with other items, kept in the log",
 }
-"""Keys that change something else here than elsewhere, and what."""
+"""Keys with another effect in langlog -> that effect."""
 
 
 def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str | None]]:
-    """(dotted key, nearest known key or None) for each that is not known."""
+    """Yield (dotted key, nearest known key or None) for each unknown key."""
     known = KEYS[section]
     for key, value in config.items():
         name = f"{section}.{key}" if section else key
@@ -132,7 +132,7 @@ def unknown_keys(config: Mapping[str, Any], section: str = "") -> Iterator[tuple
 
 
 def keys_without_effect(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(dotted key, why) for each that is set."""
+    """Yield (dotted key, reason) for each that is set."""
     yield from _set_of(WITHOUT_EFFECT, config)
 
 
@@ -146,7 +146,7 @@ def _set_of(keys: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[tupl
 
 
 def key_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
-    """Warnings of unknown keys, notes of those that change nothing or something else."""
+    """Yield warnings of unknown keys, and notes on those with no effect or another one."""
     for key, near in unknown_keys(config):
         hint = f" (did you mean {near!r}?)" if near else ""
         yield Problem("warning", key, f"the key {key!r} is not known{hint}")
@@ -157,7 +157,7 @@ def key_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def warn_of_unknown_keys(project: Project) -> None:
-    """One line on stderr for each, for each that is known and changes nothing, and for each thing that this machine lacks."""
+    """Print a line on stderr for each unknown key, for each known key without effect, and for each thing that this machine lacks."""
     texts = [*project.warnings(), *(problem.text for problem in key_problems(project.config))]
     for text in texts:
         click.echo(f"langlog: {project.file.name}: {text}", err=True)

@@ -18,7 +18,7 @@ TEMPLATES = {
     "team": "a supervisor who hands tasks to a researcher and a writer",
 }
 COMMON = "common"
-"""Files that every project gets."""
+"""Folder of files for every project."""
 HIDDEN = "dot"
 """A template's ``dot.gitignore`` is a project's ``.gitignore``."""
 
@@ -27,7 +27,7 @@ HIDDEN = "dot"
 @click.argument("path", type=click.Path(file_okay=False, path_type=Path), required=False)
 @click.option("--template", type=click.Choice(list(TEMPLATES)), help="What it is; without one, you are asked.")
 def new(path: Path | None, template: str | None) -> None:
-    """Make a project in the folder PATH, which must be empty or not exist. It runs without a model's key.
+    """Create a project in the folder PATH, which must be empty or not exist. It runs without a model's key.
 
     \b
     chat       an agent that gives refunds, each after a human has approved it
@@ -55,7 +55,7 @@ def new(path: Path | None, template: str | None) -> None:
 
 
 def create(path: Path, template: str) -> list[Path]:
-    """Writes a template's files into a folder. Raises click.ClickException for one that holds something, OSError."""
+    """Write a template's files into a folder. Raises click.ClickException for one that holds something, OSError."""
     if path.exists() and any(path.iterdir()):
         raise click.ClickException(
             f"the folder {path} is not empty: name another, so that nothing in it is overwritten"

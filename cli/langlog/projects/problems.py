@@ -1,4 +1,4 @@
-"""What is wrong with a project, as values: `langlog validate` prints them, and `langlog build` refuses the errors."""
+"""Problems of a project: `langlog validate` prints them, and `langlog build` refuses projects with errors."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class Problem(msgspec.Struct, frozen=True):
     key: str
     """Dotted path in langgraph.json; empty: the file as a whole."""
     text: str
-    """A line that says what is wrong, on what value, and what to do."""
+    """One line with the problem, its value, and the remedy."""

@@ -1,4 +1,4 @@
-"""``path.py:object`` and ``module:object`` in langgraph.json: whether they can be, without executing the project's code.
+"""``path.py:object`` and ``module:object`` in langgraph.json: checked without executing the project's code.
 
 A file is parsed, and its top level searched for the name. Where a module may bind names that its text does not show (``import *``,
 ``__getattr__``, ``exec``, ``globals``), a name is taken to be there. A dotted module is looked for, not imported.
@@ -44,7 +44,7 @@ class Reference(NamedTuple):
 
 
 def references(project: Project) -> Iterator[Reference]:
-    """Every object that the project names, graphs first. What is not of the form is left out: other checks say so."""
+    """Yield every object that the project names, graphs first. Texts of another form are left out: other checks report them."""
     for name, spec in project.graphs.items():
         yield Reference(f"graphs.{name}", spec.source, spec.attribute)
     config = project.config
@@ -130,7 +130,7 @@ _OPEN_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def bound_names(tree: ast.Module) -> set[str] | None:
-    """Names that the module's top level binds; None where its text does not say all of them."""
+    """Return the names that the module's top level binds; None if they cannot be determined from its text."""
     names: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
@@ -162,7 +162,7 @@ def bound_names(tree: ast.Module) -> set[str] | None:
 
 
 def _is_module(project: Project, name: str) -> bool:
-    """Whether the first part of a dotted name is a module of this machine or of the project. Nothing is imported."""
+    """Return whether the first part of a dotted name is a module of this machine or of the project. Nothing is imported."""
     first = name.partition(".")[0]
     with contextlib.suppress(ImportError, ValueError):
         if importlib.machinery.PathFinder.find_spec(first) is not None:

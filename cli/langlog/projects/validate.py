@@ -1,4 +1,4 @@
-"""``langlog validate``: what is wrong with a langgraph.json, before anything starts."""
+"""``langlog validate``: checks a langgraph.json before anything starts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _print(file: Path, graphs: list[str], problems: list[Problem], *, valid: boo
 
 
 def _with_key(problem: Problem) -> str:
-    """The text, behind its key where it does not name that itself."""
+    """Return the text, after its key unless it names that itself."""
     named = not problem.key or problem.text.startswith(
         (f"{problem.key}:", f"the key {problem.key!r}", "graph ", f"'{problem.key}")
     )

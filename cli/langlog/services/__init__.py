@@ -1,1 +1,1 @@
-"""Processes of langlog: `dev`, and each service by itself."""
+"""Processes of langlog: `dev`, and each single service."""

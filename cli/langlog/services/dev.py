@@ -55,7 +55,7 @@ def dev(
     allow_blocking: bool,
     **options: Any,
 ) -> None:
-    """Everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
+    """Run everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
@@ -68,7 +68,7 @@ def dev(
     from .running import run
     from .variables import warn_of_project_variables, warn_of_unknown_variables
 
-    options["debug_wait"] = options["debug_wait"] or None  # without the flag, what the environment says
+    options["debug_wait"] = options["debug_wait"] or None  # without the flag, the environment decides
     settings = shown_activity(read_settings(**options), quiet=quiet)
     configure_logging(settings)
     warn_of_unknown_variables(settings)
@@ -91,7 +91,7 @@ def dev(
 
 
 def shown_activity(settings: Settings, *, quiet: bool) -> Settings:
-    """Requests and runs are shown, unless somebody wants them otherwise."""
+    """Return settings that show requests and runs, unless configured otherwise."""
     from msgspec.structs import replace
 
     if quiet:
@@ -135,7 +135,7 @@ async def _run(
         pool = WorkerPoolService(backbone, beside=gateway.load)
 
         async def load_again(paths: frozenset[Path]) -> Reloaded:
-            """Variables first, which workers inherit; then what this process has of the project's code; then the graphs."""
+            """Reload: first variables, which workers inherit; then the project's code in this process; then the graphs."""
             changed = read_project(settings.project)
             variables = prepare_process(changed)
             whole = await gateway.reload(changed, paths, all_of_it=variables)
@@ -181,13 +181,13 @@ async def _run(
 
 
 def _folding(projector: ProjectorService) -> str:
-    """How far the fold of what the log held before the start is."""
+    """Return the progress of folding the log's content from before the start."""
     fold = projector.first_fold
     return f"folding events: {fold.events - fold.unfolded:,} of {fold.events:,}" if fold.unfolded else ""
 
 
 def _print_started(settings: Settings, project: Project, address: str, console: str | None) -> None:
-    """Where it listens, what it loaded, where its data is. Addresses of other servers without their passwords."""
+    """Print address, loaded graphs and data folder. Addresses of other servers are shown without passwords."""
     servers = {"log": settings.log_uri, "Postgres": settings.database_uri, "Redis": settings.redis_uri}
     where = ", ".join(f"{name} {_without_password(uri) if uri else 'embedded'}" for name, uri in servers.items())
     if not all(servers.values()):

@@ -1,4 +1,4 @@
-"""Health of a service, for orchestrators: a port that answers ``GET /ok`` and ``GET /live``, and a command that asks it.
+"""Health of a service, for orchestrators: a port that answers ``GET /ok`` and ``GET /live``, and a command that queries it.
 
 ``GET /metrics`` shows the figures of the process, its worker processes included. ``/ok`` (readiness) is 200 as long as every service of the process makes progress and Postgres, Redis and the log would do their
 work, else 503 with the reasons. ``/live`` (liveness) is 200 as long as it is answered: starting the process again does not mend a
@@ -49,7 +49,7 @@ def health(host: str, port: int) -> None:
 
 
 class HealthService:
-    """Answers for the other services of the process."""
+    """Serves the health port for the other services of the process."""
 
     name = "health"
 
@@ -73,7 +73,7 @@ class HealthService:
         await self._server.serve_forever()
 
     async def drain(self) -> None:
-        """Nothing to bring to an end: it answers as long as anything runs."""
+        """Do nothing: it responds as long as the process runs."""
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -83,7 +83,7 @@ class HealthService:
         return None
 
     async def _reasons(self) -> list[str]:
-        """Why which services make no progress; or, if all do, which server they would not reach."""
+        """Return the services that make no progress, with reasons; or, if all do, the unavailable servers."""
         reasons = [(service.name, await service.not_ready()) for service in self._services]
         named = [f"{name} ({reason})" for name, reason in reasons if reason is not None]
         if not named and self._probe is not None:

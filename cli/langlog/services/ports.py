@@ -1,4 +1,4 @@
-"""Whether an address can be listened on, asked before anything expensive starts."""
+"""Checks that an address can be listened on, before anything expensive starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from langlog_backbone.process.service import StartError
 
 
 def ensure_free(host: str, port: int) -> None:
-    """Raises StartError when nobody could listen there now."""
+    """Raise StartError if the address cannot be listened on now."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:

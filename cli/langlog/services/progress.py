@@ -1,10 +1,10 @@
-"""What the start of ``langlog dev`` does, and for how long, on stderr.
+"""The steps of the start of ``langlog dev``, with their durations, on stderr.
 
-A terminal shows what is under way in one line that changes, and a line for each step that has ended. Elsewhere those lines alone, and one
+A terminal shows the current steps in one changing line, and a line for each ended step. Elsewhere only the latter are printed, and one
 every few seconds of a long step; with LOG_JSON each is an event (``start.step``).
 
-Concurrency: steps begin and end on any thread. A thread of its own draws, as imports and the like block the event loop. Log lines that
-come meanwhile replace the line that changes; it is drawn again below them.
+Concurrency: steps begin and end on any thread. A separate thread draws, since imports block the event loop. Log lines that
+arrive meanwhile replace the changing line; it is drawn again below them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from langlog_backbone.time.sources import monotonic
 
 DRAW_S = 0.1
 LINE_S = 5.0
-"""Where there is no terminal: a line about what is under way comes this often."""
+"""Seconds between two lines about the current steps, without a terminal."""
 SPINNER = "|/-\\"
 
 logger = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class StartProgress:
         self._ended = threading.Event()
         self._drawn = False
         self.figures: Callable[[], str] = lambda: ""
-        """How far the work is that no step shows; empty: there is none. Called from the drawing thread."""
+        """Returns the progress of work outside of steps; empty: there is none. Called from the drawing thread."""
 
     def __enter__(self) -> StartProgress:
         logging.before_line = self._erase
@@ -53,14 +53,14 @@ class StartProgress:
         self.end()
 
     def end(self) -> None:
-        """The start is over, either way. Any number of times."""
+        """End the display, after success or failure. May be called repeatedly."""
         self._ended.set()
         self._erase()
         logging.before_line = None
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the start."""
         return monotonic() - self._began
 
     @contextlib.contextmanager
@@ -82,7 +82,7 @@ class StartProgress:
             self.print_step(done, monotonic() - began)
 
     def print_step(self, done: str, seconds: float) -> None:
-        """A step that took so long has ended."""
+        """Print an ended step with its duration."""
         if self._json:
             logger.info("start.step", done=done, seconds=round(seconds, 2))
             return
@@ -123,6 +123,6 @@ class StartProgress:
 
 
 def _write(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+    with contextlib.suppress(OSError, ValueError):  # stderr is closed
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
-"""Folders, besides all whose name begins with a dot."""
+"""Ignored folders, besides all whose name begins with a dot."""
 DEBOUNCE_MS = 300
-"""An editor's or a checkout's burst of changes is one reload."""
+"""Milliseconds within which changes of an editor or a checkout are combined into one reload."""
 IN_FORCE = "the graphs that were loaded before stay in force"
 STEP_MS = 150
-"""How long it must be quiet before a burst counts as over; also how often the native watcher looks up."""
+"""Milliseconds without changes after which a burst ends; also the polling interval of the native watcher."""
 
 
 def watched(folder: Path) -> bool:
-    """Whether code of the project may be in a folder of this name."""
+    """Return whether a folder of this name may contain code of the project."""
     return folder.name not in IGNORED and not folder.name.startswith(".")
 
 
 def matters(path: Path, root: Path) -> bool:
-    """Whether a change of this file changes what a graph is: code, langgraph.json and other project JSON, env files."""
+    """Return whether a change of this file may change a graph: code, langgraph.json and other project JSON, env files."""
     try:
         parts = path.relative_to(root).parts
     except ValueError:
@@ -48,12 +48,12 @@ def matters(path: Path, root: Path) -> bool:
 
 
 def folders_of(root: Path, data_dir: Path) -> list[Path]:
-    """The folders right below ``root`` that are watched with all they hold."""
+    """Return the folders directly below ``root`` that are watched recursively."""
     return sorted(x for x in root.iterdir() if watched(x) and x != data_dir and x.is_dir())
 
 
 class Reloaded(NamedTuple):
-    """``left``: runs that still have the old code. ``but``: what else stays as it was, None if nothing does."""
+    """Result of a reload. ``left``: runs that still have the old code. ``but``: what else stays as it was, None if nothing does."""
 
     left: Retiring
     but: str | None = None
@@ -62,7 +62,7 @@ class Reloaded(NamedTuple):
 class ReloadService:
     """Calls ``reload`` with the files that changed below the project's folder.
 
-    What it returns is what does not hold although the graphs were loaded. When it raises StartError, what ran before goes on.
+    Its result names what is outdated although the graphs were loaded. When it raises StartError, the former code continues to run.
     """
 
     name = "reload"
@@ -77,7 +77,7 @@ class ReloadService:
         """Set while every change is noticed."""
 
     async def start(self) -> None:
-        """Nothing to get ready: watching begins with `serve`."""
+        """Do nothing: watching begins with `serve`."""
 
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -85,10 +85,10 @@ class ReloadService:
             group.create_task(self._act())
 
     async def drain(self) -> None:
-        """Nothing to bring to an end."""
+        """Do nothing: no work is under way."""
 
     async def stop(self) -> None:
-        """Nothing to release: cancelling `serve` ends the watchers."""
+        """Do nothing: cancelling `serve` ends the watchers."""
 
     async def not_ready(self) -> str | None:
         return None
@@ -103,14 +103,16 @@ class ReloadService:
                 done = await self._reload(frozenset(paths))
             except StartError as error:
                 logger.error("graphs.reload_failed", files=files, error=str(error), effect=IN_FORCE)
-            except Exception as error:  # half a file may be anything: the server goes on with what it has
+            except (
+                Exception
+            ) as error:  # a partly written file may be anything: the server continues with its current code
                 reason = f"{type(error).__name__}: {error}"
                 logger.error("graphs.reload_failed", files=files, error=reason, effect=IN_FORCE, exc_info=error)
             else:
                 _print_reloaded(files, done)
 
     async def _watch(self) -> None:
-        """Watch the project's folder itself and each folder in it; begin anew when one comes or goes."""
+        """Watch the project's folder itself and each folder in it; start over when a folder is added or removed."""
         while True:
             folders = folders_of(self._root, self._data_dir)
             own = asyncio.create_task(self._follow_root(folders))
@@ -126,7 +128,7 @@ class ReloadService:
                 await asyncio.gather(own, below, return_exceptions=True)
 
     async def _follow_root(self, folders: list[Path]) -> None:
-        """Until a folder comes or goes."""
+        """Watch until a folder is added or removed."""
         async with contextlib.aclosing(_changes([self._root], recursive=False)) as batches:
             async for batch in batches:
                 self._note(batch)
@@ -148,7 +150,7 @@ class ReloadService:
 
 
 def _print_reloaded(files: list[str], done: Reloaded) -> None:
-    """New runs have the new code at once; runs that are named have the old one until then."""
+    """Print the reload: new runs have the new code at once; the named runs have the old one until then."""
     about: dict[str, Any] = {"files": files}
     if done.left.count:
         about["old_code_runs"] = [str(run) for run in done.left.runs]
@@ -168,7 +170,7 @@ async def _changes(folders: list[Path], *, recursive: bool) -> AsyncGenerator[se
 
 
 def _files(change: watchfiles.Change, path: Path) -> Iterable[Path]:
-    """The path; of a new folder also what it holds by now, since nothing watched it while that came."""
+    """Return the path; for a new folder also its current files, since nothing watched it while that came."""
     if change is watchfiles.Change.added and watched(path) and path.is_dir():
         return path.rglob("*.py")
     return (path,)

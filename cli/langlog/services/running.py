@@ -1,7 +1,7 @@
 """One process of langlog: its event loop (uvloop) and its exit code.
 
 Concurrency: one loop on the main thread. A process whose start failed ends within `LAST_RESORT_S` of the failure, even
-when something that it had begun (user code in a thread, a task that swallows its cancellation) cannot be ended: it
+when something that it started (user code in a thread, a task that swallows its cancellation) cannot be ended: it
 must never look as if it ran.
 """
 
@@ -15,11 +15,11 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 LAST_RESORT_S = 5.0
-"""After a failure: for the event loop and threads to end by themselves."""
+"""Seconds after a failure for the event loop and threads to end by themselves."""
 
 
 def run(main: Coroutine[Any, Any, int]) -> NoReturn:
-    """Run to the end and exit with the code it gives. What it raises goes up."""
+    """Run to the end and exit with the returned code. Exceptions propagate."""
     if sys.platform == "win32":
         runner = asyncio.Runner()
     else:
@@ -35,7 +35,7 @@ def run(main: Coroutine[Any, Any, int]) -> NoReturn:
 
 
 def _end_anyway(error: Exception) -> None:
-    """Begin to count: a thread that does not keep the process up, and ends it when it is still there."""
+    """Start a daemon thread that ends the process after `LAST_RESORT_S`."""
 
     def end() -> None:
         print(f"langlog: {error} (ended by force)", file=sys.stderr, flush=True)

@@ -38,7 +38,7 @@ _health = click.option(
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [PORT]")
 @_health
 def gateway(**options: Any) -> None:
-    """HTTP, SSE and WebSocket for clients. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+    """Serve HTTP, SSE and WebSocket for clients. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
 
     def services(backbone: Backbone) -> list[Service]:
         from langlog_gateway.service import GatewayService
@@ -61,7 +61,7 @@ def gateway(**options: Any) -> None:
 @click.option("--workers", type=click.IntRange(1), help="Worker processes.  [LANGLOG_WORKERS]")
 @_health
 def executor(role: str, **options: Any) -> None:
-    """Decides commands and runs graphs. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+    """Decide commands and execute graphs. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
 
     def services(backbone: Backbone) -> list[Service]:
         from langlog_executor.decider.service import DeciderService
@@ -82,7 +82,7 @@ def executor(role: str, **options: Any) -> None:
 @click.command()
 @_health
 def projector(**options: Any) -> None:
-    """Folds events into Postgres. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+    """Fold events into Postgres. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
 
     def services(backbone: Backbone) -> list[Service]:
         from langlog_projector.service import ProjectorService
@@ -96,7 +96,7 @@ def projector(**options: Any) -> None:
 @options.config
 @_health
 def scheduler(**options: Any) -> None:
-    """Everything that happens because time passed. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
+    """Start what is due: delayed runs, crons, webhooks, expiries. Needs LOG_URI, DATABASE_URI and REDIS_URI."""
 
     def services(backbone: Backbone) -> list[Service]:
         from langlog_scheduler.service import SchedulerService
@@ -114,7 +114,7 @@ def _serve(
     reads_project: bool = False,
     **options: Any,
 ) -> None:
-    """``needs_project``: it does not start without one; ``reads_project``: not without one that was named."""
+    """Run a service. ``needs_project``: it does not start without one; ``reads_project``: not without one that was named."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.service import StartError

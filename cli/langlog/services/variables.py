@@ -1,6 +1,6 @@
-"""Variables of the environment that look like langlog's and that nothing reads: one line at the start for each, with the nearest real one.
+"""Reports environment variables that look like langlog's and are not read: one line at the start for each, with the nearest real one.
 
-A mistyped variable would otherwise be a default that its author believes to have changed.
+Otherwise a mistyped variable would silently leave a default in place.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "LANGLOG_"
 ALIKE = 0.6
 """Similarity (`difflib`'s ratio) of the parts after the prefix from which a name counts as a typo of another."""
 ALIKE_WHOLE = 0.9
-"""Of a whole name, where the prefix itself is mistyped: other programs' variables must not count as ours."""
+"""Similarity of a whole name with a mistyped prefix: other programs' variables must not count as langlog's."""
 
 NOT_FROM_ENV = "langlog reads its settings before 'env'; set it where you start langlog"
 
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-    """(variable, nearest known one or None) for each that nothing reads, by name.
+    """Return (variable, nearest known one or None) for each that is not read, by name.
 
     ``LANGLOG_PORT`` leads to ``PORT``, which has no prefix; ``LANGLGO_HOST`` and ``langlog_host`` to ``LANGLOG_HOST``.
     """
@@ -46,7 +46,7 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | N
 
 
 def warn_of_project_variables(settings: Settings, project: Project) -> None:
-    """As `warn_of_unknown_variables`, for those of ``env`` in langgraph.json: they reach the project's code, and no setting."""
+    """Warn, like `warn_of_unknown_variables`, of those in ``env`` of langgraph.json: they reach the project's code, and no setting."""
     own = {name for names in VARIABLES.values() for name in names if name.startswith(PREFIX)}
     given = {name: value for name, value in project.environment().items() if name not in os.environ}
     for name in sorted(own & set(given)):
@@ -60,7 +60,7 @@ def warn_of_project_variables(settings: Settings, project: Project) -> None:
 
 
 def warn_of_unknown_variables(settings: Settings, environ: Mapping[str, str] | None = None) -> None:
-    """A line on stderr for each; with LOG_JSON, an event for each."""
+    """Print a line on stderr for each unknown variable; with LOG_JSON, log an event for each."""
     for name, near in unknown_variables(os.environ if environ is None else environ):
         if settings.log_json:
             logger.warning("settings.unknown_variable", variable=name, did_you_mean=near)

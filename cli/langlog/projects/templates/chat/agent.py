@@ -20,7 +20,7 @@ def refund(order: str, amount: float) -> str:
 
 
 def script(messages: list[BaseMessage]) -> AIMessage:
-    """What the agent says without a model."""
+    """Return the agent's answer without a model."""
     last = messages[-1]
     if isinstance(last, ToolMessage):
         return AIMessage(last.text)
@@ -40,7 +40,7 @@ async def talk(state: MessagesState) -> Command[Literal["approve", "__end__"]]:
 
 
 def approve(state: MessagesState) -> Command[Literal["tools", "talk"]]:
-    """Stops the run until somebody resumes it: with "yes", or with a reason against it."""
+    """Stop the run until a human resumes it: with "yes", or with a reason against it."""
     calls = state["messages"][-1].tool_calls
     decision = interrupt(
         {"question": "Give this refund?", "calls": [{"name": x["name"], "args": x["args"]} for x in calls]}

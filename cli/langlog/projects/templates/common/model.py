@@ -1,4 +1,4 @@
-"""The chat model: what CHAT_MODEL names (``openai:gpt-4.1-mini``, ``anthropic:claude-haiku-4-5``), or without it a script.
+"""The chat model: the one that CHAT_MODEL names (``openai:gpt-4.1-mini``, ``anthropic:claude-haiku-4-5``), or without it a script.
 
 The script needs no key and no network, and always answers the same: good for a first run, and for tests.
 """
@@ -26,7 +26,7 @@ def chat_model(script: Script) -> BaseChatModel:
 
 
 class ScriptedModel(BaseChatModel):
-    """Answers what a function of the conversation gives, word by word."""
+    """Streams the result of a function of the conversation, word by word."""
 
     script: Script
 

@@ -1,4 +1,4 @@
-"""Answers questions from documents: the graph ``index`` keeps them in the store, ``agent`` looks them up by meaning."""
+"""Answers questions from documents: the graph ``index`` puts them into the store, ``agent`` searches them by meaning."""
 
 from typing import Any, TypedDict
 
@@ -8,13 +8,13 @@ from langgraph.runtime import Runtime
 from model import chat_model
 
 DOCUMENTS = ("documents",)
-"""Where they are in the store."""
+"""Namespace of the documents in the store."""
 PASSAGES = 3
 PROMPT = "Answer from these passages alone, and name the one you use. If none of them has the answer, say so.\n\n"
 
 
 def script(messages: list[BaseMessage]) -> AIMessage:
-    """What the agent says without a model: the passage that is nearest."""
+    """Return the agent's answer without a model: the nearest passage."""
     passages = messages[0].text.removeprefix(PROMPT)
     return AIMessage(passages.split("\n\n")[0] or "I have no document about that.")
 

@@ -26,7 +26,7 @@ def assign(to: Literal["researcher", "writer"], task: str) -> str:
 
 
 def script(messages: list[BaseMessage]) -> AIMessage:
-    """What the team says without a model."""
+    """Return the team's answer without a model."""
     if messages[0] == MEMBERS["researcher"]:
         return AIMessage(f"Three facts about {messages[-1].text}.")
     if messages[0] == MEMBERS["writer"]:
@@ -52,7 +52,7 @@ lead = llm.bind_tools([assign])
 
 class State(MessagesState):
     reported: Annotated[list[str], operator.add]
-    """Which members have reported, in order."""
+    """Members that have reported, in order."""
 
 
 class Task(TypedDict):
