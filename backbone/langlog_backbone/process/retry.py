@@ -41,7 +41,10 @@ _all: weakref.WeakSet[Availability] = weakref.WeakSet()
 
 
 class Availability:
-    """Availability of the servers that one loop needs."""
+    """Availability of the servers that one loop needs.
+
+    ``loop``: its name in logs and metrics. ``uses``: the server to which errors of sockets and time limits are attributed.
+    """
 
     def __init__(self, loop: str, uses: Dependency = "postgres", *, hanging_s: float = HANGING_S) -> None:
         self.loop = loop

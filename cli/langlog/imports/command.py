@@ -35,7 +35,7 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
         return names
 
 
-@click.command("import", short_help="Carry over the data of another server.")
+@click.command("import", short_help="Import the data of another server.")
 @click.option(
     "--from",
     "source",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
 
 
-@click.command(short_help="Show a thread as it was at a time.")
+@click.command(short_help="Show the state of a thread at a past time.")
 @click.argument("thread_id")
 @click.option(
     "--as-of", "at", type=options.Moment(positions=True), help=f"{options.TIME}; or a position.  [the end of the log]"

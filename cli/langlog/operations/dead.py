@@ -25,7 +25,7 @@ def dead() -> None:
     """Records that could not be handled, and the keys that wait behind them."""
 
 
-@dead.command("list", short_help="One line for each parked key.")
+@dead.command("list", short_help="List the parked keys.")
 @options.data_dir
 def list_(data_dir: Path | None) -> None:
     """List the parked keys: number of waiting records, since when, and the error of the first."""

@@ -25,7 +25,7 @@ VALUE_WIDTH = 200
 """Maximum number of characters of a shown value."""
 
 
-@click.command(short_help="Build the read model anew from the log and swap it in.")
+@click.command(short_help="Rebuild the read model from the log and swap it in.")
 @click.option(
     "--from-scratch",
     is_flag=True,

@@ -26,7 +26,7 @@ SAME, DIFFERENT, FAILED = 0, 1, 2
 STORE_EVENTS = "store-events"
 
 
-@click.command(short_help="Run a past run again in a sandbox and show where it diverges.")
+@click.command(short_help="Replay a past run in a sandbox and show where it diverges.")
 @click.argument("run_id")
 @click.option(
     "--checkpoint",

@@ -24,7 +24,7 @@ CHAIN = 5
 """Maximum number of runs, each waiting for the next, that are followed."""
 
 
-@click.command(short_help="Say why a run is not moving.")
+@click.command(short_help="Explain why a run is not moving.")
 @click.argument("run_id")
 @options.data_dir
 def why(run_id: str, data_dir: Path | None) -> None:
