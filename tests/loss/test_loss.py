@@ -1,4 +1,5 @@
-"""Killing things under load: whatever was acknowledged ends exactly once, with the right output."""
+"""Killing things under load: whatever was acknowledged ends exactly once, with the right output, and one order of all calls explains
+what clients saw."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 from langlog_schemas import events
 
+from tests.history.workload import workload
 from tests.loss.cluster import KINDS, LEASE_S, SERVICES, Cluster, running_cluster
 from tests.stack.server import kafka_env
 
@@ -123,14 +125,18 @@ async def test_killing_a_part_under_load_loses_nothing(
     if victim == "worker":  # a step that nothing else than the blow ends: it cannot fall too late
         thread = str(uuid.uuid4())
         under_way = [await until_step(http, thread, f"{thread}-0", 2, hold=2, hold_seconds=2 * END_LIMIT_S)]
-    loading = asyncio.create_task(load(http))
-    await witness.until(lambda: len(witness.finals) >= before + BUSY)
-    await cluster.kill(victim)
-    if victim == "postgres":
-        await asyncio.to_thread(
-            cluster.processes["projector"].wait_for, lambda said: said.get("event") == "projector.positions_went_back"
-        )
-    runs = await loading
+    async with workload([cluster.url]) as clients:
+        async with clients.going():
+            loading = asyncio.create_task(load(http))
+            await witness.until(lambda: len(witness.finals) >= before + BUSY)
+            await cluster.kill(victim)
+            if victim == "postgres":
+                await asyncio.to_thread(
+                    cluster.processes["projector"].wait_for,
+                    lambda said: said.get("event") == "projector.positions_went_back",
+                )
+            runs = await loading
+        clients.check()
     assert len(runs) == THREADS * RUNS_PER_THREAD
     await check(http, cluster, [*under_way, *runs])
     assert all(len(witness.attempts[run.run]) > 1 for run in under_way)

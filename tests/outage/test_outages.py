@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.history.workload import workload
 from tests.loss.cluster import SERVICES, Cluster, running_cluster
 from tests.loss.test_loss import END_LIMIT_S, Run, check, create
 from tests.outage import faults
@@ -86,19 +87,20 @@ async def test_an_outage_under_load_loses_nothing_and_ends_nothing(
     witness = cluster.witness
     dependency = "postgres" if fault in POSTGRES else "redis"
     before, said = len(witness.finals), broker_log(cluster, dependency)
-    loading = asyncio.create_task(load(http))
-    await witness.until(lambda: len(witness.finals) >= before + BUSY)
 
     async def met() -> bool:
         return broker_log(cluster, dependency) > said
 
-    async with fault(cluster):
-        if fault not in SILENT:
-            more = asyncio.create_task(load(http))
-            await eventually(met)
-        else:
-            more = asyncio.create_task(load(http))
-    runs = [*await loading, *await more]
+    async with workload([cluster.url]) as clients:
+        async with clients.going():
+            loading = asyncio.create_task(load(http))
+            await witness.until(lambda: len(witness.finals) >= before + BUSY)
+            async with fault(cluster):
+                more = asyncio.create_task(load(http))
+                if fault not in SILENT:
+                    await eventually(met)
+            runs = [*await loading, *await more]
+        clients.check()
     await check(http, cluster, runs)
     assert deaths(cluster) == {}
     await asyncio.to_thread(cluster.verify)
