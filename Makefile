@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
+.PHONY: chaos coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed console
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -81,6 +81,11 @@ quick: $(VENV)/.installed-dev
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory -j3 check types imports
 	$(BIN)/pytest -n auto --durations=30
+
+# All faults at random on three brokers and two of each service, judged at the end: make chaos MINUTES=60, with SEED= as before.
+MINUTES ?= 10
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 # What no test executes, over all processes that the tests start: make coverage, or make coverage TESTS="tests/core tests/cli".
 # A process that a test kills leaves no figure, so that loss and outage tests count for little.

@@ -7,8 +7,9 @@ a round that does not end fails the test.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,7 +56,7 @@ class Workload:
     @asynccontextmanager
     async def going(self, width: int = 1) -> AsyncIterator[None]:
         """Rounds of each kind, one after the other, ``width`` of each at once, while the block runs; afterwards all have ended."""
-        kinds: tuple[Callable[[], Awaitable[None]], ...] = (self.made, self.items, self.queue, self.question)
+        kinds = (self.made, self.items, self.queue, self.question)
         tasks = [asyncio.create_task(self._repeat(kind)) for kind in kinds for _ in range(width)]
         failed = False
         try:
@@ -73,10 +74,13 @@ class Workload:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _repeat(self, kind: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, kind: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while not self._stopping.is_set():
-            async with asyncio.timeout(ROUND_S):
-                await kind()
+            try:
+                async with asyncio.timeout(ROUND_S):
+                    await kind()
+            except TimeoutError:
+                self.wrong.append(f"a round of {kind.__name__} is stuck: it did not end within {ROUND_S} s")
             async with self._news:
                 self.rounds += 1
                 self._news.notify_all()
@@ -88,9 +92,13 @@ class Workload:
         async with asyncio.timeout(ROUND_S), self._news:
             await self._news.wait_for(lambda: self.rounds >= goal)
 
+    def violations(self) -> list[str]:
+        """Whatever no order of calls explains, and what is lost, doubled or stuck otherwise."""
+        return [*self.wrong, *map(str, violations(self.history, MODELS))]
+
     def check(self) -> None:
-        """AssertionError with whatever no order of calls explains, and with what is lost or doubled otherwise."""
-        found = [*self.wrong, *map(str, violations(self.history, MODELS))]
+        """AssertionError with all violations."""
+        found = self.violations()
         assert not found, "\n".join(found)
 
     # kinds of rounds
@@ -173,7 +181,9 @@ class Workload:
             await listed(reader)
             await asyncio.sleep(LOOK_S)
         await starting
+        began = time.monotonic()
         shown = await over(reader)
+        reader.waits.append(Wait("end", began, time.monotonic()))
         state = await reader.call(f"{subject} state", "look", None, ("GET", f"/threads/{id}/state", None), trail)
         self._compare(id, shown, state)
 
@@ -212,8 +222,10 @@ class Workload:
             return await client.call(subject, "read", None, ("GET", f"/threads/{id}", None), answers)
 
         await asyncio.gather(*(answer(self.client("question")) for _ in range(3)))
+        began = time.monotonic()
         while await read(reader) is None:
             await asyncio.sleep(LOOK_S)
+        reader.waits.append(Wait("end", began, time.monotonic()))
 
     async def _thread(self, client: Client, subject: str, meaning: Callable[[Answer], Hashable]) -> Hashable:
         path = f"/threads/{subject.partition(':')[2]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -107,9 +108,13 @@ async def lose_commits(postgres: EmbeddedPostgres) -> None:
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    folder: Path, log_env: dict[str, str], arrange: Callable[[Cluster], object] | None = None
+    folder: Path,
+    log_env: dict[str, str],
+    arrange: Callable[[Cluster], object] | None = None,
+    postgres_folder: Path | None = None,
 ) -> AsyncIterator[Cluster]:
-    """Postgres, Redis, every service, and a witness who reads the log along. ``arrange``: called before they start."""
+    """Postgres, Redis, every service, and a witness who reads the log along. ``arrange``: called, and awaited if it wants to be, before
+    they start. ``postgres_folder``: where the data of Postgres is, if not in ``folder``."""
     env = {
         "LOG_URI": f"sqlite://{folder / 'log.sqlite'}",
         "LANGLOG_DATA_DIR": str(folder),
@@ -122,7 +127,7 @@ async def running_cluster(
         "LANGLOG_GROUP_SESSION_SECS": "2",
     }
     async with contextlib.AsyncExitStack() as stack:
-        postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
+        postgres, redis = EmbeddedPostgres(postgres_folder or folder), EmbeddedRedis(folder)
         stack.push_async_callback(discard, postgres)
         stack.push_async_callback(redis.stop)
         await asyncio.gather(postgres.start(), redis.start())
@@ -136,7 +141,9 @@ async def running_cluster(
         cluster.postgres, cluster.redis = postgres, redis
         await stack.enter_async_context(witness.following(log))
         if arrange is not None:
-            arrange(cluster)
+            arranged = arrange(cluster)
+            if inspect.isawaitable(arranged):
+                await arranged
         stack.callback(cluster.kill_all)
         await cluster.start()
         yield cluster

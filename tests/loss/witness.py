@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from langlog_backbone.log import Log, LogReader, Record
 from langlog_schemas import envelope, events
@@ -25,6 +26,8 @@ class Witness:
         """run id -> its dispatches."""
         self.order: dict[str, list[str]] = defaultdict(list)
         """thread id -> run ids in order of creation."""
+        self.metadata: dict[str, dict[str, Any]] = {}
+        """run id -> its metadata."""
         self._causes: dict[int, tuple[int, int]] = {}
         self._news = asyncio.Condition()
 
@@ -65,6 +68,7 @@ class Witness:
         match events.decode(envelope.type_of(record.headers), record.value):
             case events.RunCreated() as event:
                 self.order[event.thread_id].append(event.run_id)
+                self.metadata[event.run_id] = event.metadata
             case events.RunDispatched() as event:
                 self.attempts[event.run_id].append(event.attempt)
                 self.dispatched[event.run_id].append(event)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.process.settings import Settings
 
-from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaMissing
+from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaCluster, KafkaMissing
 
 PARTITIONS = 8
 """Of every topic in tests: few enough to start fast, enough for keys to part."""
 
+T = TypeVar("T")
 MakeSettings = Callable[..., Settings]
 
 
@@ -78,11 +79,23 @@ def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
 
 
 def make_broker(
-    folder: Path, settings: dict[str, str] | None = None, scram: dict[str, str] | None = None
+    folder: Path,
+    settings: dict[str, str] | None = None,
+    scram: dict[str, str] | None = None,
+    listeners: Mapping[str, int] | None = None,
 ) -> KafkaBroker:
     """A broker, or the reason why the test is skipped; in CI that is a failure."""
+    return _or_skipped(lambda: KafkaBroker(folder, settings, scram, listeners))
+
+
+def make_kafka_cluster(folder: Path, listeners: Sequence[Mapping[str, int]] | None = None) -> KafkaCluster:
+    """As `make_broker`, three of them."""
+    return _or_skipped(lambda: KafkaCluster(folder, listeners))
+
+
+def _or_skipped(make: Callable[[], T]) -> T:
     try:
-        return KafkaBroker(folder, settings, scram)
+        return make()
     except KafkaMissing as reason:
         if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
             pytest.fail(f"no Kafka: {reason}", pytrace=False)

@@ -6,11 +6,16 @@ again after 3 seconds, and group sessions may be as short as one.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hashlib
 import os
 import shutil
 import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from langlog_backbone.embedded.child import Child
 
@@ -60,28 +65,58 @@ def jars() -> Path:
     return folder
 
 
+class Membership(NamedTuple):
+    """Of a broker in a cluster of several."""
+
+    node: int
+    controllers: Mapping[int, int]
+    """Node -> port of its controller."""
+    cluster_id: str
+
+    @property
+    def voters(self) -> str:
+        return ",".join(f"{node}@127.0.0.1:{port}" for node, port in self.controllers.items())
+
+
 class KafkaBroker:
     """One broker with its data in ``folder``. ``settings`` add to or replace the broker's properties; ``scram``: users and
-    their passwords, known from the start."""
+    their passwords, known from the start; ``listeners``: names of further listeners and the port of this machine that each names as
+    its own, at which something forwards to the port in ``ports``; ``membership``: of a cluster of several brokers."""
 
     def __init__(
-        self, folder: Path, settings: dict[str, str] | None = None, scram: dict[str, str] | None = None
+        self,
+        folder: Path,
+        settings: dict[str, str] | None = None,
+        scram: dict[str, str] | None = None,
+        listeners: Mapping[str, int] | None = None,
+        membership: Membership | None = None,
     ) -> None:
         self._scram = scram or {}
+        self._membership = membership
+        self.ports = {name: free_port() for name in listeners or {}}
         self._jars = jars()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.port, controller = free_port(), free_port()
+        self.port = free_port()
+        controller = membership.controllers[membership.node] if membership else free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._config = folder / "server.properties"
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}"
+            + "".join(f",{name}://127.0.0.1:{port}" for name, port in self.ports.items()),
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}"
+            + "".join(f",{name}://127.0.0.1:{port}" for name, port in (listeners or {}).items()),
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            + "".join(f",{name}:PLAINTEXT" for name in self.ports),
+            "inter.broker.listener.name": "PLAINTEXT",
+            **(
+                {"node.id": str(membership.node), "controller.quorum.voters": membership.voters}
+                if membership
+                else {"controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}"}
+            ),
             "log.dirs": str(folder / "data"),
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": "1",
@@ -102,6 +137,7 @@ class KafkaBroker:
         }
         self._config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         self.child: Child | None = None
+        self.env = dict(os.environ)
         self._format()
 
     async def start(self) -> None:
@@ -112,7 +148,10 @@ class KafkaBroker:
     def begin(self) -> None:
         """Starts it; `ready` waits for it."""
         self.child = Child(
-            self._java("kafka.Kafka", str(self._config)), ready=READY, transcript=self._folder / "broker.log"
+            self._java("kafka.Kafka", str(self._config)),
+            ready=READY,
+            transcript=self._folder / "broker.log",
+            env=self.env,
         )
 
     async def ready(self) -> None:
@@ -132,23 +171,67 @@ class KafkaBroker:
         self.child = None
 
     def _format(self) -> None:
-        uuid = subprocess.run(
-            self._java("kafka.tools.StorageTool", "random-uuid"), capture_output=True, text=True, check=True
-        ).stdout.split()[-1]
+        member = self._membership
+        cluster_id = member.cluster_id if member else self.random_id()
         users = [
             word
             for name, password in self._scram.items()
             for word in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
         ]
+        alone = [] if member else ["--standalone"]
         subprocess.run(
-            self._java(
-                "kafka.tools.StorageTool", "format", "-t", uuid, "-c", str(self._config), "--standalone", *users
-            ),
+            self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._config), *alone, *users),
             capture_output=True,
             check=True,
         )
+
+    def lose_disk(self) -> None:
+        """All that it has stored is gone, and it begins anew under its old number. It must not run."""
+        shutil.rmtree(self._folder / "data")
+        self._format()
+
+    @staticmethod
+    def random_id() -> str:
+        """As StorageTool's random-uuid makes them: none begins like an option."""
+        return base64.urlsafe_b64encode(b"\x00" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
 
     def _java(self, main: str, *args: str) -> list[str]:
         java = shutil.which("java")
         assert java is not None
         return [java, *JAVA, f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{self._jars}/*", main, *args]
+
+
+class KafkaCluster:
+    """Three brokers, each of which is a controller too; what is replicated three times survives the loss of any of them."""
+
+    def __init__(self, folder: Path, listeners: Sequence[Mapping[str, int]] | None = None) -> None:
+        """``listeners``: further ones of each broker, see `KafkaBroker`."""
+        cluster_id = KafkaBroker.random_id()
+        controllers = {node: free_port() for node in (1, 2, 3)}
+        replicated = {
+            "offsets.topic.replication.factor": "3",
+            "transaction.state.log.replication.factor": "3",
+            "min.insync.replicas": "2",
+            "replica.lag.time.max.ms": "4000",
+        }
+        self.brokers = {
+            node: KafkaBroker(
+                folder / f"broker-{node}",
+                replicated,
+                listeners=listeners[node - 1] if listeners else None,
+                membership=Membership(node, controllers, cluster_id),
+            )
+            for node in controllers
+        }
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(broker.bootstrap for broker in self.brokers.values())
+
+    async def start(self) -> None:
+        for broker in self.brokers.values():
+            broker.begin()
+        await asyncio.gather(*(broker.ready() for broker in self.brokers.values()))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(broker.stop() for broker in self.brokers.values()))

@@ -25,9 +25,21 @@ WORKERS_PER_CORE = 1.5
 """Tests wait for a third of their time: for leases, for processes that start."""
 MOST_WORKERS = 8
 """Each of them has servers of its own; with more, the longest units decide when all is done."""
-WHOLE_FOLDERS = ("clients", "console", "e2e", "integrations", "protocol", "rebuild", "regressions", "sdk", "streams")
+WHOLE_FOLDERS = (
+    "clients",
+    "console",
+    "e2e",
+    "faults",
+    "integrations",
+    "protocol",
+    "rebuild",
+    "regressions",
+    "sdk",
+    "streams",
+)
 """All files of such a folder share a server."""
 LONG = (
+    "faults",
     "e2e",
     "outage",
     "rebuild",

@@ -1,0 +1,328 @@
+"""All faults at random, for as long as wanted: `make chaos MINUTES=60`, or `python -m tests.faults.chaos --minutes 60 --seed 1`.
+
+Three brokers (KRaft, three replicas, two in sync), two of each service, one Postgres and one Redis. A load of threads, runs by every
+multitask strategy, interrupts, store items and crons goes on the whole time; two sequences of faults befall it side by side. At the end
+every history is judged, each run must have ended once, and the read model is compared with the log. What was found is printed as JSON;
+exit code 1: something was violated. The seed says which faults come in which order; when they fall is the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from langlog_backbone.log.kafka.kafka_log import TOPICS
+from langlog_schemas import events
+
+from tests.faults.load import Load, pauses
+from tests.faults.postgres import locked, without_connections
+from tests.faults.proxy import CUTS
+from tests.faults.rig import Rig, running_rig
+from tests.history.workload import Workload, workload
+from tests.loss.cluster import SERVICES
+from tests.outage import faults as outages
+from tests.outage.eventually import eventually
+
+FAULT_S = (0.5, 12.0)
+"""How long a fault is there: shorter and longer than sessions (2 s), leases (4 s) and deadlines (6 to 10 s)."""
+PAUSE_S = (0.0, 4.0)
+"""Between the end of a fault and the next of the same sequence."""
+SETTLE_S = 300.0
+"""In which all runs have ended once no fault is there any more."""
+SEQUENCES = 2
+STEPS_S = (3_600.0, -3_600.0, 86_400.0, -86_400.0)
+ENV = {"BG_JOB_MAX_RETRIES": "1000", "LANGLOG_SWEEP_SECS": "1"}
+CRON = "*/2 * * * * *"
+
+Fault = Callable[[], Awaitable[None]]
+
+
+class Chaos:
+    """Brings faults about. What one sequence has taken hold of, the other leaves alone."""
+
+    def __init__(self, rig: Rig, load: Load, chance: random.Random) -> None:
+        self.counts: Counter[str] = Counter()
+        self.errors: list[str] = []
+        self._rig, self._load, self._chance = rig, load, chance
+        self._held: set[str] = set()
+        self._over = asyncio.Event()
+
+    async def run(self, seconds: float) -> None:
+        tasks = [asyncio.create_task(self._sequence()) for _ in range(SEQUENCES)]
+        await asyncio.sleep(seconds)
+        self._over.set()
+        await asyncio.gather(*tasks)
+
+    async def _sequence(self) -> None:
+        while not self._over.is_set():
+            kind, part, bring = self._drawn()
+            holds = {"brokers"} if part in self._rig.brokers else {part}
+            if holds & self._held:
+                await asyncio.sleep(0.05)
+                continue
+            self._held |= holds
+            try:
+                with self._load.fault(kind):
+                    await bring()
+                self.counts[kind] += 1
+            except Exception as error:
+                # a fault that could not be brought about or taken back: the run goes on, and says so
+                self.errors.append(f"{kind} of {part}: {type(error).__name__}: {error}")
+            finally:
+                self._held -= holds
+            await asyncio.sleep(self._chance.uniform(*PAUSE_S))
+
+    def _drawn(self) -> tuple[str, str, Fault]:
+        """Kind, the part that it befalls, and how."""
+        rig, draw = self._rig, self._chance
+        process = draw.choice(list(rig.cluster.processes))
+        service = process.removeprefix("second-")
+        server = draw.choice(["postgres", "redis", draw.choice(list(rig.brokers))])
+        shown = "kafka" if server in rig.brokers else server
+        part, name = (process, service) if draw.random() < 0.7 else (server, shown)
+        seconds = draw.uniform(*FAULT_S)
+        how = draw.choice(CUTS)
+        kind = draw.choices(["kill", "stop", "cut", "deploy", "clock", "postgres", "redis", "slow", "disk"], WEIGHTS)[0]
+        match kind:
+            case "kill":
+                return f"{name} is killed", part, lambda: rig.killed(part)
+            case "stop":
+                return f"{name} stands still", part, lambda: self._within(rig.stopped(part), seconds)
+            case "cut":
+                cut = rig.proxies[process, server].cut(how)
+                return f"{service} cut off from {shown}: {how}", process, lambda: self._in(cut, seconds)
+            case "deploy":
+                return f"{service} is deployed", process, lambda: self._deployed(process)
+            case "clock":
+                return "a clock is stepped", process, lambda: self._stepped(process, draw.choice(STEPS_S), seconds)
+            case "postgres":
+                fault, title = draw.choice(self._of_postgres())
+                return title, "postgres", lambda: self._in(fault(), seconds)
+            case "redis":
+                fault, title = draw.choice(self._of_redis())
+                return title, "redis", lambda: self._in(fault(), seconds)
+            case "slow":
+                disk = draw.choice(list(rig.slow_disks) or ["postgres"])
+                return f"the disk of {disk} is slow", f"disk of {disk}", lambda: self._slow(disk, seconds)
+            case _:
+                broker = draw.choice(list(rig.brokers))
+                return "a broker's disk is lost", broker, lambda: self._disk_lost(broker)
+
+    def _of_postgres(self) -> list[tuple[Callable[[], contextlib.AbstractAsyncContextManager[None]], str]]:
+        cluster = self._rig.cluster
+        return [
+            (lambda: outages.restarted(cluster), "postgres is restarted"),
+            (lambda: outages.terminated(cluster), "postgres ends its connections"),
+            (lambda: outages.read_only(cluster), "postgres is read-only"),
+            (lambda: without_connections(cluster.postgres.uri), "postgres has no connection left"),
+            (lambda: locked(cluster, self._chance.choice(["runs", "threads", "positions"])), "a table is locked"),
+        ]
+
+    def _of_redis(self) -> list[tuple[Callable[[], contextlib.AbstractAsyncContextManager[None]], str]]:
+        cluster = self._rig.cluster
+        return [
+            (lambda: outages.out_of_memory(cluster), "redis is at its memory limit"),
+            (lambda: outages.demoted(cluster), "redis is a replica"),
+            (lambda: outages.flushed(cluster), "redis is flushed"),
+        ]
+
+    async def _within(self, fault: contextlib.AbstractContextManager[None], seconds: float) -> None:
+        with fault:
+            await asyncio.sleep(seconds)
+
+    async def _in(self, fault: contextlib.AbstractAsyncContextManager[None], seconds: float) -> None:
+        async with fault:
+            await asyncio.sleep(seconds)
+
+    async def _deployed(self, name: str) -> None:
+        process = self._rig.cluster.processes[name]
+        process.ask_to_stop(signal.SIGTERM)
+        await asyncio.to_thread(process.ended)
+        await asyncio.to_thread(process.start)
+
+    async def _stepped(self, name: str, by_s: float, seconds: float) -> None:
+        self._rig.clock(name).write_text(str(by_s))
+        await asyncio.sleep(seconds)
+        self._rig.clock(name).write_text("0")
+
+    async def _slow(self, disk: str, seconds: float) -> None:
+        if disk in self._rig.slow_disks:
+            with self._rig.slow_disks[disk].slow(sync_ms=10, write_ms=5):
+                await asyncio.sleep(seconds)
+
+    async def _disk_lost(self, name: str) -> None:
+        """Only while all brokers have everything: what two of three have lost is gone."""
+        broker = self._rig.brokers[name]
+        await replicated(self._rig)
+        await broker.kill()
+        broker.lose_disk()
+        await broker.start()
+
+
+WEIGHTS = (24, 18, 24, 8, 6, 8, 6, 4, 2)
+
+
+async def replicated(rig: Rig) -> None:
+    """Returns when each partition is whole on three brokers."""
+    prefix = rig.cluster.processes["decider"].env["LANGLOG_TOPIC_PREFIX"]
+    bootstrap = ",".join(broker.bootstrap for broker in rig.brokers.values())
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+
+    async def whole() -> bool:
+        described = await admin.describe_topics([prefix + topic for topic in TOPICS])
+        partitions = [partition for topic in described for partition in topic["partitions"]]
+        return bool(partitions) and all(len(p["isr"]) == len(rig.brokers) for p in partitions)
+
+    try:
+        await eventually(whole)
+    finally:
+        await admin.close()
+
+
+async def crons(clients: Workload, count: int = 2) -> None:
+    """Each makes a run every two seconds, on a thread that is gone when the run is over."""
+    client = clients.client("cron")
+    for n in range(count):
+        body = {"assistant_id": "steps", "schedule": CRON, "input": {"label": f"cron-{n}", "seconds": 0.0}}
+        body |= {"metadata": {"cron": n}}
+        await client.call(f"cron:{n}", "look", None, ("POST", "/runs/crons", body), lambda answer: answer.status)
+
+
+async def stop_crons(clients: Workload) -> None:
+    client = clients.client("cron")
+
+    def ids(answer: Any) -> Any:
+        return tuple(cron["cron_id"] for cron in answer.body)
+
+    found = await client.call("cron:all", "look", None, ("POST", "/runs/crons/search", {}), ids)
+    for cron_id in found:  # type: ignore[attr-defined]
+        path = f"/runs/crons/{cron_id}"
+        await client.call("cron:all", "look", None, ("DELETE", path, None), lambda answer: answer.status)
+
+
+async def suffered(minutes: float, seed: int, width: int, folder: Path) -> dict[str, Any]:
+    """The report. Raises AssertionError where the read model is not what the log says."""
+    figures: dict[str, Any] = {}
+    async with running_rig("kafka", folder, brokers=3, doubled=list(SERVICES), small=False, env=ENV) as rig:
+        async with workload(rig.urls, seed) as clients:
+            load = Load("kafka", clients)
+            chaos = Chaos(rig, load, random.Random(seed))
+            began = time.monotonic()
+            violated: list[str] = []
+            async with clients.going(width), reported(clients, chaos):
+                await crons(clients)
+                await chaos.run(minutes * 60)
+                await stop_crons(clients)
+            judging = time.monotonic()
+            violated += await asyncio.to_thread(clients.violations)
+            judged_s = time.monotonic() - judging
+            violated += await ended_once(rig)
+            fired = sum(1 for metadata in rig.cluster.witness.metadata.values() if "cron" in metadata)
+            outcomes = Counter(call.outcome for call in clients.history.calls)
+            figures = {
+                "seed": seed,
+                "minutes": round((judging - began) / 60, 1),
+                "date": datetime.now(UTC).date().isoformat(),
+                "brokers": 3,
+                "processes": len(rig.cluster.processes),
+                "acknowledged_runs": clients.acknowledged_runs,
+                "runs_of_crons": fired,
+                "rounds": clients.rounds,
+                "calls": dict(outcomes),
+                "faults": dict(sorted(chaos.counts.items())),
+                "faults_total": chaos.counts.total(),
+                "faults_failed": chaos.errors,
+                "violations": violated,
+                "judged_s": round(judged_s, 1),
+                "pauses": {kind: of_kind(load, kind) for kind in sorted(chaos.counts)},
+                "pauses_of_all": pauses(clients.waits, began, judging),
+            }
+        if violated:
+            print(json.dumps(figures, indent=1), flush=True)
+    return figures
+
+
+def of_kind(load: Load, kind: str) -> dict[str, Any]:
+    """The p50 of all calls during faults of the kind, and the longest; other faults were there at the same time."""
+    seen: dict[int, Any] = {}
+    for fault, began, ended in load.spans:
+        if fault == kind:
+            seen |= {id(wait): wait for wait in load.clients.waits if wait.ended >= began and wait.began <= ended}
+    return pauses(list(seen.values()), 0, float("inf"))
+
+
+@contextlib.asynccontextmanager
+async def reported(clients: Workload, chaos: Chaos) -> AsyncIterator[None]:
+    """A line on stderr every half minute."""
+
+    async def report() -> None:
+        while True:
+            await asyncio.sleep(30)
+            said = (
+                f"{clients.acknowledged_runs} runs, {len(clients.history.calls)} calls, {chaos.counts.total()} faults"
+            )
+            print(said, clients.wrong, chaos.errors[-1:], file=sys.stderr, flush=True)
+
+    task = asyncio.create_task(report())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def ended_once(rig: Rig) -> list[str]:
+    """What the log says of runs that did not end, or ended twice."""
+    witness = rig.cluster.witness
+
+    def all_ended() -> bool:
+        return all(run in witness.finals for runs in witness.order.values() for run in runs)
+
+    with contextlib.suppress(TimeoutError):
+        await witness.until(all_ended, SETTLE_S)
+    found = []
+    for thread, runs in witness.order.items():
+        for run in runs:
+            ends = [event.TYPE for event in witness.finals.get(run, [])]
+            if len(ends) != 1:
+                found.append(f"thread {thread}: run {run} has {len(ends)} ends: {ends}")
+            elif ends[0] in (events.RunFailed.TYPE, events.RunTimedOut.TYPE):
+                found.append(f"thread {thread}: run {run} ended with {ends[0]}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--width", type=int, default=2, help="rounds of each kind at once")
+    parser.add_argument("--out", type=Path, help="file for the JSON")
+    parser.add_argument("--keep", type=Path, help="folder for what the processes write, which is kept")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="langlog-chaos-") as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        figures = asyncio.run(suffered(options.minutes, options.seed, options.width, folder))
+    text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
+    print(text)
+    if options.out:
+        options.out.write_text(text)
+    sys.exit(1 if figures["violations"] else 0)
+
+
+if __name__ == "__main__":
+    main()
