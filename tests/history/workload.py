@@ -25,6 +25,8 @@ ROUND_S = 180.0
 """In which a round must end, whatever befalls langlog: far more than any fault lasts."""
 LOOK_S = 0.1
 """Between two looks at what no message announces to a client that only polls."""
+SHOWN = 20
+"""First and last calls of a round that is stuck."""
 STRATEGIES = ("enqueue", "interrupt", "rollback", "reject")
 
 
@@ -74,13 +76,16 @@ class Workload:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _repeat(self, kind: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _repeat(self, kind: Callable[[str], Coroutine[Any, Any, None]]) -> None:
         while not self._stopping.is_set():
+            id = str(uuid.uuid4())
             try:
                 async with asyncio.timeout(ROUND_S):
-                    await kind()
+                    await kind(id)
             except TimeoutError:
-                self.wrong.append(f"a round of {kind.__name__} is stuck: it did not end within {ROUND_S} s")
+                calls = [str(call) for call in self.history.calls if id in call.subject]
+                stuck = f"a round of {kind.__name__} is stuck: it did not end within {ROUND_S} s; its calls:"
+                self.wrong.append("\n  ".join([stuck, *calls[:SHOWN], "…", *calls[-SHOWN:]]))
             async with self._news:
                 self.rounds += 1
                 self._news.notify_all()
@@ -103,9 +108,8 @@ class Workload:
 
     # kinds of rounds
 
-    async def made(self) -> None:
+    async def made(self, id: str) -> None:
         """Clients create a thread under one id at once."""
-        id = str(uuid.uuid4())
         subject = f"made:{id}"
 
         async def create(client: Client) -> None:
@@ -120,9 +124,9 @@ class Workload:
         await asyncio.gather(*(create(self.client("made")) for _ in range(3)))
         await read(self.client("made"))
 
-    async def items(self) -> None:
+    async def items(self, id: str) -> None:
         """Clients write, delete and read one item of the store."""
-        namespace, key = f"n{uuid.uuid4().hex}", "k"
+        namespace, key = id, "k"
         subject = f"store:{namespace}"
 
         async def use(client: Client) -> None:
@@ -145,9 +149,8 @@ class Workload:
         await asyncio.gather(*(use(self.client("store")) for _ in range(3)))
         await read(self.client("store"))
 
-    async def queue(self) -> None:
+    async def queue(self, id: str) -> None:
         """Clients start runs on one thread, each by any strategy, while another lists them."""
-        id = str(uuid.uuid4())
         subject = f"queue:{id}"
 
         async def start(client: Client) -> None:
@@ -200,9 +203,8 @@ class Workload:
         if left != expected:
             self.wrong.append(f"thread {id}: its runs are {shown}, its state {left}")
 
-    async def question(self) -> None:
+    async def question(self, id: str) -> None:
         """Clients answer one interrupt at once."""
-        id = str(uuid.uuid4())
         subject = f"question:{id}"
         reader = self.client("question")
         body = {"assistant_id": "question", "input": {}, "if_not_exists": "create", "durability": "sync"}
