@@ -88,8 +88,8 @@ class Client:
 def _inner(status: int, body: Any) -> tuple[int, Any]:
     """The streaming protocol answers with 200 and tells in the body the status that REST would have."""
     if isinstance(body, dict) and body.get("type") == "error" and body.get("error") == "unknown_error":
-        told = str(body.get("message")).partition(":")[0]
-        return (int(told) if told.isdigit() else 500), body
+        status_text = str(body.get("message")).partition(":")[0]
+        return (int(status_text) if status_text.isdigit() else 500), body
     return status, body
 
 
