@@ -117,14 +117,14 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GraphHostInfo(msgspec.Struct, frozen=True):
-    """The process of Node beside a worker, which runs graphs in JavaScript."""
+    """The processes of Node beside a worker, which run graphs in JavaScript."""
 
-    pid: int
-    """Id of the process; 0 while there is none."""
+    pids: list[int]
+    """Ids of the processes."""
     rss_bytes: int
-    """Its memory, as it last said."""
+    """Their memory, as they last reported it."""
     jobs: int
-    """Runs and questions that it holds."""
+    """Runs and queries that they hold."""
     starts: int
     """How often the worker has started one."""
 

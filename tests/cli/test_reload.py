@@ -78,7 +78,9 @@ async def test_what_langlog_itself_writes_does_not_reload(reloads: Reloads, tmp_
     assert reloads.seen.empty()
 
 
-@pytest.mark.parametrize("name", ["agent.py", "a/b/c.py", "langgraph.json", ".env", ".env.local", "a/.env"])
+@pytest.mark.parametrize(
+    "name", ["agent.py", "a/b/c.py", "src/agent.ts", "a/b.mjs", "langgraph.json", ".env", ".env.local", "a/.env"]
+)
 def test_code_configuration_and_environment_matter(name: str) -> None:
     assert matters(Path("/project") / name, Path("/project"))
 
@@ -90,6 +92,8 @@ def test_code_configuration_and_environment_matter(name: str) -> None:
         "data/rows.json",
         ".venv/lib/x.py",
         "node_modules/x.py",
+        "node_modules/x/index.js",
+        "dist/agent.js",
         "a/__pycache__/x.py",
         ".langlog/x.json",
         "x.pyc",

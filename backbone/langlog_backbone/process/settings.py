@@ -215,6 +215,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     graph_host_memory_mb: int = 1024
     """LANGLOG_GRAPH_HOST_MEMORY_MB: Bound of the heap of a worker's process of Node, in megabytes. A process that needs more ends, and its
     runs are taken up again. 0: Node's own bound."""
+    graph_hosts: int = 2
+    """LANGLOG_GRAPH_HOSTS: Maximum processes of Node of a worker. It starts another one only while graphs block those that there are."""
     jobs_per_worker: int = 128
     """N_JOBS_PER_WORKER: Maximum concurrent runs per worker process."""
     job_timeout_s: float = 86_400.0
@@ -376,6 +378,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "debug_wait": ("LANGLOG_DEBUG_WAIT",),
     "node": ("LANGLOG_NODE",),
     "graph_host_memory_mb": ("LANGLOG_GRAPH_HOST_MEMORY_MB",),
+    "graph_hosts": ("LANGLOG_GRAPH_HOSTS",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),
     "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
     "max_attempts": ("BG_JOB_MAX_RETRIES",),

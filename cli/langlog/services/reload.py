@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 import watchfiles
 from langlog_backbone.process.service import StartError
+from langlog_backbone.project.language import JAVASCRIPT
 
 if TYPE_CHECKING:
     from langlog_executor.worker.in_flight import Retiring
@@ -24,6 +25,8 @@ logger = structlog.get_logger(__name__)
 
 IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
 """Ignored folders, besides all whose name begins with a dot."""
+CODE = JAVASCRIPT | {".py"}
+"""Ends of the names of files that graphs are made of."""
 DEBOUNCE_MS = 300
 """Milliseconds within which changes of an editor or a checkout are combined into one reload."""
 IN_FORCE = "the graphs that were loaded before stay in force"
@@ -44,7 +47,7 @@ def matters(path: Path, root: Path) -> bool:
         return False
     if not all(watched(Path(part)) for part in parts[:-1]):
         return False
-    return path.suffix == ".py" or (len(parts) == 1 and path.suffix == ".json") or path.name.startswith(".env")
+    return path.suffix in CODE or (len(parts) == 1 and path.suffix == ".json") or path.name.startswith(".env")
 
 
 def folders_of(root: Path, data_dir: Path) -> list[Path]:
@@ -172,5 +175,5 @@ async def _changes(folders: list[Path], *, recursive: bool) -> AsyncGenerator[se
 def _files(change: watchfiles.Change, path: Path) -> Iterable[Path]:
     """Return the path; for a new folder also its current files, since nothing watched it while that came."""
     if change is watchfiles.Change.added and watched(path) and path.is_dir():
-        return path.rglob("*.py")
+        return (file for file in path.rglob("*") if file.suffix in CODE)
     return (path,)

@@ -39,6 +39,8 @@ export interface RunBody {
   interrupt_after: "*" | string[] | null;
   /** Members of the configurable that nothing may hold. */
   hidden: string[];
+  /** An answer that nobody waits for fails the run. */
+  strict: boolean;
   langsmith: { project_name?: string; example_id?: string } | null;
 }
 
@@ -47,6 +49,8 @@ export interface Ended {
   interrupted?: boolean;
   state?: { values: Uint8Array; next: string[]; interrupts: Uint8Array; output: Uint8Array | null } | null;
   error?: Described;
+  /** Why the library refused an answer. */
+  refusal?: { reason: string; interrupt_ids: string[]; pending_ids: string[] };
   /** It never came to run the graph. */
   unopened?: boolean;
 }
@@ -88,7 +92,9 @@ async function attempt(job: Job, { graph, library, file }: Opened, saver: Saver,
     const stopped = job.signal.aborted;
     follower.finish();
     if (stopped) return { how: "cancelled", state: await afterStop(graph, saver, body, job) };
-    return { how: "failed", error: described(error), state: await stateNow(graph, saver, body) };
+    const refusal = body.strict ? refusalOf(error) : null;
+    const ended: Ended = { how: "failed", error: described(error), state: await stateNow(graph, saver, body) };
+    return refusal === null ? ended : { ...ended, refusal };
   }
   follower.finish();
   if (job.signal.aborted) return { how: "cancelled", state: await afterStop(graph, saver, body, job) };
@@ -119,6 +125,12 @@ async function take(job: Job, chunk: unknown, follower: Follower, subgraphs: boo
   if (typeof payload === "object" && payload !== null && INTERRUPT in payload) await job.call("flush", []); // a client may answer it at once
   follower.chunk(namespace ?? [], mode, payload);
   await job.connection.room();
+}
+
+function refusalOf(error: unknown): Ended["refusal"] | null {
+  const thrown = error as Json;
+  if (thrown?.name !== "UnknownInterruptError") return null;
+  return { reason: String(thrown.reason), interrupt_ids: thrown.interruptIds ?? [], pending_ids: thrown.pendingIds ?? [] };
 }
 
 function isDrained(error: unknown): boolean {
@@ -153,6 +165,8 @@ async function optionsOf(
 /** The run's input or command; of a later attempt, what is left of it to be done. */
 async function inputOf(body: RunBody, library: Library, saver: Saver, config: Config): Promise<unknown> {
   const given = (): unknown => (body.command === null ? body.input : commandOf(body.command, library));
+  // a later attempt finds its own answer there
+  if (body.strict && body.attempt === 1) config.configurable!["__pregel_strict_resume"] = true;
   if (body.attempt === 1 || body.fresh) return given();
   const saved = await saver.getTuple(latest(body));
   if (saved === undefined) return given();

@@ -55,6 +55,8 @@ MAX_BACKOFF_S = 10.0
 END_S = 2.0
 """For the process to end by itself once its socket is closed."""
 PING_EVERY_S = 5.0
+RECENT_S = 0.05
+"""A host that has sent something within this time is not blocked."""
 PATIENCE_S = 0.1
 """A host that does not answer for this long is blocked by a graph."""
 LINE_BYTES_MAX = 64_000
@@ -102,6 +104,8 @@ class GraphHost:
         self._life: _Life | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Ready, or a start has failed."""
         self._fault: GraphHostError | None = None
         self._jobs = itertools.count(1)
         self.starts = 0
@@ -157,6 +161,15 @@ class GraphHost:
         return self._life is not None and self._life.blocked
 
     @property
+    def free(self) -> bool:
+        """Whether nothing says that a graph holds its event loop: it has no job, or sent something a moment ago. A host that is not ready
+        takes jobs as well, which wait for it."""
+        life = self._life
+        if life is None or not self._ready.is_set():
+            return True
+        return not life.blocked and (not life.jobs or monotonic() - life.received_at < RECENT_S)
+
+    @property
     def blocking(self) -> frozenset[str]:
         """Graphs that may be what blocks it: those with a job on it."""
         return self._life.graphs if self._life is not None and self._life.blocked else frozenset()
@@ -171,9 +184,9 @@ class GraphHost:
         """Begin a job on a process that is ready; waits for one. ``message``: made of the job's id. ``call``, ``stream``: what to do with
         its calls and what it streams. Raises GraphHostError when no process can be started."""
         while not self._ready.is_set():
+            await self._settled.wait()
             if self._fault is not None:
                 raise self._fault
-            await self._ready.wait()
         life = self._life
         assert life is not None
         job = Job(next(self._jobs), life.send, call, stream, dict(about or {}))
@@ -209,6 +222,7 @@ class GraphHost:
             raise
         self._fault = None
         self._ready.set()
+        self._settled.set()
         logger.info("graph_host.ready", pid=life.process.pid, node=self.loaded.node, langgraph=self.loaded.langgraph)
 
     async def _supervise(self) -> None:
@@ -218,6 +232,7 @@ class GraphHost:
             life = self._life
             await life.over.wait()
             self._ready.clear()
+            self._settled.clear()
             await life.end()
             logger.error(
                 "graph_host.died", pid=life.process.pid, code=life.process.returncode, jobs_lost=life.lost,
@@ -231,6 +246,7 @@ class GraphHost:
                     break
                 except GraphHostError as error:
                     self._fault = error
+                    self._settled.set()
                     logger.error("graph_host.start_failed", error=str(error))
                     pause = min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
 
@@ -255,6 +271,8 @@ class _Life(asyncio.Protocol):
         self.over = asyncio.Event()
         self.since = monotonic()
         self.rss = 0
+        self.received_at = 0.0
+        """When it last sent something."""
         self.lost = 0
         """Jobs that were on it when it ended."""
         self.blocked = False
@@ -347,6 +365,7 @@ class _Life(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
+        self.received_at = monotonic()
         try:
             for message in self._messages.take(data):
                 self._take(message)

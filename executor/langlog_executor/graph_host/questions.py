@@ -17,7 +17,7 @@ from .protocol import Query
 
 if TYPE_CHECKING:
     from .checkpoint_calls import CheckpointCalls
-    from .process import GraphHost
+    from .hosts import GraphHosts
     from .store_calls import StoreCalls
 
 logger = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class GraphFailed(Exception):
 
 
 async def query(
-    host: GraphHost,
+    host: GraphHosts,
     kind: str,
     body: Mapping[str, Any],
     checkpoints: CheckpointCalls | None,

@@ -46,6 +46,7 @@ class RunBody(msgspec.Struct, frozen=True, kw_only=True):
     interrupt_before: Any
     interrupt_after: Any
     hidden: list[str]
+    strict: bool
     langsmith: dict[str, Any] | None
 
 
@@ -69,6 +70,7 @@ def run_body(task: Task, kwargs: Kwargs, config: Mapping[str, Any], private: Pri
         interrupt_before=kwargs.before,
         interrupt_after=kwargs.after,
         hidden=hidden_names(config),
+        strict=kwargs.strict_resume,
         langsmith=kwargs.langsmith_tracer,
     )
     return msgspec.json.encode(body)

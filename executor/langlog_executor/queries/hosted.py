@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
     from ..checkpoints.reader import CheckpointReader
-    from ..graph_host.process import GraphHost
+    from ..graph_host.hosts import GraphHosts
 
 NOT_IMPORTED = "The history of a graph in JavaScript cannot be imported: import its thread without history"
 
@@ -59,7 +59,7 @@ class HostedQueries:
     """One for a process."""
 
     def __init__(
-        self, host: GraphHost, reader: CheckpointReader, store: BaseStore | None, *, max_bytes: int = 100_000_000
+        self, host: GraphHosts, reader: CheckpointReader, store: BaseStore | None, *, max_bytes: int = 100_000_000
     ) -> None:
         """``max_bytes``: as of `ThreadQueries`."""
         self._host = host

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
     from ..checkpoints.reader import CheckpointReader
-    from ..graph_host.process import GraphHost
+    from ..graph_host.hosts import GraphHosts
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops, Work
     from ..runtime.io_loop import IoLoop
@@ -80,7 +80,7 @@ class QueryServer:
         reader: CheckpointReader,
         store: BaseStore | None,
         embedder: Embedder | None = None,
-        host: GraphHost | None = None,
+        host: GraphHosts | None = None,
     ) -> None:
         """``host``: of graphs in JavaScript; None for a project that has none."""
         self._backbone = io.backbone

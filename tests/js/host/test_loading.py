@@ -10,7 +10,7 @@ import pytest
 from langlog_executor.graph_host.process import GraphHostError, GraphRefused
 from langlog_executor.graph_host.protocol import GraphFile
 
-from tests.js.host.stack import query, run, started
+from tests.js.host.stack import node_programs, query, run, started
 
 Write = Callable[[dict[str, str]], Path]
 GRAPH = """
@@ -61,11 +61,12 @@ async def test_schemas_drawings_and_subgraphs_are_described(project: Path) -> No
     ],
     ids=["builder", "mts", "js", "js-for-ts", "index", "paths", "json", "function"],
 )  # fmt: skip
-async def test_forms_of_projects(files: dict[str, str], write_project: Write) -> None:
+@pytest.mark.parametrize("node", list(node_programs()))
+async def test_forms_of_projects(files: dict[str, str], write_project: Write, node: str) -> None:
     name = next(iter(files))
     folder = write_project(files)
     export = "default" if "export default" in files[name] else "graph"
-    async with started(folder, [GraphFile("g", str(folder / name), export)]) as host:
+    async with started(folder, [GraphFile("g", str(folder / name), export)], node=node) as host:
         job, observed = await run(host, "g", {"text": "0"})
         assert (await job.done)["how"] == "done"
         assert str(observed.frames("values")[-1]["text"]) == "1"

@@ -13,3 +13,10 @@ export const graph = new StateGraph(State)
   .addEdge(START, "echo")
   .addEdge("echo", END)
   .compile();
+
+/** The same without a line in the log. */
+export const quiet = new StateGraph(State)
+  .addNode("echo", async (state: typeof State.State) => ({ seen: [`${Words.Said} ${state.text}`] }))
+  .addEdge(START, "echo")
+  .addEdge("echo", END)
+  .compile();

@@ -1,0 +1,177 @@
+"""The graph hosts of a worker: one process of Node, and further ones while graphs hold the event loop of those that are there.
+
+    job ─► first host ──answers, or has nothing to do──► runs there
+               │
+               └─ does not answer: a graph blocks it ─► the next host, a new one as long as there may be more ─► runs there
+
+As graph loops do (`graph_loops`): a node that blocks holds up no run that comes later. Jobs that are on a blocked host wait for it. A further
+host ends once it has had nothing to do for a while.
+
+Concurrency: on the I/O loop. What happens when a host dies: as `GraphHost`; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from langlog_backbone.time.sources import monotonic
+
+from .process import PATIENCE_S, GraphHostError
+
+if TYPE_CHECKING:
+    from .jobs import Job
+    from .process import GraphHost
+    from .protocol import Loaded, ToHost
+
+logger = structlog.get_logger(__name__)
+
+IDLE_S = 60.0
+"""A further host without jobs ends after this."""
+BLOCKED_PAUSE_S = 0.5
+"""Between two looks at hosts that are all blocked."""
+
+
+class GraphHosts:
+    """One for a worker process."""
+
+    def __init__(self, make: Callable[[], GraphHost], most: int = 1) -> None:
+        """``make``: a host with all graphs, not started. ``most``: hosts at once."""
+        self._make = make
+        self._most = max(1, most)
+        self._hosts = [make()]
+        self._adding: asyncio.Task[GraphHost | None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._ended_starts = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._idle_since: dict[GraphHost, float] = {}
+
+    async def start(self) -> None:
+        """The first host. Raises GraphHostError."""
+        await self._hosts[0].start()
+
+    async def stop(self) -> None:
+        """Ends all hosts; jobs that are on them are lost."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._adding is not None:
+            self._adding.cancel()
+            await asyncio.gather(self._adding, return_exceptions=True)
+        await asyncio.gather(*(host.stop() for host in self._hosts), *self._ending, return_exceptions=True)
+
+    @property
+    def graph_ids(self) -> frozenset[str]:
+        """The graphs that they have."""
+        return self._hosts[0].graph_ids
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What the first host has said of its graphs; None before it is ready."""
+        return self._hosts[0].loaded
+
+    def is_static(self, graph_id: str) -> bool:
+        """Whether the graph is the same for every config (no function that makes it)."""
+        return self._hosts[0].is_static(graph_id)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the present processes."""
+        return [host.pid for host in self._hosts if host.pid is not None]
+
+    @property
+    def rss_bytes(self) -> int:
+        """Memory of all of them."""
+        return sum(host.rss_bytes for host in self._hosts)
+
+    @property
+    def jobs(self) -> int:
+        """How many are under way."""
+        return sum(host.jobs for host in self._hosts)
+
+    @property
+    def starts(self) -> int:
+        """Processes that were started so far."""
+        return sum(host.starts for host in self._hosts) + self._ended_starts
+
+    @property
+    def blocked(self) -> int:
+        """Hosts whose event loop a graph holds."""
+        return sum(host.blocked for host in self._hosts)
+
+    @property
+    def blocking(self) -> frozenset[str]:
+        """Graphs that may be what blocks them."""
+        return frozenset[str]().union(*(host.blocking for host in self._hosts))
+
+    async def job(
+        self,
+        message: Callable[[int], ToHost],
+        call: Callable[[str, list[Any]], Awaitable[Any] | None],
+        stream: Callable[[list[list[Any]]], None] | None = None,
+        about: Mapping[str, str] | None = None,
+    ) -> Job:
+        """As `GraphHost.job`, on a host that is not blocked."""
+        host = self._hosts[0]
+        if not host.free:
+            host = await self._choose()
+        return await host.job(message, call, stream, about)
+
+    async def _choose(self) -> GraphHost:
+        """The first host that answers; a new one if none does, or else the one that answers first."""
+        while True:
+            for host in self._hosts:
+                if host.free or await host.answers(PATIENCE_S):
+                    return host
+            if len(self._hosts) < self._most:
+                if self._adding is None:
+                    self._adding = asyncio.create_task(self._add(), name="another-graph-host")
+                adding = self._adding
+                await asyncio.wait([adding, *self._answers()], return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.wait(self._answers(), return_when=asyncio.FIRST_COMPLETED)
+
+    def _answers(self) -> list[asyncio.Task[bool]]:
+        return [asyncio.create_task(host.answers(BLOCKED_PAUSE_S)) for host in self._hosts]
+
+    async def _add(self) -> GraphHost | None:
+        host = self._make()
+        try:
+            await host.start()
+        except GraphHostError as error:
+            logger.error("graph_host.start_failed", error=str(error), effect="jobs wait for the one that is blocked")
+            await asyncio.sleep(BLOCKED_PAUSE_S)
+            return None
+        except BaseException:
+            await host.stop()
+            raise
+        finally:
+            self._adding = None
+        self._hosts.append(host)
+        self._sweep_later()
+        return host
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(IDLE_S / 4, self.sweep)
+
+    def sweep(self) -> None:
+        """End further hosts that have had nothing to do for `IDLE_S`; checks again by itself."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweeper = None
+        now = monotonic()
+        for host in self._hosts[1:]:
+            since = self._idle_since.setdefault(host, now)
+            if host.jobs:
+                self._idle_since[host] = now
+            elif now - since >= IDLE_S:
+                self._hosts.remove(host)
+                self._ended_starts += host.starts
+                self._idle_since.pop(host, None)
+                ending = asyncio.ensure_future(host.stop())
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+        if len(self._hosts) > 1:
+            self._sweep_later()
