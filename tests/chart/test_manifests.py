@@ -48,6 +48,12 @@ def test_every_manifest_fits_the_schema_of_its_kind(case: str, version: str) -> 
         assert None not in list(leaves(one)), f"{one['kind']} {one['metadata']['name']} has an empty member"
 
 
+def test_the_example_of_a_scaler_fits_the_schema_of_keda() -> None:
+    one = yaml.safe_load((ROOT / "deploy" / "keda" / "executor.yaml").read_text())
+    errors = jsonschema.Draft202012Validator(custom_schema(one["apiVersion"], one["kind"])).iter_errors(one)
+    assert not [f"{error.json_path}: {error.message[:300]}" for error in errors]
+
+
 def test_the_schemas_refuse_a_member_that_does_not_exist() -> None:
     for key in (("apps/v1", "Deployment"), ("keda.sh/v1alpha1", "ScaledObject")):
         (one, *_) = [x for x in rendered("divided") if (x["apiVersion"], x["kind"]) == key]

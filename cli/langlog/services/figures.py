@@ -1,4 +1,4 @@
-"""What a process shows of its services to operators: whether each makes progress, as a metric.
+"""What a process shows of its services to operators: whether each makes progress, as a metric; and the push of all its metrics.
 
 Concurrency: a `Service` of the process, beside those that it watches; each look asks them. What happens when it dies: nothing else does.
 """
@@ -6,11 +6,13 @@ Concurrency: a `Service` of the process, beside those that it watches; each look
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from langlog_backbone.metrics.families import Family
+    from langlog_backbone.metrics.otlp import Push
     from langlog_backbone.process.service import Service
 
 
@@ -21,17 +23,27 @@ class FiguresService:
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
+        self._push: Push | None = None
 
     async def start(self) -> None:
+        from langlog_backbone.metrics import otlp
         from langlog_backbone.metrics.exposition import EXPOSITION
 
         EXPOSITION.add("readiness", self._collect)
+        if otlp.wanted():
+            push = otlp.Push(EXPOSITION, [service.name for service in self._services])
+            self._push = push if push.start() else None
 
     async def serve(self) -> None:
+        if self._push is not None:
+            await self._push.serve()
         await asyncio.Event().wait()
 
     async def drain(self) -> None:
-        """Nothing to bring to an end: it answers as long as anything runs."""
+        """The last push, while all that it asks still runs."""
+        if self._push is not None:
+            with contextlib.suppress(OSError):
+                await self._push.end()
 
     async def stop(self) -> None:
         from langlog_backbone.metrics.exposition import EXPOSITION

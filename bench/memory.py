@@ -1,0 +1,100 @@
+"""``python -m bench.memory``: what each process holds after many waited runs, beside what it held after few.
+
+One server on a data folder of its own; 32 callers wait for one-node runs. At both marks the load pauses for `--settle` seconds, after
+which Redis has dropped the stream events that nobody followed; then the resident size of each process is read. Exit code 1: a process
+holds more than `--limit` times what it held at the first mark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import uvloop
+
+from bench.__main__ import PROJECT
+from bench.driver.load import Server, closed_loop, wait_run, warm_up
+from bench.driver.processes import Stack
+from tests.stack.server import LiveServer
+
+CALLERS = 32
+PORTION = 10_000
+"""Runs between two lines of output."""
+
+
+def sizes(stack: Stack) -> dict[str, float]:
+    """Resident megabytes by process; Postgres' together and proportionally, since its processes share most of what they hold."""
+    held: dict[str, float] = {}
+    for part, process in stack.processes().values():
+        try:
+            name = _name(part, process)
+            info = process.memory_full_info()
+        except psutil.Error:
+            continue
+        held[name] = held.get(name, 0.0) + (info.pss if part == "postgres" else info.rss) / 1e6
+    return held
+
+
+def _name(part: str, process: psutil.Process) -> str:
+    if part != "langlog":
+        return part
+    return "worker" if any("worker.process" in word for word in process.cmdline()) else "langlog dev"
+
+
+async def load(server: Server, runs: int) -> None:
+    """So many waited runs. Raises RuntimeError when one fails."""
+    result = await closed_loop(server, "wait", "run", CALLERS, wait_run, total=runs)
+    if result.errors:
+        raise RuntimeError(f"{result.errors} of {runs} runs failed")
+
+
+async def measure(server: Server, early: int, late: int, settle_s: float) -> dict[str, dict[str, float]]:
+    """Sizes at both marks, right after the load and after the pause."""
+    measured: dict[str, dict[str, float]] = {}
+    done = 0
+    await warm_up(server)
+    for mark in (early, late):
+        while done < mark:
+            portion = min(PORTION, mark - done)
+            await load(server, portion)
+            done += portion
+            shown = {name: round(size, 1) for name, size in sorted(sizes(server.stack).items())}
+            print(json.dumps({"runs": done, "mb": shown}), flush=True)
+        measured[f"{mark} at once"] = sizes(server.stack)
+        await asyncio.sleep(settle_s)
+        measured[f"{mark} settled"] = sizes(server.stack)
+        print(json.dumps({"settled after": mark, "mb": {k: round(v, 1) for k, v in sizes(server.stack).items()}}))
+    return measured
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--early", type=int, default=20_000)
+    parser.add_argument("--late", type=int, default=200_000)
+    parser.add_argument("--settle", type=float, default=150.0, help="seconds")
+    parser.add_argument("--limit", type=float, default=1.1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="langlog-memory-") as folder:
+        live = LiveServer(PROJECT, Path(folder))
+        with live.up(verified=False):
+            server = Server("127.0.0.1", live.port, Stack(live.pid, live.data), 0)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                measured = runner.run(measure(server, args.early, args.late, args.settle))
+    before, after = measured[f"{args.early} settled"], measured[f"{args.late} settled"]
+    grown = False
+    for name, size in sorted(after.items()):
+        ratio = size / before[name] if before.get(name) else float("inf")
+        grown |= ratio > args.limit
+        print(
+            f"{name:12} {before.get(name, 0):8.1f} MB after {args.early}, {size:8.1f} MB after {args.late}: {ratio:.3f}"
+        )
+    return int(grown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
