@@ -8,6 +8,8 @@ import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { encoded, Messages, type ToHost, type ToWorker } from "./protocol.js";
 
+/** For the process to end by itself, once the socket is closed, with what the project does at its exit. */
+const GRACE_MS = 1000;
 /** Bytes that wait for the worker to read them before graphs are held up. */
 const CROWDED_BYTES = 8 * 1024 * 1024;
 
@@ -70,6 +72,7 @@ export function watchWorker(): void {
         if (error.code !== "EINTR") break;
       }
     }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${GRACE_MS});
     process.kill(process.pid, "SIGKILL");
   `;
   new Worker(watching, { eval: true, stdin: false, resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 } }).unref();

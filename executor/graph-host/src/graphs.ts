@@ -77,6 +77,7 @@ export class Graphs {
     const graph =
       typeof source.graph === "function" ? compiled(await source.graph(opening.config, runtimeOf(opening))) : source.graph;
     if (graph === null) throw new TypeError(`the function of graph '${graphId}' gave something that is not a graph`);
+    if (graph.nodes === undefined) return { graph, library, file: source.file }; // one that is elsewhere keeps its own threads
     const named = graph.name === undefined || graph.name === "LangGraph" ? graphId : graph.name;
     const ready = Object.create(graph, {
       checkpointer: own(opening.checkpointer?.(library)),

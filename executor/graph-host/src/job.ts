@@ -26,6 +26,8 @@ export class Job {
   #calls = 0;
   #items: Item[] = [];
   dropped = false;
+  /** What ended the job that was not the graph: a message that cannot be sent. */
+  fault: unknown = null;
   drain: (() => void) | null = null;
   drains = false;
 
@@ -74,8 +76,12 @@ export class Job {
     if (this.#items.length === 0 || this.dropped) return;
     const items = this.#items;
     this.#items = [];
-    this.connection.send({ t: "stream", job: this.id, items });
-    this.connection.flush();
+    try {
+      this.connection.send({ t: "stream", job: this.id, items });
+    } catch (error) {
+      this.fault ??= error; // nobody waits for this
+      this.#aborting.abort(error);
+    }
   }
 
   end(result: unknown): void {

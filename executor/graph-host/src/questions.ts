@@ -68,7 +68,7 @@ function open(job: Job, graphs: Graphs, body: Asked, access: AccessContext): Pro
   return graphs.open(body.graph_id, {
     config: body.config,
     access,
-    checkpointer: (library) => makeSaver(library, job, true),
+    checkpointer: (library) => makeSaver(library, job, { durable: true }),
     store: (library) => makeStore(library, job),
   });
 }

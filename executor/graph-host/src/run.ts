@@ -8,7 +8,7 @@ import { described, type Described } from "./errors.js";
 import type { Graphs, Opened } from "./graphs.js";
 import type { Job } from "./job.js";
 import { type Config, ERROR, type Graph, INTERRUPT, type Json, type Library, NULL_TASK, optionalModule, RESUME, type Snapshot } from "./library.js";
-import { makeSaver, type Saver } from "./state/checkpointer.js";
+import { makeSaver, type Saver, type SaverOptions } from "./state/checkpointer.js";
 import { interruptsOf } from "./state/snapshot.js";
 import { makeStore } from "./state/store.js";
 import { shownInterrupts } from "./streams/items.js";
@@ -56,6 +56,8 @@ export interface Ended {
 }
 
 export async function execute(job: Job, graphs: Graphs, body: RunBody): Promise<Ended> {
+  const saverOptions: SaverOptions = { durable: body.durability === "sync", hidden: new Set(body.hidden) };
+  if (body.fresh && body.attempt === 1) saverOptions.freshThread = body.thread_id;
   let saver: Saver | undefined;
   let opened: Opened;
   try {
@@ -63,15 +65,17 @@ export async function execute(job: Job, graphs: Graphs, body: RunBody): Promise<
       config: body.config,
       access: "threads.create_run",
       context: body.context,
-      checkpointer: (library) => (saver = makeSaver(library, job, body.durability === "sync", new Set(body.hidden))),
+      checkpointer: (library) => (saver = makeSaver(library, job, saverOptions)),
       store: (library) => makeStore(library, job),
     });
     if (job.signal.aborted) return { how: "cancelled", unopened: true };
   } catch (error) {
     return { how: job.signal.aborted ? "cancelled" : "failed", error: described(error), unopened: true };
   }
-  const ended = await attempt(job, opened, saver!, body);
-  await saver!.settled();
+  const { library } = opened;
+  saver ??= makeSaver(library, job, saverOptions); // of a graph that is elsewhere
+  const ended = await attempt(job, opened, saver, body);
+  await saver.settled();
   return ended;
 }
 
@@ -91,6 +95,7 @@ async function attempt(job: Job, { graph, library, file }: Opened, saver: Saver,
     if (isDrained(error)) return { how: "drained" };
     const stopped = job.signal.aborted;
     follower.finish();
+    if (job.fault !== null) return { how: "failed", error: described(job.fault), state: await stateNow(graph, saver, body) };
     if (stopped) return { how: "cancelled", state: await afterStop(graph, saver, body, job) };
     const refusal = body.strict ? refusalOf(error) : null;
     const ended: Ended = { how: "failed", error: described(error), state: await stateNow(graph, saver, body) };

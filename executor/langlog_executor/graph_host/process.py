@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -114,6 +115,8 @@ class GraphHost:
 
     async def start(self) -> None:
         """Returns once all graphs are loaded. Raises GraphHostError."""
+        if sys.platform == "win32":
+            raise GraphHostError("graphs in JavaScript do not run on Windows: start langlog in WSL")
         if not self._is_built:
             raise GraphHostError(
                 f"langlog was installed without its graph host ({self._host}): install it again where Node and npm are, "

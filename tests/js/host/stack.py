@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import importlib.util
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
+from langlog_executor.graph_host.hosts import GraphHosts
 from langlog_executor.graph_host.jobs import Job
 from langlog_executor.graph_host.process import STATIC, GraphHost
 from langlog_executor.graph_host.protocol import GraphFile, Query, Run
@@ -101,6 +103,12 @@ class Observed:
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[Any]]] = []
         self.items: list[list[Any]] = []
+        self.news = asyncio.Event()
+        """Set with each batch that was streamed."""
+
+    def stream(self, items: list[list[Any]]) -> None:
+        self.items += items
+        self.news.set()
 
     def call(self, name: str, args: list[Any]) -> Awaitable[Any] | None:
         self.calls.append((name, args))
@@ -115,7 +123,7 @@ class Observed:
         return [json.loads(item[2]) for item in self.items if item[0] in (0, 1) and item[1] == name]
 
 
-async def run(host: GraphHost, graph_id: str, given: Any, **changes: Any) -> tuple[Job, Observed]:
+async def run(host: GraphHost | GraphHosts, graph_id: str, given: Any, **changes: Any) -> tuple[Job, Observed]:
     """Begin a run; ``changes`` of its body."""
     run_id, thread_id = str(uuid.uuid4()), str(uuid.uuid4())
     body = {
@@ -142,7 +150,7 @@ async def run(host: GraphHost, graph_id: str, given: Any, **changes: Any) -> tup
     observed = Observed()
     about = {"graph_id": graph_id, "run_id": run_id}
     encoded = json.dumps(body).encode()
-    job = await host.job(lambda id: Run(id, encoded), observed.call, observed.items.extend, about)
+    job = await host.job(lambda id: Run(id, encoded), observed.call, observed.stream, about)
     return job, observed
 
 

@@ -39,11 +39,19 @@ interface Base {
   serde: Serde;
 }
 
-type SaverClass = new (job: Job, durable: boolean, hidden: ReadonlySet<string>) => object;
+export interface SaverOptions {
+  /** Each write is answered once it is in the log. */
+  durable: boolean;
+  /** Members of the configurable that nothing may hold. */
+  hidden?: ReadonlySet<string>;
+  /** A thread that had no checkpoint before this job: what was not written here is not there. */
+  freshThread?: string;
+}
 
-/** `durable`: each write is answered once it is in the log. `hidden`: members of the configurable that nothing may hold. */
-export function makeSaver(library: Library, job: Job, durable: boolean, hidden: ReadonlySet<string> = new Set()): Saver {
-  return new (classFor(library))(job, durable, hidden) as unknown as Saver;
+type SaverClass = new (job: Job, options: SaverOptions) => object;
+
+export function makeSaver(library: Library, job: Job, options: SaverOptions): Saver {
+  return new (classFor(library))(job, options) as unknown as Saver;
 }
 
 const classes = new WeakMap<object, SaverClass>();
@@ -61,14 +69,18 @@ function savers(BaseSaver: new () => Base): SaverClass {
     readonly #job: Job;
     readonly #durable: boolean;
     readonly #hidden: ReadonlySet<string>;
+    readonly #freshThread: string | undefined;
+    /** Namespaces of the fresh thread that were written to. */
+    readonly #written = new Set<string>();
     #turn: Promise<unknown> = Promise.resolve();
     #unanswered = 0;
 
-    constructor(job: Job, durable: boolean, hidden: ReadonlySet<string>) {
+    constructor(job: Job, { durable, hidden, freshThread }: SaverOptions) {
       super();
       this.#job = job;
       this.#durable = durable;
-      this.#hidden = hidden;
+      this.#hidden = hidden ?? new Set();
+      this.#freshThread = freshThread;
     }
 
     /** Grows as text. The random half keeps branches apart that count on from the same version. */
@@ -80,6 +92,7 @@ function savers(BaseSaver: new () => Base): SaverClass {
 
     async getTuple(config: Config): Promise<CheckpointTuple | undefined> {
       const [thread, namespace] = space(config);
+      if (thread === this.#freshThread && !this.#written.has(namespace)) return undefined;
       await this.#turn;
       const stored = await this.#job.call<Stored | null>("get", [thread, namespace, config.configurable?.checkpoint_id || null]);
       return stored === null ? undefined : this.#tuple(stored);
@@ -116,6 +129,7 @@ function savers(BaseSaver: new () => Base): SaverClass {
       newVersions?: Record<string, string | number>,
     ): Promise<Config> {
       const [thread, namespace] = space(config);
+      this.#written.add(namespace);
       const values = checkpoint.channel_values;
       const { channel_values: _, ...rest } = checkpoint;
       const versions: Record<string, string> = {};

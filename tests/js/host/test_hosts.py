@@ -1,0 +1,113 @@
+"""The processes of Node beside a worker: one that dies is replaced, one that a graph blocks gets no more jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from langlog_executor.graph_host import hosts as hosts_module
+from langlog_executor.graph_host.hosts import GraphHosts
+from langlog_executor.graph_host.jobs import HostLost
+from langlog_executor.graph_host.process import STATIC, GraphHost
+
+from tests.js.host.stack import Observed, graph_files, node_programs, run, started
+
+LIMIT_S = 60.0
+
+
+async def first_frame(observed: Observed, name: str) -> None:
+    """Returns once the run has streamed one of this name."""
+    async with asyncio.timeout(LIMIT_S):
+        while not observed.frames(name):
+            observed.news.clear()
+            await observed.news.wait()
+
+
+async def test_a_process_that_dies_loses_its_jobs_and_is_replaced(project: Path, tmp_path: Path) -> None:
+    async with started(project) as host:
+        job, observed = await run(host, "gate", {"gate": str(tmp_path / "gate")}, modes=["custom"])
+        await first_frame(observed, "custom")
+        pid = host.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(HostLost):
+            await asyncio.wait_for(job.done, LIMIT_S)
+        again, observed = await run(host, "quiet", {"text": "a"})
+        assert (await asyncio.wait_for(again.done, LIMIT_S))["how"] == "done"
+        assert observed.frames("values")[-1]["seen"] == ["said a"]
+        assert host.pid != pid and host.starts == 2
+
+
+async def test_a_job_that_is_dropped_streams_nothing_more(project: Path, tmp_path: Path) -> None:
+    async with started(project) as host:
+        job, observed = await run(host, "gate", {"gate": str(tmp_path / "gate")}, modes=["custom"])
+        await first_frame(observed, "custom")
+        job.drop()
+        count = len(observed.items)
+        (tmp_path / "gate").touch()
+        other, _ = await run(host, "quiet", {"text": "a"})
+        await other.done
+        assert len(observed.items) == count and host.jobs == 0
+
+
+async def test_a_job_is_cancelled_and_drained(project: Path, tmp_path: Path) -> None:
+    async with started(project) as host:
+        job, observed = await run(host, "gate", {"gate": str(tmp_path / "never")}, modes=["custom"])
+        await first_frame(observed, "custom")
+        job.stop("cancel")
+        assert (await asyncio.wait_for(job.done, LIMIT_S))["how"] == "cancelled"
+        job, observed = await run(host, "gate", {"gate": str(tmp_path / "gate")}, modes=["custom", "updates"])
+        job.stop("drain")
+        assert (await asyncio.wait_for(job.done, LIMIT_S))["how"] == "drained"
+
+
+@contextlib.asynccontextmanager
+async def hosts_of(project: Path, most: int) -> AsyncIterator[GraphHosts]:
+    def make() -> GraphHost:
+        return GraphHost(node_programs()["path"], STATIC, project, dict(os.environ), graph_files(project))
+
+    hosts = GraphHosts(make, most)
+    try:
+        await hosts.start()
+        yield hosts
+    finally:
+        await hosts.stop()
+
+
+async def test_a_blocked_process_gets_no_more_jobs(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    async with hosts_of(project, 2) as hosts:
+        blocking, observed = await run(hosts, "busy", {"gate": str(gate)}, modes=["custom"])
+        await first_frame(observed, "custom")
+        await asyncio.sleep(0.2)  # its second node begins
+        other, _ = await run(hosts, "quiet", {"text": "a"})
+        assert (await asyncio.wait_for(other.done, LIMIT_S))["how"] == "done"
+        assert not blocking.done.done() and hosts.starts == 2 and len(hosts.pids) == 2
+        assert hosts.blocking == {"busy"}
+        gate.touch()
+        assert (await asyncio.wait_for(blocking.done, LIMIT_S))["how"] == "done"
+        monkeypatch.setattr(hosts_module, "IDLE_S", 0.0)
+        hosts.sweep()
+        assert len(hosts.pids) == 1 and hosts.starts == 2
+
+
+async def test_the_last_process_is_waited_for(project: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with hosts_of(project, 1) as hosts:
+        blocking, observed = await run(hosts, "busy", {"gate": str(gate)}, modes=["custom"])
+        await first_frame(observed, "custom")
+        await asyncio.sleep(0.2)  # its second node begins
+        waiting = asyncio.ensure_future(run(hosts, "quiet", {"text": "a"}))
+        done, _ = await asyncio.wait([waiting], timeout=1.0)
+        assert not done
+        gate.touch()
+        job, _ = await asyncio.wait_for(waiting, LIMIT_S)
+        assert (await asyncio.wait_for(job.done, LIMIT_S))["how"] == "done"
+        await blocking.done
