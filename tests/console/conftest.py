@@ -11,7 +11,8 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.console.browser import LIMIT_MS, Console, builder, launch
+from tests.console.browser import LIMIT_MS, Console, launch
+from tests.stack.built import node_build
 from tests.stack.node_package import missing, node_missing
 from tests.stack.server import LiveServer
 
@@ -23,7 +24,7 @@ def built() -> None:
     """The console's files are those of its sources, and the packages of development are there."""
     if (reason := node_missing()) is not None:
         missing(reason)
-    console = builder().CONSOLE
+    console = node_build().CONSOLE
     with console.alone():
         console.packages(dev=True)
     console.build()

@@ -11,8 +11,9 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.console.browser import LIMIT_MS, ROOT, Console, builder, launch
+from tests.console.browser import LIMIT_MS, ROOT, Console, launch
 from tests.console.conftest import PROJECT
+from tests.stack.built import node_build
 from tests.stack.server import LiveServer
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -130,7 +131,7 @@ PICTURES: list[tuple[str, str, Callable[[Page], None]]] = [
 
 
 def main() -> None:
-    builder().CONSOLE.build()
+    node_build().CONSOLE.build()
     expect.set_options(timeout=LIMIT_MS)
     FOLDER.mkdir(exist_ok=True)
     wanted = sys.argv[1:]

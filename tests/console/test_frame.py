@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.console.browser import ROOT, Console, builder
+from tests.console.browser import ROOT, Console
+from tests.stack.built import node_build
 from tests.stack.server import LiveServer
 
 BUDGET = 100_000
@@ -40,7 +41,7 @@ def test_the_first_view_loads_less_than_its_budget(console: Console) -> None:
     expect(page.get_by_role("heading", name="Threads")).to_be_visible()
     expect(page.get_by_text("live", exact=True)).to_be_visible()
     assert 5_000 < sum(sizes) < BUDGET
-    manifest = (builder().CONSOLE.out / "manifest.json").read_text()
+    manifest = (node_build().CONSOLE.out / "manifest.json").read_text()
     assert int(re.findall(r'"first_view_gzipped_bytes": (\d+)', manifest)[0]) < BUDGET
 
 

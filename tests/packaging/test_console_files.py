@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.browser import builder
+from tests.stack.built import node_build
 from tests.stack.node_package import missing, node_missing
 
 ROOT = Path(__file__).parents[2]
@@ -50,19 +50,23 @@ def test_where_npm_cannot_get_its_packages_the_wheel_is_built_without_the_consol
         missing(reason)
     nowhere = {"npm_config_registry": "http://127.0.0.1:9", "npm_config_cache": str(tmp_path / "cache")}
     names, said = wheel_of(clone, tmp_path / "out", **nowhere)
-    assert not [name for name in names if "console/static" in name]
+    assert not [name for name in names if "console/static" in name or "graph_host/static" in name]
     assert "langlog_gateway/console/not_built.html" in names
     assert said.count("without its console") == 1
+    assert said.count("without the host of graphs in JavaScript and TypeScript") == 1
 
 
-def test_a_clone_builds_the_console_into_its_wheel_and_a_second_build_needs_no_npm(clone: Path, tmp_path: Path) -> None:
+def test_a_clone_builds_console_and_host_into_its_wheel_and_a_second_build_needs_no_npm(
+    clone: Path, tmp_path: Path
+) -> None:
     if (reason := node_missing()) is not None:
         missing(reason)
     names, said = wheel_of(clone, tmp_path / "first")
     static = [name for name in names if name.startswith("langlog_gateway/console/static/")]
     assert any(name.endswith("index.html") for name in static)
     assert any(name.endswith(".js.br") for name in static)
-    assert "without its console" not in said
+    assert "langlog_executor/graph_host/static/host.mjs" in names
+    assert "langlog is installed without" not in said
     assert not any("node_modules" in name for name in names)
     nowhere = {"npm_config_registry": "http://127.0.0.1:9", "npm_config_cache": str(tmp_path / "cache")}
     again, _ = wheel_of(clone, tmp_path / "second", **nowhere)
@@ -93,11 +97,12 @@ def test_without_a_node_of_its_own_a_machine_gets_one_by_the_build_requirement(c
 
 
 def test_the_lock_file_names_no_registry() -> None:
-    assert '"resolved"' not in (ROOT / "console" / "package-lock.json").read_text()
+    for folder in ("console", "executor/graph-host", "tests/js/project", "tests/js/starters"):
+        assert '"resolved"' not in (ROOT / folder / "package-lock.json").read_text(), folder
 
 
 def test_the_page_that_says_how_to_build_names_commands_that_are_there() -> None:
     page = (ROOT / "gateway/langlog_gateway/console/not_built.html").read_text()
     assert "make console" in page
     assert "\nconsole:" in (ROOT / "Makefile").read_text()
-    assert builder().NotBuilt
+    assert node_build().NotBuilt

@@ -84,6 +84,7 @@ def test_the_build_copies_what_is_there_and_what_its_context_holds() -> None:
         "hatch_build.py",
         "node_build.py",
         "console",
+        "executor/graph-host",
         "core",
         "deploy/image/api",
         "deploy/image/start",

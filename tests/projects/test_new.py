@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -17,8 +18,22 @@ from langlog.projects.new import TEMPLATES, create
 from langlog.projects.validate import validate
 
 from tests.stack.server import LiveServer, free_port
+from tests.stack.typescript import typescript_packages
 
 NO_KEYS = {"CHAT_MODEL": "", "OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": ""}
+
+
+TYPESCRIPT = ("chat-ts",)
+SAMPLES = Path(__file__).parents[1] / "js" / "project"
+
+
+def install_packages(project: Path) -> None:
+    """As `npm install` does in it, of packages that are there already: the sample graphs need the same, in versions that fit."""
+    wanted = json.loads((project / "package.json").read_text())
+    locked = json.loads((SAMPLES / "package.json").read_text())
+    for kind in ("dependencies", "devDependencies"):
+        assert {name: version.removeprefix("^") for name, version in wanted[kind].items()} == locked[kind]
+    (project / "node_modules").symlink_to(typescript_packages(SAMPLES))
 
 
 @pytest.fixture(scope="module", params=list(TEMPLATES))
@@ -28,6 +43,8 @@ def served(
     """Each template as a project of its own, served by `langlog dev`."""
     folder = tmp_path_factory.mktemp(request.param)
     create(folder / "project", request.param)
+    if request.param in TYPESCRIPT:
+        install_packages(folder / "project")
     env = NO_KEYS | {"LANGLOG_HEALTH_PORT": str(free_port())}
     with LiveServer(folder / "project" / "langgraph.json", folder, env).up() as server:
         yield request.param, server
@@ -39,7 +56,12 @@ def text_of(result: Any) -> str:
 
 def test_a_template_serves_a_conversation_without_a_key(served: tuple[str, LiveServer]) -> None:
     template, server = served
-    {"chat": refund_after_approval, "retrieval": answer_from_documents, "team": work_of_a_team}[template](server.url)
+    {
+        "chat": refund_after_approval,
+        "chat-ts": refund_after_approval,
+        "retrieval": answer_from_documents,
+        "team": work_of_a_team,
+    }[template](server.url)
 
 
 def refund_after_approval(url: str) -> None:
@@ -93,11 +115,17 @@ def test_a_template_is_sound_and_says_how_to_start_it(template: str, tmp_path: P
     folder = tmp_path / "My Project"
     made = CliRunner().invoke(cli, ["new", str(folder), "--template", template])
     assert made.exit_code == 0, made.output
-    assert made.output.endswith(f"start it by: cd {shlex.quote(str(folder))} && langlog dev\n")
+    typescript = template in TYPESCRIPT
+    install = "npm install && " if typescript else ""
+    assert made.output.endswith(f"start it by: cd {shlex.quote(str(folder))} && {install}langlog dev\n")
+    sources = {"agent.ts", "model.ts", "package.json", "tsconfig.json"}
     assert {path.name for path in folder.iterdir()} >= {
-        *("agent.py", "model.py", "langgraph.json", "requirements.txt", "README.md"),
-        *(".gitignore", ".dockerignore", ".env.example"),
+        *(sources if typescript else {"agent.py", "model.py", "requirements.txt"}),
+        *("langgraph.json", "README.md", ".gitignore", ".dockerignore", ".env.example"),
     }
+    if typescript:
+        install_packages(folder)
+        assert json.loads((folder / "package.json").read_text())["name"] == "my-project"
     assert (folder / "README.md").read_text().startswith("# my-project\n")
     checked = CliRunner().invoke(validate, ["--strict", "-c", str(folder / "langgraph.json")])
     assert checked.exit_code == 0, checked.output
@@ -114,7 +142,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_without_a_terminal_both_must_be_given(tmp_path: Path) -> None:
     refused = CliRunner().invoke(cli, ["new", str(tmp_path / "x")])
     assert refused.exit_code == 2
-    assert "chat, retrieval, team" in refused.output
+    assert "chat, chat-ts, retrieval, team" in refused.output
     unknown = CliRunner().invoke(cli, ["new", str(tmp_path / "x"), "--template", "agent"])
     assert unknown.exit_code == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_the_types_of_a_template_in_typescript_hold(tmp_path: Path) -> None:
+    create(tmp_path / "project", "chat-ts")
+    install_packages(tmp_path / "project")
+    done = subprocess.run(["npm", "run", "--silent", "check"], cwd=tmp_path / "project", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

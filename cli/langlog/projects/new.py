@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -14,13 +15,19 @@ import click
 
 TEMPLATES = {
     "chat": "an agent that gives refunds, each after a human has approved it",
+    "chat-ts": "the same in TypeScript",
     "retrieval": "answers from documents in the store, found by meaning",
     "team": "a supervisor who hands tasks to a researcher and a writer",
 }
 COMMON = "common"
-"""Folder of files for every project."""
+COMMON_TYPESCRIPT = "common-ts"
+"""Folders of files for every project: in Python, and in TypeScript."""
 HIDDEN = "dot"
 """A template's ``dot.gitignore`` is a project's ``.gitignore``."""
+
+
+NAMED = ("README.md", "package.json")
+"""Files that hold the project's name, as ``$name``."""
 
 
 @click.command("new", short_help="Make a project from a template.")
@@ -31,6 +38,7 @@ def new(path: Path | None, template: str | None) -> None:
 
     \b
     chat       an agent that gives refunds, each after a human has approved it
+    chat-ts    the same in TypeScript
     retrieval  answers from documents in the store, found by meaning
     team       a supervisor who hands tasks to a researcher and a writer
     """
@@ -51,7 +59,8 @@ def new(path: Path | None, template: str | None) -> None:
         raise click.ClickException(f"{error.filename or path} cannot be written: {error.strerror or error}") from None
     for file in written:
         click.echo(f"wrote {file}")
-    click.echo(f"start it by: cd {shlex.quote(str(path))} && langlog dev")
+    install = "npm install && " if _is_typescript(template) else ""
+    click.echo(f"start it by: cd {shlex.quote(str(path))} && {install}langlog dev")
 
 
 def create(path: Path, template: str) -> list[Path]:
@@ -61,16 +70,21 @@ def create(path: Path, template: str) -> list[Path]:
             f"the folder {path} is not empty: name another, so that nothing in it is overwritten"
         )
     path.mkdir(parents=True, exist_ok=True)
-    name = path.resolve().name.lower().replace(" ", "-") or "project"
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.lower()).strip("-._") or "project"
     written: list[Path] = []
-    for source in (*_files(COMMON), *_files(template)):
+    common = COMMON_TYPESCRIPT if _is_typescript(template) else COMMON
+    for source in (*_files(common), *_files(template)):
         text = source.read_text(encoding="utf-8")
-        if source.name == "README.md":
+        if source.name in NAMED:
             text = Template(text).substitute(name=name)
         target = path / source.name.removeprefix(HIDDEN if source.name.startswith(f"{HIDDEN}.") else "")
         target.write_text(text, encoding="utf-8")
         written.append(target)
     return sorted(written)
+
+
+def _is_typescript(template: str) -> bool:
+    return template.endswith("-ts")
 
 
 def _files(folder: str) -> Iterator[Traversable]:
