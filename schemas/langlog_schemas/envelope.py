@@ -9,7 +9,7 @@ without parsing bodies. Source: CloudEvents 1.0 Kafka protocol binding, section 
     ce_source   ``/langlog/<service>``
     ce_time     time of the request or event, ISO 8601, UTC, microseconds
     ce_subject  the aggregate's id
-    ce_cause    events of the decider only: ``<partition>-<offset>-<index>-<count>``
+    ce_cause    events of the decider only: ``<partition>-<offset>-<index>-<count>``; of the last event, where a record holds two
     ce_replyto  commands only: the gateway that waits for the outcome
     ce_traceparent  the trace that the record belongs to (W3C trace context, as the CloudEvents extension says), when there is one
     ce_actor    the authenticated user, when known

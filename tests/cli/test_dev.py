@@ -189,7 +189,6 @@ async def test_the_log_can_be_read_while_the_server_runs(server: LiveServer, cli
     assert types[0] == "thread.created.v1"
     for needed in (
         "run.created.v1",
-        "run.dispatched.v1",
         "run.started.v1",
         "checkpoint.steps.v1",
         "run.succeeded.v1",

@@ -65,14 +65,16 @@ def test_records_link_to_their_command_and_to_what_else_came_of_it(
     client: SyncLangGraphClient, open_console: Callable[..., Console]
 ) -> None:
     thread = client.threads.create()["thread_id"]
-    client.runs.wait(thread, "chat", input=human("hello"))
+    client.runs.create(thread, "chat", input=human("later"), after_seconds=600)
+    client.runs.wait(thread, "chat", input=human("hello"), multitask_strategy="interrupt")
     console = open_console(permissions=["clipboard-read", "clipboard-write"])
     page = console.open(f"threads/{thread}/events")
-    page.get_by_role("row").filter(has_text="run.dispatched").get_by_role("link").click()
+    page.get_by_role("row").filter(has_text="run.cancelled").get_by_role("link").click()
     record = page.get_by_role("complementary", name="Record")
     expect(record).to_contain_text("run.create at commands /")
     record.get_by_role("link", name="run.created").click()
     expect(record.get_by_role("heading")).to_have_text("run.created")
+    expect(record).to_contain_text("dispatched")
     console.check_accessible()
     record.get_by_role("button", name="Command").click()
     assert page.evaluate("navigator.clipboard.readText()").startswith("langlog log show ")

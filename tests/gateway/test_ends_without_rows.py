@@ -12,7 +12,6 @@ from langlog_backbone.log import Record
 from langlog_backbone.redis import channels
 from langlog_projector.announce import Announcer
 from langlog_projector.projection import Projection
-from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 from .conftest import MakeStack, Stack
@@ -29,7 +28,7 @@ def one_batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Record]]:
 
     async def hold(self: Projection, records: Sequence[Record]) -> None:
         held.extend(records)
-        if any(envelope.type_of(record.headers) == ev.ThreadDeleted.TYPE for record in records):
+        if any(b'"deletes_thread":true' in record.value for record in records):
             batch, held[:] = list(held), []
             await project(self, batch)
 

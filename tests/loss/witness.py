@@ -65,14 +65,15 @@ class Witness:
         if (cause.offset, cause.index) <= self._causes.get(cause.partition, (-1, -1)):
             return
         self._causes[cause.partition] = (cause.offset, cause.index)
-        match events.decode(envelope.type_of(record.headers), record.value):
-            case events.RunCreated() as event:
-                self.order[event.thread_id].append(event.run_id)
-                self.metadata[event.run_id] = event.metadata
-            case events.RunDispatched() as event:
-                self.attempts[event.run_id].append(event.attempt)
-                self.dispatched[event.run_id].append(event)
-            case events.RunEnded() as event:
-                self.finals[event.run_id].append(event)
-            case _:
-                pass
+        for event in events.parts(events.decode(envelope.type_of(record.headers), record.value)):
+            match event:
+                case events.RunCreated():
+                    self.order[event.thread_id].append(event.run_id)
+                    self.metadata[event.run_id] = event.metadata
+                case events.RunDispatched():
+                    self.attempts[event.run_id].append(event.attempt)
+                    self.dispatched[event.run_id].append(event)
+                case events.RunEnded():
+                    self.finals[event.run_id].append(event)
+                case _:
+                    pass

@@ -153,7 +153,6 @@ async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, m
     assert await events_of(stack, thread) == [
         "thread.created.v1",
         "run.created.v1",
-        "run.dispatched.v1",
         "run.succeeded.v1",
     ]
 

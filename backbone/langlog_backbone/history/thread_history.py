@@ -169,12 +169,15 @@ async def _cut_off(log: Log, thread_id: str, entries: Sequence[RecordedEvent]) -
 
 
 def each_step(entries: Sequence[RecordedEvent]) -> list[RecordedEvent]:
-    """Events that share a record, one by one: checkpoints and writes, and what `events.parts` takes apart."""
+    """Events of runs that share a record, one by one: checkpoints and writes, and a run's dispatch with its creation."""
     separate: list[RecordedEvent] = []
     for recorded in entries:
         event, record = recorded.event, recorded.record
+        if isinstance(event, ev.RunCreated):
+            separate += [recorded._replace(event=part) for part in ev.parts(event)]
+            continue
         if not isinstance(event, ev.CheckpointSteps):
-            separate += [recorded] if event is None else [recorded._replace(event=part) for part in ev.parts(event)]
+            separate.append(recorded)
             continue
         begun = datetime.fromisoformat(record.headers["ce_time"])
         for step, one in zip(event.steps, event.events(), strict=True):

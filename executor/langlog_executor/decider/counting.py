@@ -69,7 +69,7 @@ def count_runs(decided: Sequence[Decided]) -> None:
         if one.before is None:
             continue
         graph, created_at = "", ""
-        for event in one.events:
+        for event in (part for written in one.events for part in ev.parts(written)):
             match event:
                 case ev.RunCreated():
                     graph, created_at = event.graph_id, one.meta.time

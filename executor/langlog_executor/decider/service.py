@@ -476,7 +476,9 @@ class DeciderService:
                 cached = self._aggregates.thread(command.thread_id)
                 before: ThreadState = cached.state
                 known = isinstance(command, cmd.CreateRun) and command.run_id in self._known_runs
-                events = decide_thread(before, command, meta, run_known=known)
+                decided = decide_thread(before, command, meta, run_known=known)
+                # where bodies are encrypted, what deletes a thread must be readable when the thread's key is destroyed
+                events = ev.joined(decided, deletions=not self._log.encrypts)
                 cached.state = fold_thread(before, events, meta.time)
                 return Decided(meta, events, before, cached)
 

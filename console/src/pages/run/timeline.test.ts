@@ -57,6 +57,13 @@ test("a lost worker is a failed attempt and a wait for another one; a run that g
   assert.equal(made?.end, null);
 });
 
+test("a run that is dispatched as it is created waits for a worker, and a delayed one for its time", () => {
+  const bars = (dispatched: { [name: string]: string }) =>
+    timelineOf([event(0, "run.created", dispatched), event(5, "run.started", { attempt: 1 })])?.bars.map((bar) => bar.label);
+  assert.deepEqual(bars({ dispatched: "ready" }), ["Waited for a worker", "Attempt 1", "Running"]);
+  assert.deepEqual(bars({}), ["Waited for its turn on the thread", "Attempt 1", "Running"]);
+});
+
 test("events without a time, and none at all, give no timeline", () => {
   assert.equal(timelineOf([]), null);
   assert.equal(timelineOf([{ ...event(0, "run.created"), time: null }]), null);
