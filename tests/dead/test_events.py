@@ -104,6 +104,24 @@ async def test_parked_events_survive_restarts_and_are_folded_in_order_once_the_c
     assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"m": 3}))).status == 200
 
 
+async def test_a_thread_goes_with_the_end_of_its_run_although_that_waits_behind_a_bad_event(stack: Stack) -> None:
+    thread, run = new_id(), new_id()
+    other = stack.neighbour(thread)
+    for id in (thread, other):
+        assert (await stack.send(cmd.CreateThread(thread_id=id, fresh=True))).status == 200
+    await stack.append(ev.RUN_EVENTS, thread, *poisons(thread)["no JSON"])
+    await stack.event(updated(thread, late=True))
+    await stack.parked(thread, 2)
+    await stack.folded(
+        await stack.event(ev.RunSucceeded(thread_id=thread, run_id=run, attempt=1, status="idle", deletes_thread=True))
+    )
+    assert await stack.waiting(thread) == []
+    assert await stack.metadata(thread) is None
+    assert await stack.metadata(other) == {}
+    await stack.restart()
+    assert (await stack.send(cmd.CreateThread(thread_id=thread))).status == 200
+
+
 async def test_a_thread_with_parked_events_is_not_decided_on_from_a_wrong_state(
     stack: Stack, settings: Settings
 ) -> None:
