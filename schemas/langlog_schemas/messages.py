@@ -150,6 +150,40 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """None: no graph of the project is in JavaScript."""
 
 
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """How one loop of a process gets through to a server, where it once did not."""
+
+    loop: str
+    """Name of the loop, as in logs and metrics."""
+    dependency: str
+    """The server: `postgres`, `redis` or `log`."""
+    failures: int
+    """Calls that failed since the start of the process."""
+    last_error: str
+    """Class of the last error; what it says may quote what users wrote."""
+    last_ms: int
+    """When that was, in milliseconds since 1970."""
+
+
+class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of a process that runs services, for operators, kept in Redis."""
+
+    host: str
+    """Name of the machine."""
+    pid: int
+    """Id of the process."""
+    version: str
+    """Version of langlog."""
+    started_ms: int
+    """Start time, in milliseconds since 1970."""
+    reported_ms: int
+    """When this was reported, in milliseconds since 1970."""
+    services: dict[str, str | None]
+    """Its services: why one makes no progress; null while it does."""
+    trouble: list[Trouble] = []
+    """Loops that once did not get through to a server, at most 20, the latest first."""
+
+
 class ReplayQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A past run that is to run again in a sandbox, for any executor. Its parts go to the channel ``replay:<id>``."""
 
@@ -194,6 +228,7 @@ decode_resend_replies = msgspec.msgpack.Decoder(ResendReplies).decode
 decode_lifecycle_update = msgspec.msgpack.Decoder(LifecycleUpdate).decode
 decode_list_changes = msgspec.msgpack.Decoder(ListChanges).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
+decode_process_info = msgspec.msgpack.Decoder(ProcessInfo).decode
 decode_worker_info = msgspec.msgpack.Decoder(WorkerInfo).decode
 decode_replay_query = msgspec.msgpack.Decoder(ReplayQuery).decode
 decode_replay_part = msgspec.msgpack.Decoder(ReplayPart).decode

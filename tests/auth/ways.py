@@ -93,6 +93,7 @@ NEEDS: dict[str, Need] = {
     "GET /console": "none",
     "GET /console/{path}": "none",
     "GET /operator/health": "operator",
+    "GET /operator/services/{service}/why": "operator",
     "GET /operator/log/records": "operator",
     "GET /operator/log/records/{topic}/{partition}/{offset}": "operator",
     "GET /operator/log/stream": "operator",

@@ -29,6 +29,7 @@ WITHOUT = {
     "GET /docs": "a page",
     "GET /operator/health": "figures of the moment",
     "GET /operator/log/stream": "an endless stream",
+    "GET /operator/services/{service}/why": "figures of the moment",
 }
 """Operation without an example -> why."""
 THREAD, PROTOCOL_THREAD = "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e4", "0198c3f2-7a40-7c11-8d5e-5f2a61c0b7e5"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import asyncpg
 import msgspec
+from langlog_schemas.messages import ProcessInfo
 
 from ..log.port import DECIDERS, Log, LogUnavailable
 from ..postgres.database import load_sql
@@ -19,6 +20,7 @@ from ..process.unavailable import Dependency, is_unavailable
 from ..redis.client import RedisPipe
 from ..time.clock import now_iso
 from . import group_lag
+from .service_reports import processes
 from .workers import QueueView, WorkerView, queue_and_workers
 
 SQL = load_sql("langlog_backbone", "health.sql")
@@ -39,7 +41,7 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
     """Description of the problem, and what to do."""
     about: str
-    """Affected part: postgres, redis, log, workers, queue, deciders, projectors, dead-letters or webhooks."""
+    """Affected part: postgres, redis, log, services, workers, queue, deciders, projectors, dead-letters or webhooks."""
 
 
 class RunsView(msgspec.Struct, frozen=True):
@@ -112,6 +114,8 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Runs in flight."""
     queued: int | None
     """Dispatched runs that no worker has claimed."""
+    processes: list[ProcessInfo] | None
+    """Processes that run services and have reported within half a minute."""
     workers: list[WorkerView] | None
     """Worker processes with a lease."""
     groups: list[GroupView] | None
@@ -133,6 +137,7 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
     parked: asyncpg.Record | None = None
     hooks: list[asyncpg.Record] | None = None
     queue: QueueView | None = None
+    running: list[ProcessInfo] | None = None
     groups: list[GroupView] | None = None
     if "postgres" not in away:
         try:
@@ -146,6 +151,7 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
     if "redis" not in away:
         try:
             queue = await queue_and_workers(pipe)
+            running = await processes(pipe)
         except RedisUnavailable as error:
             away["redis"] = f"Redis is not available: {error}"
     if not {"log", "postgres"} & away.keys():
@@ -159,10 +165,12 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
         at=now_iso(),
         ready=not away,
         findings=sorted(
-            findings(away, runs, queue, groups, keys, webhooks), key=lambda one: GRAVITY.index(one.severity)
+            [*findings(away, runs, queue, groups, keys, webhooks), *not_ready(running or ())],
+            key=lambda one: GRAVITY.index(one.severity),
         ),
         runs=runs,
         queued=None if queue is None else queue.queued,
+        processes=running,
         workers=None if queue is None else queue.workers,
         groups=groups,
         parked_keys=keys,
@@ -170,6 +178,15 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
         webhooks=webhooks,
         webhooks_waiting=None if hooks is None else (hooks[0]["total"] if hooks else 0),
     )
+
+
+def not_ready(running: Iterable[ProcessInfo]) -> Iterable[Finding]:
+    """Services that make no progress. Pure."""
+    for process in running:
+        for service, reason in process.services.items():
+            if reason is not None:
+                text = f"The {service} on {process.host} (process {process.pid}) is not ready: {reason}."
+                yield Finding("warning", text, "services")
 
 
 async def _runs(pool: asyncpg.Pool) -> RunsView:

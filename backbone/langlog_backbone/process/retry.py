@@ -51,6 +51,11 @@ class Availability:
         self.uses: Dependency = uses
         self.failures = 0
         """Number of failed attempts since the start of the process."""
+        self.last_error = ""
+        """Class of the last error; empty: there was none."""
+        self.last_dependency: Dependency = uses
+        self.last_failed = 0.0
+        """When that was, in monotonic seconds."""
         self._hanging_s = hanging_s
         self._error: BaseException | None = None
         self._since = 0.0
@@ -77,6 +82,8 @@ class Availability:
     def failed(self, error: BaseException) -> None:
         """Record that a call failed because its server is unavailable."""
         self.failures += 1
+        self.last_error, self.last_failed = type(error).__name__, monotonic()
+        self.last_dependency = dependency_of(error, self.uses)
         first, self._error = self._error is None, error
         if first:
             self._since = monotonic()

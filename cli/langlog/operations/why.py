@@ -1,7 +1,8 @@
-"""``langlog why RUN_ID``: explains why a run is not moving. Reads Postgres, Redis and the log's ends; changes nothing.
+"""``langlog why RUN_ID``: explains why a run is not moving; ``langlog why SERVICE``: why a service is behind or not ready.
+Reads Postgres, Redis and the log's ends; changes nothing.
 
 The id of a thread leads to its run that is in flight, or else to its newest. What is found out, and what it means, is
-`langlog_backbone.operation.explain_run`.
+`langlog_backbone.operation.explain_run` and `explain_service`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..ids import as_uuid, other_kind
 if TYPE_CHECKING:
     import asyncpg
     from langlog_backbone.log import Log
+    from langlog_backbone.operation.explain_service import ServiceName
     from langlog_backbone.process.settings import Settings
     from langlog_backbone.redis.client import RedisPipe
 
@@ -24,29 +26,35 @@ CHAIN = 5
 """Maximum number of runs, each waiting for the next, that are followed."""
 
 
-@click.command(short_help="Explain why a run is not moving.")
-@click.argument("run_id")
+@click.command(short_help="Explain why a run, or a service, is not moving.")
+@click.argument("run_id", metavar="RUN_ID|SERVICE")
 @options.data_dir
 def why(run_id: str, data_dir: Path | None) -> None:
     """Explain why a run is not moving: what it waits for, which worker holds it, which servers are unavailable.
 
     The id of a thread leads to its run in flight, or else to its newest. Exit code 1: there is no such run.
 
+    SERVICE is gateway, decider, projector, scheduler, workers, executor, log, postgres or redis: say why it is behind or not ready, and
+    what to do. Exit code 1: something is wrong with it.
+
     Asks LOG_URI, DATABASE_URI and REDIS_URI, or the embedded servers of a data folder. Where no langlog dev runs on that, what it
     left is explained.
     """
+    from langlog_backbone.operation.explain_service import SERVICES
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 
-    run_id = as_uuid(run_id, "RUN_ID")
+    service = next((name for name in SERVICES if name == run_id.lower()), None)
+    if service is None:
+        run_id = as_uuid(run_id, "RUN_ID")
     settings = read_settings(data_dir=data_dir)
     configure_logging(settings)
-    run(_why(settings, run_id))
+    run(_why(settings, run_id, service))
 
 
-async def _why(settings: Settings, run_id: str) -> int:
+async def _why(settings: Settings, run_id: str, service: ServiceName | None) -> int:
     import msgspec
     from langlog_backbone.embedded.servers import EmbeddedRedis, is_in_use
     from langlog_backbone.postgres.database import connect_pool
@@ -68,6 +76,8 @@ async def _why(settings: Settings, run_id: str) -> int:
         pipe = RedisPipe(settings)
         try:
             await check_same_log(pool.fetch, log, settings.projection)
+            if service is not None:
+                return await _explain_service(pool, log, pipe, service)
             return await _explain(settings, pool, log, pipe, run_id)
         finally:
             await pipe.stop()
@@ -93,6 +103,15 @@ async def _explain(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: Redis
         seen.append(wanted)
         wanted = None if facts.run is None or facts.run.attempt else facts.run.ahead
     return 1 if missing else 0
+
+
+async def _explain_service(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, service: ServiceName) -> int:
+    from langlog_backbone.operation.explain_service import explain, gather
+
+    explanation = explain(service, await gather(pool, log, pipe, {}))
+    for line in explanation.lines:
+        click.echo(line)
+    return 0 if explanation.well else 1
 
 
 def existing(settings: Settings) -> Settings:

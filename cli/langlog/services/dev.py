@@ -151,7 +151,7 @@ async def _run(
             ReplayService(backbone),
             gateway,
         ]
-        services.append(FiguresService(services[:]))
+        services.append(FiguresService(services[:], backbone))
         if settings.health_port:
             probe = Probe(backbone.pool, backbone.queue, backbone.log)
             services.append(HealthService(services[:], settings.host, settings.health_port, probe))

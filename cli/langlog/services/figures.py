@@ -1,4 +1,5 @@
-"""What a process shows of its services to operators: whether each makes progress, as a metric; and the push of all its metrics.
+"""What a process shows of its services to operators: whether each makes progress, as a metric and as a report in Redis (`langlog why`);
+and the push of all its metrics.
 
 Concurrency: a `Service` of the process, beside those that it watches; each look asks them. What happens when it dies: nothing else does.
 """
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from langlog_backbone.context import Backbone
     from langlog_backbone.metrics.families import Family
     from langlog_backbone.metrics.otlp import Push
     from langlog_backbone.process.service import Service
+    from langlog_schemas.messages import ProcessInfo
 
 
 class FiguresService:
@@ -21,13 +24,19 @@ class FiguresService:
 
     name = "figures"
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, services: Sequence[Service], backbone: Backbone) -> None:
         self._services = services
+        self._pipe = backbone.pipe
+        self._started_ms = 0
+        self._info: ProcessInfo | None = None
         self._push: Push | None = None
 
     async def start(self) -> None:
         from langlog_backbone.metrics import otlp
         from langlog_backbone.metrics.exposition import EXPOSITION
+        from langlog_backbone.time.clock import now_ms
+
+        self._started_ms = now_ms()
 
         EXPOSITION.add("readiness", self._collect)
         if otlp.wanted():
@@ -35,9 +44,20 @@ class FiguresService:
             self._push = push if push.start() else None
 
     async def serve(self) -> None:
-        if self._push is not None:
-            await self._push.serve()
-        await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._report())
+            if self._push is not None:
+                group.create_task(self._push.serve())
+
+    async def _report(self) -> None:
+        from langlog_backbone.history.run_view import LANGLOG_VERSION
+        from langlog_backbone.operation.service_reports import EVERY_S, process_info, report
+        from langlog_backbone.process.retry import availabilities
+
+        while True:
+            self._info = process_info(await self._reasons(), availabilities(), LANGLOG_VERSION, self._started_ms)
+            report(self._pipe, self._info)
+            await asyncio.sleep(EVERY_S)
 
     async def drain(self) -> None:
         """The last push, while all that it asks still runs."""
@@ -49,6 +69,11 @@ class FiguresService:
         from langlog_backbone.metrics.exposition import EXPOSITION
 
         EXPOSITION.remove(self._collect)
+        if self._info is not None:
+            from langlog_backbone.operation.service_reports import withdraw
+
+            withdraw(self._pipe, self._info)
+            await self._pipe.flush()
 
     async def not_ready(self) -> str | None:
         return None
@@ -57,8 +82,12 @@ class FiguresService:
         from langlog_backbone.metrics import table
         from langlog_backbone.metrics.families import family
 
-        reasons = await asyncio.gather(*(service.not_ready() for service in self._services))
         ready: dict[tuple[str, ...], float] = {
-            (service.name,): float(reason is None) for service, reason in zip(self._services, reasons, strict=True)
+            (name,): float(reason is None) for name, reason in (await self._reasons()).items()
         }
         return [family(table.READY, ready)]
+
+    async def _reasons(self) -> dict[str, str | None]:
+        """Why each service makes no progress; None while it does."""
+        reasons = await asyncio.gather(*(service.not_ready() for service in self._services))
+        return {service.name: reason for service, reason in zip(self._services, reasons, strict=True)}

@@ -150,7 +150,7 @@ async def _run(services: Callable[[Backbone], list[Service]], settings: Settings
 
     async with open_backbone(settings) as backbone:
         running = services(backbone)
-        running.append(FiguresService(running[:]))
+        running.append(FiguresService(running[:], backbone))
         if settings.health_port:
             probe = Probe(backbone.pool, backbone.queue, backbone.log)
             running.append(HealthService(running[:], settings.host, settings.health_port, probe))

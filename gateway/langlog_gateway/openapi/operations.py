@@ -429,6 +429,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     # operators
     "GET /operator/health": Operation("Get the state of the whole system", None, SystemHealth, (403,), tag="operator"),
+    "GET /operator/services/{service}/why": Operation(
+        "Explain why a service is behind or not ready", None, system.ServiceState, (403, 404), tag="operator"
+    ),
     "GET /operator/log/records": Operation(
         "List records of the log, the newest first", None, RecordPage, (400, 403), query=RECORDS, tag="operator"
     ),

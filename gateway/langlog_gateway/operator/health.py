@@ -7,11 +7,15 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.operation import explain_service
+from langlog_backbone.operation.explain_service import SERVICES
 from langlog_backbone.operation.health import SystemHealth, gather
 from langlog_backbone.time.sources import monotonic
 
 from ..auth.access import admit_operator
 from ..core import Core, json_response
+from ..http.errors import ApiError
+from ..responses.system import ServiceState
 from ..streams import sse
 from .live import LiveStreams, wants_stream
 
@@ -28,7 +32,7 @@ class HealthPages:
         self._gathered_at = float("-inf")
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/operator/health", self.health)]
+        return [web.get("/operator/health", self.health), web.get("/operator/services/{service}/why", self.why)]
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         """The state of the whole system: queue, workers, readers of the log, parked keys and webhooks, and what is wrong in words.
@@ -39,6 +43,20 @@ class HealthPages:
         if wants_stream(request):
             return await self._streams.follow(request, self._events())
         return json_response(msgspec.json.encode(await self._view()))
+
+    async def why(self, request: web.Request) -> web.Response:
+        """Why a service or a server is behind or not ready, and what to do, in sentences: `gateway`, `decider`, `projector`, `scheduler`,
+        `workers`, `executor`, `log`, `postgres` or `redis`.
+        """
+        admit_operator(request)
+        wanted = request.match_info["service"]
+        service = next((name for name in SERVICES if name == wanted), None)
+        if service is None:
+            raise ApiError(404, f"No service {wanted[:100]!r}: name one of {', '.join(SERVICES)}")
+        core = self._core
+        facts = await explain_service.gather(core.pool, core.log, core.pipe, await core.probe.failures())
+        well, lines = explain_service.explain(service, facts)
+        return json_response(msgspec.json.encode(ServiceState(service, well, lines)))
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         while True:

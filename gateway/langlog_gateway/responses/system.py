@@ -119,3 +119,14 @@ class ImportOutcomes(Struct):
     """Outcomes of items"""
     crons: list[ImportOutcome]
     """Outcomes of crons"""
+
+
+class ServiceState(msgspec.Struct, frozen=True):
+    """How a service or a server is, in sentences."""
+
+    service: str
+    """Its name."""
+    well: bool
+    """Nothing is wrong with it."""
+    lines: list[str]
+    """What is wrong and what to do, the gravest first; then details."""
