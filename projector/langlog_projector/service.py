@@ -91,7 +91,7 @@ class ProjectorService:
         self._ends: dict[TopicPartition, int] = {}
         """Ends of the log at the first assignment: records before them must be folded before the service is ready."""
         self.first_fold = FirstFold()
-        self._age = BatchAge(table.PROJECTOR_LAG, table.DELIVERIES.labels(GROUP))
+        self._age = BatchAge(table.PROJECTOR_LAG, table.DELIVERIES.labels(GROUP), table.FOLDING)
         self._gave_up = False
         """Whether the partitions are left to others because Postgres was unavailable for too long."""
         self._lost = asyncio.Event()
@@ -164,7 +164,7 @@ class ProjectorService:
                 if not _awaited(records):
                     records, reading = await self._gather(self._reader, records)
                 async with self._turn:
-                    with self._age.of(records[0].headers), table.FOLDING.time():
+                    with self._age.of(records[0].headers):
                         await self._projection.project(records)
                     await self._read_again(self._reader)
                 if self._ends:

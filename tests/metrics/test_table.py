@@ -122,7 +122,8 @@ def test_callers_without_end_take_bounded_room() -> None:
 def test_the_age_of_a_batch_is_that_of_its_oldest_record() -> None:
     registry = CollectorRegistry()
     lag, delivery = Gauge("lag", "", registry=registry), Histogram("delivery", "", registry=registry)
-    age = BatchAge(lag, delivery)
+    took = Histogram("took", "", registry=registry)
+    age = BatchAge(lag, delivery, took)
     assert registry.get_sample_value("lag") == 0
     with age.of({"ce_time": iso(now().replace(year=2020))}):
         assert (registry.get_sample_value("lag") or 0) > 3e7
@@ -131,3 +132,4 @@ def test_the_age_of_a_batch_is_that_of_its_oldest_record() -> None:
             pass
     assert registry.get_sample_value("lag") == 0
     assert registry.get_sample_value("delivery_count") == 2
+    assert registry.get_sample_value("took_count") == 4

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
 
 from prometheus_client import Gauge, Histogram
 
-from ..time.clock import now
+from ..time.clock import now_ms
+from ..time.sources import monotonic
 
 
 class BatchAge:
-    """Of the batches of one loop. ``lag``: shows the age; ``delivery``: counts how old a batch was when it was read."""
+    """The batches of one loop, one at a time: ``with age.of(headers): …``. Written to cost little, as batches may hold one record.
 
-    def __init__(self, lag: Gauge, delivery: Histogram) -> None:
-        self._delivery = delivery
-        self._oldest: datetime | None = None
-        lag.set_function(self._seconds)
+    ``lag``: shows the age; ``delivery``: counts how old a batch was when it was read; ``took``: how long the work on it lasted.
+    """
 
-    @contextlib.contextmanager
-    def of(self, headers: Mapping[str, str]) -> Iterator[None]:
-        """While a batch is worked on. ``headers``: those of its first record, which may be anything."""
+    def __init__(self, lag: Gauge, delivery: Histogram, took: Histogram) -> None:
+        self._delivery, self._took = delivery, took
+        self._oldest_s: float | None = None
+        """Time of the batch's first record, in seconds since 1970; None: no batch, or a record without a time."""
+        self._began = 0.0
+        lag.set_function(self._age_s)
+
+    def of(self, headers: Mapping[str, str]) -> BatchAge:
+        """The batch whose first record has these headers, which may hold anything."""
         try:
-            oldest = datetime.fromisoformat(headers["ce_time"])
-        except (KeyError, ValueError):
-            yield
-            return
-        self._oldest = oldest if oldest.tzinfo is not None else oldest.replace(tzinfo=UTC)
-        self._delivery.observe(self._seconds())
-        try:
-            yield
-        finally:
-            self._oldest = None
+            self._oldest_s = datetime.fromisoformat(headers["ce_time"]).timestamp()
+        except (KeyError, ValueError, OverflowError):
+            self._oldest_s = None
+        else:
+            self._delivery.observe(self._age_s())
+        return self
 
-    def _seconds(self) -> float:
-        oldest = self._oldest
-        return 0.0 if oldest is None else max(0.0, (now() - oldest).total_seconds())
+    def __enter__(self) -> None:
+        self._began = monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._oldest_s = None
+        self._took.observe(monotonic() - self._began)
+
+    def _age_s(self) -> float:
+        oldest = self._oldest_s
+        return 0.0 if oldest is None else max(0.0, now_ms() / 1000 - oldest)

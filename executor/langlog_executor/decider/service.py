@@ -120,7 +120,7 @@ class DeciderService:
             self._reply,
         )
         tenants.RUNS.limit = backbone.settings.metrics_tenants
-        self._age = BatchAge(table.DECIDER_LAG, table.DELIVERIES.labels(DECIDERS))
+        self._age = BatchAge(table.DECIDER_LAG, table.DELIVERIES.labels(DECIDERS), table.DECIDING)
         self._committer: asyncio.Task[None] | None = None
         self._joins_until = math.inf
         """Time of the loop's clock until which no partitions means that the group has not given them yet."""
@@ -158,7 +158,7 @@ class DeciderService:
             finally:
                 self._reading = False
             if records:
-                with self._age.of(records[0].headers), table.DECIDING.time():
+                with self._age.of(records[0].headers):
                     await self._decide(records)
 
     async def drain(self) -> None:
