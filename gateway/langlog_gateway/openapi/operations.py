@@ -58,6 +58,7 @@ PATH = {
     "run_id": "Id of the run",
     "cron_id": "Id of the cron",
     "checkpoint_id": "Id of the checkpoint",
+    "service": "Name of the service or server: gateway, decider, projector, scheduler, workers, executor, log, postgres or redis",
     "topic": "Topic of the log",
     "partition": "Partition of the topic",
     "offset": "Offset within the partition",
