@@ -11,7 +11,7 @@ from langlog_backbone.embedded.servers import EmbeddedRedis
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis.client import RedisPipe
-from langlog_backbone.redis.hot_queue import HotQueue
+from langlog_backbone.redis.hot_queue import DONE_MS, HotQueue
 from langlog_schemas.messages import Task
 
 LEASE_S = 60.0
@@ -53,6 +53,44 @@ async def test_tasks_are_claimed_in_the_order_in_which_they_were_pushed(queue: H
     claimed = await queue.claim("w", 10, 1)
     assert [t.run_id for t in claimed] == ["r1", "r2", "r3"]
     assert claimed[0] == task("r1")
+
+
+async def test_a_task_that_is_pushed_again_is_not_claimed_twice(queue: HotQueue) -> None:
+    """Two deciders may dispatch the same attempt: whether it waits then, is held, or is done."""
+    await queue.push([task("r1")])
+    await queue.push([task("r1"), task("r2")])
+    assert [t.run_id for t in await queue.claim("w", 10, 1)] == ["r1", "r2"]
+    await queue.push([task("r1")])
+    queue.release("w", "r1:1")
+    queue.release("w", "r2:1")
+    await queue.push([task("r2"), task("r1"), task("r1", 2)])
+    assert [t.id for t in await queue.claim("other", 10, 1)] == ["r1:2"]
+
+
+async def test_a_task_that_was_withdrawn_or_reaped_is_not_pushed_again(queue: HotQueue, pipe: RedisPipe) -> None:
+    await queue.push([task("r1")])
+    assert await queue.withdraw("r1:1")
+    await queue.lease("w", fresh=True)
+    await queue.push([task("r2")])
+    assert await queue.claim("w", 10, 1)
+    await pipe.call("ZADD", pipe.key("leases"), 0, "w")
+    assert await queue.reap() == ["r2:1"]
+    await queue.push([task("r1"), task("r2"), task("r3")])
+    assert [t.run_id for t in await queue.claim("other", 10, 1)] == ["r3"]
+
+
+async def test_what_is_done_is_forgotten_also_by_a_redis_that_is_full(queue: HotQueue, pipe: RedisPipe) -> None:
+    await queue.lease("w", fresh=True)
+    await queue.push([task("r1")])
+    assert await queue.claim("w", 10, 1)
+    await pipe.call("CONFIG", "SET", "maxmemory", 1)
+    try:
+        queue.release("w", "r1:1")
+        assert await pipe.call("STRLEN", pipe.key("task", "r1:1")) == 0
+    finally:
+        await pipe.call("CONFIG", "SET", "maxmemory", 0)
+    assert await queue.known() == set()
+    assert 0 < await pipe.call("PTTL", pipe.key("task", "r1:1")) <= DONE_MS
 
 
 async def test_a_claim_takes_no_more_than_it_has_room_for(queue: HotQueue) -> None:

@@ -1,7 +1,7 @@
 """The hot queue: dispatched runs that wait for a worker, and the runs that each worker holds under its lease.
 
     queue             list of task ids, oldest at the right
-    task:<id>         the task (msgpack)
+    task:<id>         the task (msgpack); empty for a while once it was released, reaped or withdrawn
     held:<worker>     list of task ids that the worker has claimed
     leases            sorted set: worker -> time (server ms) until which it counts as alive
     queries           list of `messages.Query` for any worker
@@ -9,6 +9,9 @@
 Its content may be lost: the scheduler compares with Postgres and has lost tasks dispatched again. A claim moves the
 id in one step (BLMOVE), so no task is ever in neither place while Redis lives. When a worker dies, its
 lease runs out, `reap` takes its tasks, and the scheduler appends `run.requeue` for each.
+
+Two deciders may dispatch the same attempt, since a former owner of a partition goes on for a moment: a task that is pushed again is
+ignored, whether it waits, is held, or is done. Otherwise two workers would execute one attempt, and nothing tells their records apart.
 """
 
 from __future__ import annotations
@@ -32,6 +35,17 @@ CLAIM_AHEAD = 15
 ANSWER_S = 5.0
 """Seconds, beyond the wait of a claim, until a Redis that does not answer is given up."""
 
+DONE_MS = 60_000
+"""Milliseconds for which a task that is done is remembered: several times what a former decider may lag behind."""
+
+_PUSH = """
+local fresh = {}
+for i = 1, #ARGV, 2 do
+  if redis.call('SET', KEYS[2] .. ARGV[i], ARGV[i + 1], 'NX') then fresh[#fresh + 1] = ARGV[i] end
+end
+for _, id in ipairs(fresh) do redis.call('LPUSH', KEYS[1], id) end
+return #fresh
+"""
 _LEASE = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
 if ARGV[3] == '0' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
@@ -48,6 +62,7 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   for _, id in ipairs(redis.call('LRANGE', held, 0, -1)) do
     found[#found + 1] = id
     redis.call('DEL', KEYS[3] .. id)
+    redis.call('SET', KEYS[3] .. id, '', 'PX', ARGV[1])
   end
   redis.call('DEL', held)
   redis.call('ZREM', KEYS[1], worker)
@@ -66,8 +81,14 @@ if #ids == 0 then return {ids, ids} end
 for i, id in ipairs(ids) do keys[i] = KEYS[3] .. id end
 return {ids, redis.call('MGET', unpack(keys))}
 """
+_RELEASE = """
+redis.call('LREM', KEYS[1], 1, ARGV[1])
+-- first, so that a Redis that is full takes the second
+redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[2], '', 'PX', ARGV[2])
+"""
 _WITHDRAW = """
-if redis.call('LREM', KEYS[1], 0, ARGV[1]) > 0 then redis.call('DEL', KEYS[2]); return 1 end
+if redis.call('LREM', KEYS[1], 0, ARGV[1]) > 0 then redis.call('SET', KEYS[2], '', 'PX', ARGV[2]); return 1 end
 return 0
 """
 
@@ -78,7 +99,7 @@ for i = 3, #ARGV do kept[ARGV[i]] = true end
 for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
   if not kept[id] then
     redis.call('LREM', KEYS[2], 0, id)
-    if redis.call('EXISTS', ARGV[2] .. id) == 1 then redis.call('RPUSH', KEYS[1], id); given = given + 1 end
+    if redis.call('STRLEN', ARGV[2] .. id) > 0 then redis.call('RPUSH', KEYS[1], id); given = given + 1 end
   end
 end
 if ARGV[1] ~= '' then redis.call('DEL', KEYS[2]); redis.call('ZREM', KEYS[3], ARGV[1]) end
@@ -123,30 +144,26 @@ class HotQueue:
     # the decider's and the scheduler's end
 
     async def push(self, tasks: Sequence[Task]) -> None:
-        """Append tasks to the queue, in order. Raises RedisUnavailable."""
+        """Append tasks to the queue, in order, but for those that were pushed before. Raises RedisUnavailable."""
         if not tasks:
             return
         args: list[object] = []
         for task in tasks:
-            args += [self._pipe.key("task", task.id), messages.encode(task)]
-        # one round trip, in this order: no id without its task
-        await asyncio.gather(
-            self._pipe.submit("MSET", *args),
-            self._pipe.submit("LPUSH", self._pipe.key("queue"), *(task.id for task in tasks)),
-        )
+            args += [task.id, messages.encode(task)]
+        await self._pipe.call("EVAL", _PUSH, 2, self._pipe.key("queue"), self._pipe.key("task", ""), *args)
 
     async def withdraw(self, task_id: str) -> bool:
         """Remove a task that no worker has claimed from the queue; return False if it is not there."""
         return bool(
             await self._pipe.call(
-                "EVAL", _WITHDRAW, 2, self._pipe.key("queue"), self._pipe.key("task", task_id), task_id
+                "EVAL", _WITHDRAW, 2, self._pipe.key("queue"), self._pipe.key("task", task_id), task_id, DONE_MS
             )
         )
 
     async def reap(self) -> list[str]:
         """Remove workers whose leases have expired, and their tasks; return the tasks' ids."""
         keys = (self._pipe.key("leases"), self._pipe.key("held", ""), self._pipe.key("task", ""))
-        run_ids = await self._pipe.call("EVAL", _REAP, len(keys), *keys)
+        run_ids = await self._pipe.call("EVAL", _REAP, len(keys), *keys, DONE_MS)
         return [x.decode() for x in run_ids]
 
     async def check_writable(self) -> None:
@@ -222,7 +239,7 @@ class HotQueue:
         self._plenty = len(ids) > more
         tasks = []
         for task_id, payload in zip(ids, payloads, strict=True):
-            if payload is None:  # finished or withdrawn elsewhere: nothing to do, nothing to hold
+            if not payload:  # finished or withdrawn elsewhere: nothing to do, nothing to hold
                 self._pipe.send("LREM", held, 1, task_id)
             else:
                 tasks.append(messages.decode_task(payload))
@@ -234,12 +251,12 @@ class HotQueue:
         if not ids:
             return []
         payloads = await self._pipe.call("MGET", *(self._pipe.key("task", x) for x in ids))
-        return [messages.decode_task(x) for x in payloads if x is not None]
+        return [messages.decode_task(x) for x in payloads if x]
 
     def release(self, worker: str, task_id: str) -> None:
         """Remove a finished or returned task from those that the worker holds."""
-        self._pipe.send("LREM", self._pipe.key("held", worker), 1, task_id)
-        self._pipe.send("DEL", self._pipe.key("task", task_id))
+        keys = (self._pipe.key("held", worker), self._pipe.key("task", task_id))
+        self._pipe.send("EVAL", _RELEASE, len(keys), *keys, task_id, DONE_MS)
 
     async def hold_again(self, worker: str, tasks: Sequence[Task]) -> None:
         """Store again, after Redis was wiped, what this live worker holds."""
