@@ -151,7 +151,7 @@ class Chaos:
         process = self._rig.cluster.processes[name]
         process.ask_to_stop(signal.SIGTERM)
         await asyncio.to_thread(process.ended)
-        await asyncio.to_thread(process.start)
+        await self._rig.supervised(name)
 
     async def _stepped(self, name: str, by_s: float, seconds: float) -> None:
         self._rig.clock(name).write_text(str(by_s))

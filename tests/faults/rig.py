@@ -19,6 +19,7 @@ from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from tests.faults.disk import SlowDisk, SmallDisk, library, small_disk
 from tests.faults.proxy import Proxy
 from tests.loss.cluster import SERVICES, Cluster, running_cluster
+from tests.outage.eventually import eventually
 from tests.stack import moved_clock
 from tests.stack.fixtures import make_broker, make_kafka_cluster
 from tests.stack.kafka_broker import KafkaBroker
@@ -32,6 +33,9 @@ DISK_MB = {"sqlite": {"log": 96, "postgres": 400}, "kafka": {"log": 256, "postgr
 """Room for what the tests of one rig write."""
 SHORT = {"LANGLOG_APPEND_DEADLINE_SECS": "6", "LANGLOG_REPLY_TIMEOUT_SECS": "8", "BG_JOB_MAX_RETRIES": "20"}
 """Deadlines that a fault may outlast."""
+
+START_LIMIT_S = 120.0
+"""For a process that a supervisor starts, while other faults come and go."""
 
 
 @dataclass
@@ -104,14 +108,25 @@ class Rig:
     async def killed(self, part: str) -> None:
         """SIGKILL to a part with its children, and its start: Postgres has lost its last commits, and Redis everything."""
         if part in self.cluster.processes:
-            process = self.cluster.processes[part]
-            await asyncio.to_thread(process.kill)
-            await asyncio.to_thread(process.start)
+            await asyncio.to_thread(self.cluster.processes[part].kill)
+            await self.supervised(part)
             return
         server = self.servers()[part]
         assert server.child is not None
         await server.child.kill()
         await server.start()
+
+    async def supervised(self, name: str) -> None:
+        """Start a process as a supervisor does: again while it ends at once because a server is away."""
+
+        async def started() -> bool:
+            try:
+                await asyncio.to_thread(self.cluster.processes[name].start)
+            except RuntimeError:
+                return False
+            return True
+
+        await eventually(started, START_LIMIT_S)
 
     def clock(self, process: str) -> Path:
         """The file with the seconds by which the clock of a process is moved."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from langlog_backbone.log import open_log
 from langlog_backbone.log.kafka.kafka_log import TOPICS
 from langlog_backbone.process.settings import Settings
 
-from tests.log.conftest import Following
+from tests.log.conftest import Following, record
 from tests.log.test_kafka_broker_killed import Writers
 from tests.outage.eventually import eventually
 from tests.stack.fixtures import make_kafka_cluster
@@ -71,3 +72,31 @@ async def test_brokers_that_lose_their_disks_one_after_the_other_lose_nothing_ac
         await log.stop()
     finally:
         await cluster.stop()
+
+
+async def test_a_log_opens_while_one_of_three_brokers_is_away_or_stands_still(tmp_path: Path) -> None:
+    cluster = make_kafka_cluster(tmp_path)
+    await cluster.start()
+    try:
+        settings = Settings(log_uri=f"kafka://{cluster.bootstrap}", partitions=PARTITIONS, replication_factor=REPLICAS)
+        await opened(settings)
+        first, second, _ = cluster.brokers.values()
+        await first.kill()
+        await opened(settings)
+        await first.start()
+        assert second.child is not None
+        process = psutil.Process(second.child.pid)
+        process.suspend()
+        await opened(settings)
+        process.resume()
+    finally:
+        await cluster.stop()
+
+
+async def opened(settings: Settings) -> None:
+    """Several times: which broker is asked first is chance."""
+    for n in range(4):
+        log = open_log(settings)
+        await log.start()
+        await log.append([record("key", str(n))])
+        await log.stop()
