@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from langlog_backbone.log import open_log
@@ -74,21 +73,14 @@ async def test_brokers_that_lose_their_disks_one_after_the_other_lose_nothing_ac
         await cluster.stop()
 
 
-async def test_a_log_opens_while_one_of_three_brokers_is_away_or_stands_still(tmp_path: Path) -> None:
+async def test_a_log_opens_while_one_of_three_brokers_is_away(tmp_path: Path) -> None:
     cluster = make_kafka_cluster(tmp_path)
     await cluster.start()
     try:
         settings = Settings(log_uri=f"kafka://{cluster.bootstrap}", partitions=PARTITIONS, replication_factor=REPLICAS)
         await opened(settings)
-        first, second, _ = cluster.brokers.values()
-        await first.kill()
+        await cluster.brokers[1].kill()
         await opened(settings)
-        await first.start()
-        assert second.child is not None
-        process = psutil.Process(second.child.pid)
-        process.suspend()
-        await opened(settings)
-        process.resume()
     finally:
         await cluster.stop()
 

@@ -80,6 +80,8 @@ PROBE_PAUSE_S = 0.25
 """Seconds between two connection attempts while no broker answers."""
 STOP_TIMEOUT_S = 5.0
 """Seconds for pending appends at `stop`."""
+START_TIMEOUT_S = 20.0
+"""Maximum seconds for which a start tries the brokers that are named, if there are several."""
 CUT_TIMEOUT_S = 60.0
 """Seconds for the cluster to delete records."""
 RETRY_PAUSE_S = 0.1
@@ -120,7 +122,19 @@ class KafkaLog:
         self._open = False
 
     async def start(self) -> None:
+        """Where several brokers are named, one that is away prevents no start. Raises LogUnavailable, LogFault."""
         filter_broker_log()
+        until = monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                await self._start_once()
+                return
+            except LogUnavailable:
+                if "," not in self._bootstrap or monotonic() > until:
+                    raise
+            await asyncio.sleep(RETRY_PAUSE_S)  # the next one is tried at random
+
+    async def _start_once(self) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 admin = self._admin = make_admin(self._bootstrap, self._settings)
