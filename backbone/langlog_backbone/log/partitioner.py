@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-CACHED_KEYS = 65_536
+CACHED_KEYS = 8_192
 """Number of cached keys. Keys come in bursts (all records of a run): a cached one costs a tenth of a hashed one."""
 
 _SEED = 0x9747B28C

@@ -11,6 +11,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import structlog
+
+logger = structlog.get_logger(__name__)
+
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
     from langlog_backbone.metrics.families import Family
@@ -55,8 +59,11 @@ class FiguresService:
         from langlog_backbone.process.retry import availabilities
 
         while True:
-            self._info = process_info(await self._reasons(), availabilities(), LANGLOG_VERSION, self._started_ms)
-            report(self._pipe, self._info)
+            try:
+                self._info = process_info(await self._reasons(), availabilities(), LANGLOG_VERSION, self._started_ms)
+                report(self._pipe, self._info)
+            except Exception:  # a defect here is no reason to end the services
+                logger.exception("figures.report_failed")
             await asyncio.sleep(EVERY_S)
 
     async def drain(self) -> None:
@@ -73,7 +80,6 @@ class FiguresService:
             from langlog_backbone.operation.service_reports import withdraw
 
             withdraw(self._pipe, self._info)
-            await self._pipe.flush()
 
     async def not_ready(self) -> str | None:
         return None
