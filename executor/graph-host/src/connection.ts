@@ -10,6 +10,8 @@ import { encoded, Messages, type ToHost, type ToWorker } from "./protocol.js";
 
 /** For the process to end by itself, once the socket is closed, with what the project does at its exit. */
 const GRACE_MS = 1000;
+/** Writes of checkpoints that nobody waits for leave together: the worker lets them linger longer before it appends them. */
+const LINGER_MS = 2;
 /** Bytes that wait for the worker to read them before graphs are held up. */
 const CROWDED_BYTES = 8 * 1024 * 1024;
 
@@ -18,6 +20,7 @@ export class Connection {
   readonly #messages = new Messages();
   #waiting: Uint8Array[] = [];
   #scheduled = false;
+  #lingering: NodeJS.Timeout | undefined;
   #roomFor: (() => void)[] = [];
 
   constructor(fd: number, onMessage: (message: ToHost) => void) {
@@ -34,10 +37,12 @@ export class Connection {
     });
   }
 
-  /** Throws for a message that is too large; then nothing of it is sent. */
-  send(message: ToWorker): void {
+  /** `soon`: it may wait a moment for company, since nobody waits for it. Throws for a message that is too large; then nothing is sent. */
+  send(message: ToWorker, soon = false): void {
     this.#waiting.push(encoded(message));
-    if (!this.#scheduled) {
+    if (soon) {
+      this.#lingering ??= setTimeout(this.flush, LINGER_MS);
+    } else if (!this.#scheduled) {
       this.#scheduled = true;
       setImmediate(this.flush);
     }
@@ -46,6 +51,8 @@ export class Connection {
   /** What has gathered leaves now. */
   readonly flush = (): void => {
     this.#scheduled = false;
+    clearTimeout(this.#lingering);
+    this.#lingering = undefined;
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     this.#waiting = [];

@@ -61,7 +61,7 @@ export class Job {
   note(name: string, args: unknown[]): void {
     if (this.dropped) throw new Stopped("the job is over");
     this.sendItems();
-    this.connection.send({ t: "call", job: this.id, call: 0, name, args });
+    this.connection.send({ t: "call", job: this.id, call: 0, name, args }, true);
   }
 
   /** Something that the run streams. What gathers within one turn of the event loop leaves together. */
