@@ -60,6 +60,8 @@ RECENT_S = 0.05
 """A host that has sent something within this time is not blocked."""
 PATIENCE_S = 0.1
 """A host that does not answer for this long is blocked by a graph."""
+LINES_MAX = 1_000
+"""Lines of a second that go into the log, as of the console's (``output.ts``)."""
 LINE_BYTES_MAX = 64_000
 """Of what the process writes to its standard output and error; a longer line is cut."""
 
@@ -437,7 +439,8 @@ class _Life(asyncio.Protocol):
 
 
 async def _forward(stream: asyncio.StreamReader, name: str) -> None:
-    """What the process writes without the console's methods: line by line into the log."""
+    """What the process writes without the console's methods: line by line into the log, as far as these are not too many."""
+    begun, count = 0.0, 0
     while True:
         try:
             line = await stream.readuntil(b"\n")
@@ -447,8 +450,14 @@ async def _forward(stream: asyncio.StreamReader, name: str) -> None:
             line = await stream.read(LINE_BYTES_MAX)
         if not line:
             return
-        if text := line.decode(errors="replace").rstrip():
+        if monotonic() - begun >= 1.0:
+            begun, count = monotonic(), 0
+        count += 1
+        text = line.decode(errors="replace").rstrip()
+        if text and count <= LINES_MAX:
             logger.info("graph.output", text=text, stream=name)
+        elif count == LINES_MAX + 1:
+            logger.warning("graph.output_left_out", stream=name, why=f"more than {LINES_MAX} lines in a second")
 
 
 def environment() -> dict[str, str]:
