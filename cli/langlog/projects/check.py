@@ -5,6 +5,7 @@ Sections are converted into the types that the services read them into, so that 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,9 @@ from typing import Annotated, Any
 
 import msgspec
 from langlog_backbone.process.service import StartError
+from langlog_backbone.process.settings import read_settings
 from langlog_backbone.project.config import FORMS, GRAPHS, Project, given_in_environment, path_faults, read_project
+from langlog_backbone.project.node import find_node
 from langlog_backbone.project.store_index import StoreIndex
 from langlog_backbone.project.ttl import StoreTtl, ThreadTtl
 from langlog_backbone.project.webhook_policy import WebhookSection, webhook_headers
@@ -23,7 +26,7 @@ from .folders import UNSOUND, folder_problems
 from .image_keys import image_keys, image_problems, wording
 from .keys import key_problems
 from .problems import Problem
-from .references import javascript_problems, reference_problems, references
+from .references import Reference, javascript_problems, reference_problems, references
 
 Modules = bool | list[Annotated[list[str], msgspec.Meta(min_length=1)]] | None
 
@@ -230,14 +233,49 @@ def load_problems(project: Project) -> Iterator[Problem]:
     from msgspec.structs import replace
 
     for name, spec in project.graphs.items():
+        alone = replace(project, graphs={name: spec})
         try:
-            load_graphs(replace(project, graphs={name: spec}))
+            if spec.language == "javascript":
+                _load_javascript_graphs(alone)
+            else:
+                load_graphs(alone)
         except (GraphLoadError, StartError) as error:
             yield Problem("error", f"graphs.{name}", str(error))
     for reference in references(project):
         if reference.key.startswith("graphs."):
             continue
         try:
+            if reference.language == "javascript":
+                _load_javascript_code(project, reference)
+                continue
             load_object(project, reference.key, f"{reference.source}:{reference.attribute}", shared=True)
         except StartError as error:
             yield Problem("error", reference.key, str(error))
+
+
+def _load_javascript_graphs(project: Project) -> None:
+    """Load the graphs in a process of Node, as a worker does. Raises StartError."""
+    from langlog_executor.worker.process import graph_hosts
+
+    settings = read_settings()
+    hosts = graph_hosts(Path(find_node(settings.node).executable), project, settings)
+
+    async def load() -> None:
+        try:
+            await hosts.start()
+        finally:
+            await hosts.stop()
+
+    asyncio.run(load())
+
+
+def _load_javascript_code(project: Project, reference: Reference) -> None:
+    """Load `auth` or `http.app` in a process of Node, as a gateway does. Raises StartError."""
+    from langlog_backbone.project.hosted_code import HostedCode
+
+    settings = read_settings()
+    named = f"{reference.source}:{reference.attribute}"
+    auth, app = (named if reference.key == key else None for key in ("auth.path", "http.app"))
+    hosted = HostedCode(find_node(settings.node), project, auth, app, settings.worker_start_s)
+    hosted.start()
+    hosted.end()

@@ -22,7 +22,7 @@ from langlog_backbone.project.node import missing_packages
 from .exports import exported_names
 from .problems import Problem
 
-IN_JAVASCRIPT = ("graphs.",)
+IN_JAVASCRIPT = ("graphs.", "auth.path", "http.app")
 """Keys, or how they begin, of objects that may be in JavaScript."""
 PYTHON_ALONE = "it is JavaScript or TypeScript, and langlog reads this object from Python files alone"
 LONGEST_MODULE = 5_000_000

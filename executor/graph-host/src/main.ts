@@ -1,6 +1,7 @@
 /** The graph host: a process of Node that a worker starts, which loads the project's graphs in JavaScript and TypeScript and runs them. */
 import { isMainThread } from "node:worker_threads";
 import { Connection, watchWorker } from "./connection.js";
+import { serveCode, type Spec } from "./app/serve.js";
 import { described } from "./errors.js";
 import { GraphLoadError, Graphs } from "./graphs.js";
 import { Job } from "./job.js";
@@ -14,6 +15,8 @@ export { load, resolve } from "./loading/hooks.js";
 
 /** The argument by which the worker starts it; without it nothing happens, as in the thread of the hooks. */
 const SERVE = "serve";
+/** The argument by which a gateway starts it, for `auth` and `http.app`. */
+const CODE = "code";
 
 /** `socket`: the descriptor of this end. */
 function serve(socket: number): void {
@@ -111,4 +114,10 @@ if (isMainThread && process.argv[2] === SERVE) {
   process.setSourceMapsEnabled(true);
   registerHooks(import.meta.url);
   serve(Number(process.argv[3]));
+}
+
+if (isMainThread && process.argv[2] === CODE) {
+  process.setSourceMapsEnabled(true);
+  registerHooks(import.meta.url);
+  void serveCode(JSON.parse(process.argv[3] ?? "") as Spec, Number(process.argv[4]));
 }

@@ -26,6 +26,7 @@ import structlog
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
 from langlog_backbone.project.imports import imported_app, load_object
+from langlog_backbone.project.language import language_of
 from langlog_backbone.project.lifespan import Lifespan, prepares_nothing
 
 from ..graphs.app_imports import shared_with_lifespan
@@ -58,6 +59,8 @@ def planned(project: Project) -> Plan | None:
         raise StartError(f"{project.file}: {HOOK_HINT}")
     http = project.section("http")
     app, chosen = http.get("app"), http.get(KEY)
+    if isinstance(app, str) and language_of(app.rpartition(":")[0]) == "javascript":
+        app = None  # it is in a process of its own, and Python's graphs use nothing of it
     if chosen is not None and not isinstance(chosen, bool):
         raise StartError(f"{project.file}: http.{KEY} must be true or false")
     if chosen and not isinstance(app, str):

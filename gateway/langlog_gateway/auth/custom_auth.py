@@ -271,10 +271,18 @@ class CustomAuth:
         }
         return {resource: actions for resource, actions in uncovered.items() if actions}
 
+    async def close(self) -> None:
+        """Release what it holds of other processes: nothing here."""
+
     async def sees(self, resource: Resource, id: str, visible: Filter) -> bool:
         if resource == "store":
             raise TypeError("items of the store have no metadata")
         return bool(await seen(self._reads, resource, [id], visible))
+
+
+def studios(options: Options, settings: Settings) -> Studios | None:
+    """Return how requests of Studio are recognised; None where nobody is the Studio user."""
+    return None if options.auth.disable_studio_auth else Studios(origin_of(settings.studio_url))
 
 
 def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth | None:
@@ -286,19 +294,24 @@ def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth 
 
     if not isinstance(auth, Auth):
         raise StartError(f"auth.path: {options.auth.path!r} is a {type(auth).__name__}, not a langgraph_sdk.Auth")
-    studio = None if options.auth.disable_studio_auth else Studios(origin_of(settings.studio_url))
+    studio = studios(options, settings)
     gate = CustomAuth(auth, reads, options.auth.cache, settings.studio_api_key if studio else "", studio)
+    warn_of_uncovered(gate, DENY_BY_DEFAULT)
+    if gate.wants_request:
+        check_starlette("authenticate asks for the request")
+    return gate
+
+
+def warn_of_uncovered(gate: CustomAuth, remedy: str) -> None:
+    """Log which actions no handler covers. ``remedy``: the lines of a project that deny them."""
     if uncovered := gate.uncovered():
         logger.warning(
             "gateway.auth_uncovered",
             resources=list(uncovered),
             actions=[f"{resource}.{action}" for resource, actions in uncovered.items() for action in actions],
             means="no authorization handler covers these actions: each authenticated caller may do them, to everything",
-            to_deny_what_no_handler_covers=DENY_BY_DEFAULT,
+            to_deny_what_no_handler_covers=remedy,
         )
-    if gate.wants_request:
-        check_starlette("authenticate asks for the request")
-    return gate
 
 
 def user_of(user: Any) -> User:

@@ -9,6 +9,7 @@ happen on it (the main thread), because user code may access the running loop wh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +17,10 @@ import structlog
 from aiohttp import web
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
-from langlog_backbone.project.imports import executed_again, load_object
+from langlog_backbone.project.hosted_code import HostedCode
+from langlog_backbone.project.imports import executed_again, load_object, prepare_process
 from langlog_backbone.project.json_handlers import JsonHandlers
+from langlog_backbone.project.language import language_of
 from langlog_schemas import commands as cmd
 from langlog_schemas.rules.filters import Filter
 
@@ -25,7 +28,8 @@ from ..auth.access import Action, Gate, Resource, User
 from ..auth.custom_auth import AUTHENTICATING, STUDIO_HINT, CustomAuth, load_auth
 from ..auth.encryption_context import EncryptionContexts, load_encryption_contexts
 from ..http.options import Options
-from .asgi import CustomApp
+from .asgi import RETIRE_S, CustomApp
+from .hosted_app import HostedApp
 
 if TYPE_CHECKING:
     from langlog_backbone.process.settings import Settings
@@ -37,10 +41,28 @@ logger = structlog.get_logger(__name__)
 IN_FORCE = "the application and the handlers that were loaded before stay in force"
 
 
-def load_app(options: Options) -> CustomApp | None:
+def hosted_code(options: Options, settings: Settings) -> HostedCode | None:
+    """Return the process, not started, for what of the project's code is in JavaScript; None without any. Raises StartError."""
+    auth, app = (each if _in_javascript(each) else None for each in (options.auth.path, options.http.app))
+    if auth is None and app is None:
+        return None
+    from langlog_backbone.project.node import needed_node  # here: most projects have no such code
+
+    node = needed_node(options.owner(), settings.node)
+    assert node is not None
+    return HostedCode(node, options.owner(), auth, app, settings.worker_start_s)
+
+
+def _in_javascript(reference: object) -> bool:
+    return isinstance(reference, str) and language_of(reference.rpartition(":")[0]) == "javascript"
+
+
+def load_app(options: Options, hosted: HostedCode | None) -> CustomApp | None:
     """Return the project's own application. Raises StartError."""
     if options.http.app is None:
         return None
+    if hosted is not None and _in_javascript(options.http.app):
+        return CustomApp(HostedApp(hosted), options.prefix)
     return CustomApp(load_object(options.owner(), "http.app", options.http.app), options.prefix)
 
 
@@ -50,6 +72,7 @@ class Served(NamedTuple):
     app: CustomApp | None = None
     gate: CustomAuth | None = None
     encryption_contexts: EncryptionContexts = EncryptionContexts(None)
+    hosted: HostedCode | None = None
 
     def names(self) -> list[str]:
         """Return the keys in langgraph.json of the loaded parts, for the log."""
@@ -71,6 +94,8 @@ class LiveCode:
         self._loaded = False
         self._failed = False
         self._served = Served()
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Ends of processes whose code was replaced."""
         self.on_change: list[Callable[[], None]] = []
         """Callbacks after a reload. They must not block."""
 
@@ -115,23 +140,49 @@ class LiveCode:
         from langlog_backbone.project.loopback import open_loopback
 
         open_loopback(self._settings.base_url or own_url(self._settings), self._options.prefix, closed=AUTHENTICATING)
-        self._served = self._import()
+        hosted = hosted_code(self._options, self._settings)
+        if hosted is not None:
+            prepare_process(self._options.owner())
+            hosted.start()
+        self._served = self._import(hosted)
         self._loaded = True
         if self.gate is not None and not (self._settings.studio_api_key or self._options.auth.disable_studio_auth):
             logger.info("gateway.studio_needs_key", means=STUDIO_HINT)
 
-    def _import(self) -> Served:
-        app = load_app(self._options)
-        gate = load_auth(self._options, self._reads, self._settings)
-        return Served(app, gate, load_encryption_contexts(self._options))
+    def _import(self, hosted: HostedCode | None) -> Served:
+        try:
+            app = load_app(self._options, hosted)
+            gate = self._gate(hosted)
+            return Served(app, gate, load_encryption_contexts(self._options), hosted)
+        except BaseException:
+            if hosted is not None:
+                hosted.end()
+            raise
+
+    def _gate(self, hosted: HostedCode | None) -> CustomAuth | None:
+        if hosted is None or not _in_javascript(self._options.auth.path):
+            return load_auth(self._options, self._reads, self._settings)
+        from ..auth.hosted_auth import load_hosted_auth  # here: it brings the SDK along
+
+        return load_hosted_auth(hosted, self._options, self._reads, self._settings)
 
     async def lifespan(self, _: web.Application) -> AsyncIterator[None]:
         """Run the application's lifespan from the gateway's start to its end, across reloads."""
+        if self._served.hosted is not None:
+            self._served.hosted.supervise()
         if self.app is not None:
             await self.app.start(self._settings.worker_start_s)
         yield
         if self.app is not None:
             await self.app.stop()
+        await asyncio.gather(*self._leaving)
+        await _stop(self._served)
+
+    async def _import_again(self) -> Served:
+        hosted = hosted_code(self._options, self._settings)
+        if hosted is not None:
+            await asyncio.to_thread(hosted.start)
+        return self._import(hosted)
 
     async def reload(self, project: Project, changed: Callable[[str], bool], files: list[str]) -> CustomApp | None:
         """Load the code again if one of its files has changed, and log what is loaded. The application that was replaced:
@@ -141,12 +192,13 @@ class LiveCode:
         """
         if not self.any:
             return None
+        javascript = self._served.hosted is not None and any(language_of(name) == "javascript" for name in files)
         with executed_again(project, changed) as anew:
-            if not anew.affected and not self._failed:
+            if not anew.affected and not self._failed and not javascript:
                 anew.undo()
                 return None
             try:
-                fresh = self._import()
+                fresh = await self._import_again()
                 if fresh.app is not None:
                     await fresh.app.start(self._settings.worker_start_s)
             except Exception as error:
@@ -156,10 +208,30 @@ class LiveCode:
                 logger.error("gateway.reload_failed", files=files, error=why, effect=IN_FORCE)
                 return None
         replaced, self._served, self._failed = self._served, fresh, False
+        if fresh.hosted is not None:
+            fresh.hosted.supervise()
+        leaving = asyncio.create_task(_stop_later(replaced))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
         for call in self.on_change:
             call()
         logger.info("gateway.reloaded", files=files, loaded=fresh.names())
         return replaced.app
+
+
+async def _stop(served: Served) -> None:
+    if served.hosted is None:
+        return
+    if isinstance(served.gate, CustomAuth):
+        await served.gate.close()
+    await served.hosted.stop()
+
+
+async def _stop_later(served: Served) -> None:
+    """End the process of code that was replaced, once the requests that it had begun have had their time."""
+    if served.hosted is not None:
+        await asyncio.sleep(RETIRE_S)
+        await _stop(served)
 
 
 class LiveGate:

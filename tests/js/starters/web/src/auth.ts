@@ -1,0 +1,17 @@
+// Callers are who their token says they are; threads belong to whoever made them.
+import { Auth, HTTPException } from "@langchain/langgraph-sdk/auth";
+
+export const auth = new Auth()
+  .authenticate(async (request: Request) => {
+    const token = request.headers.get("authorization")?.replace("Bearer ", "");
+    if (token === "broken") throw new Error("a secret of the project");
+    if (!token) throw new HTTPException(401, { message: "Who are you?" });
+    return { identity: token, permissions: token === "anna" ? ["read"] : [], where: new URL(request.url).pathname };
+  })
+  .on("threads:create", ({ value, user }) => {
+    value.metadata ??= {};
+    value.metadata.owner = user.identity;
+    return { owner: user.identity };
+  })
+  .on("threads", ({ user }) => ({ owner: user.identity }))
+  .on("store", () => false);
