@@ -15,6 +15,7 @@ import asyncio
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -51,6 +52,74 @@ CHECK_S = 10.0
 LINGER_S = 0.015
 """Maximum seconds before records without a waiting client (checkpoints, starts) are folded. Most often the end of their run arrives
 first: intermediate records of a stateless run then never reach Postgres."""
+UNNAMED_LINGER_S = 0.1
+"""The same for a stateless run whose client waits only for its end: no response has named such a run to any client yet."""
+HELD_BYTES = 8_000_000
+"""Maximum bytes of the values held; beyond that everything held is folded."""
+
+
+class Held:
+    """Records that were read and are not folded yet. Each partition is folded once a client waits for one of its records, or one
+    of them has been held long enough. Pure: times are arguments."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._until: dict[TopicPartition, float] = {}
+        self._unnamed: set[str] = set()
+        """Threads of stateless runs that no client knows yet, created by one of the records held."""
+        self._bytes = 0
+
+    @property
+    def until(self) -> float:
+        """When the first partition has waited long enough."""
+        return min(self._until.values(), default=math.inf)
+
+    def clear(self) -> None:
+        """Drop everything; it will be read again."""
+        self._records, self._bytes = [], 0
+        self._until.clear()
+        self._unnamed.clear()
+
+    def add(self, records: Sequence[Record], now: float) -> None:
+        self._records += records
+        for record in records:
+            partition = (record.topic, record.partition)
+            self._bytes += len(record.value)
+            until = now if _awaited(record) else now + self._patience(record)
+            if until < self._until.get(partition, math.inf):
+                self._until[partition] = until
+
+    def take(self, now: float) -> list[Record]:
+        """Return the records of due partitions in the order of reading."""
+        if (
+            len(self._records) >= BATCH_RECORDS
+            or self._bytes >= HELD_BYTES
+            or max(self._until.values(), default=0) <= now
+        ):
+            taken = self._records
+            self.clear()
+            return taken
+        ripe = {partition for partition, until in self._until.items() if until <= now}
+        if not ripe:
+            return []
+        taken = []
+        left: list[Record] = []
+        for record in self._records:
+            (taken if (record.topic, record.partition) in ripe else left).append(record)
+        self._records = left
+        for partition in ripe:
+            del self._until[partition]
+        self._unnamed.difference_update(record.key for record in taken)
+        self._bytes = sum(len(record.value) for record in left)
+        return taken
+
+    def _patience(self, record: Record) -> float:
+        if record.key in self._unnamed:
+            return UNNAMED_LINGER_S
+        if envelope.type_of(record.headers) == ev.RunCreated.TYPE and b'"temporary":true' in record.value:
+            self._unnamed.add(record.key)
+            return UNNAMED_LINGER_S
+        return LINGER_S
 
 
 class FirstFold:
@@ -94,8 +163,8 @@ class ProjectorService:
         self._age = BatchAge(table.PROJECTOR_LAG, table.DELIVERIES.labels(GROUP), table.FOLDING)
         self._gave_up = False
         """Whether the partitions are left to others because Postgres was unavailable for too long."""
-        self._lost = asyncio.Event()
-        """Set when a connection to Postgres has ended."""
+        self._lost: asyncio.Future[None] | None = None
+        """Done when a connection to Postgres ends."""
 
     async def start(self) -> None:
         """Connect. Raises StartError."""
@@ -151,22 +220,25 @@ class ProjectorService:
     async def _follow(self) -> None:
         assert self._reader is not None
         reading: asyncio.Task[list[Record]] | None = None
+        held, now = Held(), asyncio.get_running_loop().time
         try:
             while True:
                 reading = reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
-                if not await self._arrived(reading):
+                if await self._arrived(reading, min(CHECK_S, held.until - now())):
+                    held.add(reading.result(), now())
+                    reading = None
+                elif held.until > now():
                     async with self._turn:
                         await self._projection.check()
-                        await self._read_again(self._reader)
+                        await self._read_again(self._reader, held)
                     continue
-                records = reading.result()
-                reading = None
-                if not _awaited(records):
-                    records, reading = await self._gather(self._reader, records)
+                records = held.take(now())
+                if not records:
+                    continue
                 async with self._turn:
                     with self._age.of(records[0].headers):
                         await self._projection.project(records)
-                    await self._read_again(self._reader)
+                    await self._read_again(self._reader, held)
                 if self._ends:
                     self._behind()
         finally:
@@ -174,39 +246,27 @@ class ProjectorService:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
-    async def _arrived(self, reading: asyncio.Task[list[Record]]) -> bool:
-        """Wait for records; return False if the saved positions must be checked instead."""
-        lost = asyncio.create_task(self._lost.wait())
-        try:
-            await asyncio.wait([reading, lost], timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
-        self._lost.clear()
+    async def _arrived(self, reading: asyncio.Task[list[Record]], timeout_s: float) -> bool:
+        """Wait for records; return False if a connection was lost or the time is over."""
+        if self._lost is None or self._lost.done():
+            self._lost = asyncio.get_running_loop().create_future()
+        either: list[asyncio.Future[Any]] = [reading, self._lost]
+        await asyncio.wait(either, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
         return reading.done()
 
-    async def _read_again(self, reader: LogReader) -> None:
+    async def _read_again(self, reader: LogReader, held: Held) -> None:
         """Read again from the saved positions after Postgres has lost commits."""
         while self._projection.went_back:
             self._projection.went_back = False
+            held.clear()
             reader.seek(await self._positions(list(self._projection.positions)))
 
     async def _watch(self, connection: asyncpg.Connection) -> None:
-        connection.add_termination_listener(lambda _: self._lost.set())
+        connection.add_termination_listener(lambda _: self._note_lost())
 
-    async def _gather(
-        self, reader: LogReader, records: list[Record]
-    ) -> tuple[list[Record], asyncio.Task[list[Record]] | None]:
-        """Collect more records, until one with a waiting client; also return a read that is still under way."""
-        until = asyncio.get_running_loop().time() + LINGER_S
-        while True:
-            reading = asyncio.create_task(reader.read(BATCH_RECORDS))
-            await asyncio.wait([reading], timeout=max(0.0, until - asyncio.get_running_loop().time()))
-            if not reading.done():
-                return records, reading
-            more = reading.result()
-            records = records + more
-            if _awaited(more) or len(records) >= BATCH_RECORDS:
-                return records, None
+    def _note_lost(self) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
 
     async def drain(self) -> None:
         """Do nothing: the next owner folds the remaining records."""
@@ -299,6 +359,6 @@ class ProjectorService:
         table.DEAD_LETTERS.labels("projector").inc(len(bad))
 
 
-def _awaited(records: Sequence[Record]) -> bool:
-    """Return whether a client waits for one of these to be folded."""
-    return any("ce_replyto" in r.headers or envelope.type_of(r.headers) in AWAITED for r in records)
+def _awaited(record: Record) -> bool:
+    """Whether somebody waits for it to be folded."""
+    return "ce_replyto" in record.headers or envelope.type_of(record.headers) in AWAITED
