@@ -207,3 +207,32 @@ async def test_a_claim_that_is_ended_takes_nothing_later(queue: HotQueue) -> Non
     await queue.push([task("r1")])
     assert await queue.held("leaving") == []
     assert [t.run_id for t in await queue.claim("w", 1, 1)] == ["r1"]
+
+
+async def test_a_claim_on_another_connection_is_ended_as_well(queue: HotQueue) -> None:
+    """Redis is asked for the connection's id once, and again when the connection is another one."""
+    for n in range(2):
+        await queue.push([task(f"r{n}")])
+        assert len(await queue.claim("w", 1, 1)) == 1
+    assert queue._blocking is not None
+    first = queue._claiming
+    queue._blocking.drop()
+    connection = queue._blocking._connection
+    assert connection is not None
+    await connection.closed
+    waiting = asyncio.create_task(queue.claim("w", 1, LIMIT_S))
+    async with asyncio.timeout(LIMIT_S):
+        while not waiting.done():
+            await queue.end_claim()
+            await asyncio.wait([waiting], timeout=0.02)
+    assert waiting.result() == []
+    assert queue._claiming is not first
+
+
+async def test_the_id_of_a_connection_is_asked_for_once(queue: HotQueue) -> None:
+    asked = set()
+    for n in range(3):
+        await queue.push([task(f"r{n}")])
+        assert len(await queue.claim("w", 1, 1)) == 1
+        asked.add(id(queue._claiming))
+    assert len(asked) == 1

@@ -156,12 +156,12 @@ async def test_records_of_many_threads_are_all_there_and_numbered_without_gaps(i
 async def test_what_follows_a_flood_waits_longer_for_company_unless_somebody_waits_for_it() -> None:
     log = FakeLog()
     records = RunRecords(io_of(log), TASK, "t1")
-    for count in (2, 4):
+    for count, linger_s in ((2, worker_log.FIRST_LINGER_S), (4, worker_log.LINGER_S)):
         for _ in range(count):
             records.emit(started(0))
-        await asyncio.sleep(worker_log.LINGER_S * 0.9)
+        await asyncio.sleep(linger_s * 0.9)
         assert log.batches[-1:] != [count]
-        await asyncio.sleep(worker_log.LINGER_S * 0.2)
+        await asyncio.sleep(linger_s * 0.2)
         assert log.batches[-1] == count
     records.emit(started(0))
     await asyncio.sleep(worker_log.FLOOD_LINGER_S * 0.5)

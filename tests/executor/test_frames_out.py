@@ -123,6 +123,39 @@ async def test_a_lone_frame_does_not_wait(
     assert [f.event for f in await watch.heard(1)] == ["metadata"]
 
 
+async def test_a_stream_expires_from_its_first_batch_on_and_is_noted_when_the_run_ends(
+    io: IoLoop, backbone: Backbone, task: Task, watch: Watch
+) -> None:
+    out = FramesOut(io, task)
+    out.emit("metadata", b"{}")
+    await watch.heard(1)
+    stream = backbone.pipe.key(channels.frames(task.thread_id))
+    async with asyncio.timeout(LIMIT_S):
+        while await backbone.pipe.call("PTTL", stream) <= 0:
+            await asyncio.sleep(0)
+    order = backbone.pipe.key("frame-index", "order")
+    assert await backbone.pipe.call("ZSCORE", order, task.thread_id) is None
+    await out.finish()
+    await backbone.pipe.flush()
+    assert await backbone.pipe.call("ZSCORE", order, task.thread_id) is not None
+
+
+async def test_a_stream_that_goes_on_is_noted_before_its_end(
+    io: IoLoop, backbone: Backbone, task: Task, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_out, "NOTE_AFTER_S", 0.0)
+    out = FramesOut(io, task)
+    order = backbone.pipe.key("frame-index", "order")
+    async with asyncio.timeout(LIMIT_S):
+        for count in range(1, 1_000):
+            out.emit("values", b"{}")
+            await watch.heard(count)
+            if await backbone.pipe.call("ZSCORE", order, task.thread_id) is not None:
+                break
+    assert await backbone.pipe.call("ZSCORE", order, task.thread_id) is not None
+    await out.finish()
+
+
 async def test_finishing_sends_what_lingers(
     io: IoLoop, task: Task, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,12 @@ class RedisPipe:
         self._opening: asyncio.Task[None] | None = None
         self._down = False
 
+    @property
+    def connection(self) -> RedisConnection | None:
+        """The connection that the next call goes to; None: it opens one."""
+        connection = self._connection
+        return None if connection is None or connection.closed.done() else connection
+
     def key(self, *parts: str) -> str:
         return self.prefix + ":".join(parts)
 

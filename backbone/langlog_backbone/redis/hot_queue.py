@@ -28,6 +28,7 @@ from redis.exceptions import ResponseError
 from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from .client import RedisPipe
+from .connection import RedisConnection
 
 CLAIM_AHEAD = 15
 """Maximum number of further tasks that a claim takes along with the one waited for."""
@@ -136,6 +137,8 @@ class HotQueue:
         """Whether the last claim was filled: more tasks may be available without waiting."""
         self._claiming: asyncio.Future[Any] | None = None
         """Client id, in Redis, of the connection on which a claim waits."""
+        self._claimed_by: RedisConnection | None = None
+        """That connection, once the id is known."""
 
     async def stop(self) -> None:
         if self._blocking is not None:
@@ -201,8 +204,9 @@ class HotQueue:
                 return task
         try:
             limit_s = wait_s + ANSWER_S if wait_s else None
-            self._claiming = client.submit("CLIENT", "ID")
-            self._claiming.add_done_callback(lambda done: done.cancelled() or done.exception())
+            if self._claimed_by is None or client.connection is not self._claimed_by:
+                self._claiming = client.submit("CLIENT", "ID")
+                self._claiming.add_done_callback(self._identified)
             async with asyncio.timeout(limit_s):
                 first = await client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
         except (TimeoutError, asyncio.CancelledError) as error:
@@ -211,6 +215,10 @@ class HotQueue:
                 raise RedisUnavailable("Redis does not answer") from None
             raise
         return [] if first is None else await self._take(client, queue, held, first, limit - 1)
+
+    def _identified(self, done: asyncio.Future[Any]) -> None:
+        known = not done.cancelled() and done.exception() is None and done is self._claiming
+        self._claimed_by = self._blocking.connection if known and self._blocking is not None else None
 
     async def end_claim(self) -> None:
         """Make a waiting claim return, empty or with the tasks it has just received. Raises RedisUnavailable.

@@ -7,8 +7,8 @@
     frame-index:counts    hash: ``bytes`` in all, ``dropped`` streams so far, ``limit`` that a scheduler has set
 
 These frames serve clients that join a stream or return to it; frames that must last are in the log. Their bound is enforced
-by the worker that writes them: a note, made when a stream begins, ends, and grows by `NOTE_BYTES`, removes what exceeds the
-bound. It removes the frames of ended runs that no client followed, then those of other ended runs, each oldest first; then
+by the worker that writes them: a note, made when a stream is a second old, ends, and grows by `NOTE_BYTES`, removes what exceeds
+the bound. It removes the frames of ended runs that no client followed, then those of other ended runs, each oldest first; then
 the older half of streams that are still written. A note costs the same however many streams there are.
 
 Concurrency: `KeptFrames` is cheap, one may be made anywhere. When a worker dies its streams expire.
@@ -136,6 +136,10 @@ class KeptFrames:
     def add(self, thread_id: str, body: bytes) -> None:
         """Store a batch. Call `note` for it as well, now or later. Does not wait."""
         self._pipe.send(*self._added(thread_id, body))
+
+    def expire(self, thread_id: str) -> None:
+        """A stream has begun that is not noted yet: it goes in time if its worker dies before. Does not wait."""
+        self._pipe.send("PEXPIRE", self._streams + thread_id, int(self._settings.frames_kept_s * 1000))
 
     async def entry(self, thread_id: str, body: bytes) -> str:
         """Store a batch, like `add`, and return the id of its stream entry. Raises RedisUnavailable, or ResponseError when

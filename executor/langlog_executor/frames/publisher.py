@@ -42,6 +42,8 @@ logger = structlog.get_logger(__name__)
 
 NOTE_EVERY_S = 60.0
 """Maximum seconds between two extensions of the frames' expiry while frames are published."""
+NOTE_AFTER_S = 1.0
+"""Seconds after which a stream is noted first: a short run is noted once, at its end. It expires from its first batch on either way."""
 RECORD_EVERY_S = 1.0
 """Maximum seconds after which a sent frame of a resumable run is in the log."""
 LINGER_S = 0.001
@@ -251,6 +253,9 @@ class FramesOut:
                 logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))
                 self._lost = True
         now = monotonic()
+        if not self._note_at:
+            self._kept.expire(self._task.thread_id)
+            self._note_at = now + NOTE_AFTER_S
         if now > self._note_at or self._unnoted > NOTE_BYTES:
             self._note_at = now + NOTE_EVERY_S
             self._note(running=True)

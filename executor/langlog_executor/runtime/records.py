@@ -35,6 +35,8 @@ RETRY_PAUSE_S = 0.1
 MAX_RETRY_PAUSE_S = 2.0
 LINGER_S = 0.004
 """Seconds for which records are collected unless a caller waits for them: those of a short run share one commit and one fold."""
+FIRST_LINGER_S = 0.02
+"""Seconds used instead for the first records of an attempt: its start, and the checkpoints of a run that ends within that time."""
 FLOOD_RECORDS = 4
 FLOOD_LINGER_S = 0.012
 """Seconds used instead after an append of at least `FLOOD_RECORDS`: a graph of many quick steps."""
@@ -110,7 +112,7 @@ class RunRecords:
         self._durable = 0
         self._appender: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
-        self._linger_s = LINGER_S
+        self._linger_s = LINGER_S if task is None else FIRST_LINGER_S
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._offsets: dict[int, int] = {}
         self._error: BaseException | None = None
