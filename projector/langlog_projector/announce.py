@@ -7,6 +7,7 @@ Postgres.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import asyncpg
@@ -34,6 +35,8 @@ Command = tuple[str, int, int]
 """Topic and partition of a command's events, and its offset."""
 
 REPLY = b"R"
+EMPTY_LINGER_S = 0.05
+"""Positions that a batch has moved without leaving anything are published to other processes after this, or with the next ones."""
 LIVELY: frozenset[str] = frozenset(
     e.TYPE
     for e in (
@@ -60,6 +63,9 @@ class Announcer:
         self._pending: dict[Command, tuple[str, Reply]] = {}
         """Command -> the reply that is sent when its last event is folded."""
         self._settled: list[Command] = []
+        self._unpublished: dict[str, dict[int, int]] = {}
+        """Positions that other processes were not notified of yet."""
+        self._lingering: asyncio.TimerHandle | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -106,17 +112,33 @@ class Announcer:
         elif isinstance(event, ev.WebhookAttempted | ev.CronCreated | ev.CronChanged | ev.CronAdvanced):
             self._timer_set = True
 
-    async def committed(self, steps: Mapping[TopicPartition, Step]) -> None:
+    def stop(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
+    def _note_positions(self, steps: Mapping[TopicPartition, Step], *, empty: bool) -> None:
+        marks: dict[str, dict[int, int]] = {}
+        for (topic, part), step in steps.items():
+            marks.setdefault(topic, {})[part] = step.after
+            self._unpublished.setdefault(topic, {})[part] = step.after
+        self._bus.deliver_local(channels.WATERMARK, msgspec.json.encode(marks))
+        if not empty:
+            self._publish_positions()
+        elif self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(EMPTY_LINGER_S, self._publish_positions)
+
+    def _publish_positions(self) -> None:
+        self.stop()
+        unpublished, self._unpublished = self._unpublished, {}
+        self._bus.publish(channels.WATERMARK, msgspec.json.encode(unpublished))
+
+    async def committed(self, steps: Mapping[TopicPartition, Step], *, empty: bool = False) -> None:
         replies = [self._pending.pop(command) for command in self._settled]
         updates, timer_set, parked, lists = self._updates, self._timer_set, self._parked, self._lists
         self._forget()
         bus = self._bus
-        marks: dict[str, dict[int, int]] = {}
-        for (topic, part), step in steps.items():
-            marks.setdefault(topic, {})[part] = step.after
-        watermark = msgspec.json.encode(marks)
-        bus.deliver_local(channels.WATERMARK, watermark)
-        bus.publish(channels.WATERMARK, watermark)
+        self._note_positions(steps, empty=empty)
         for waiting, reply in await self._first_outcomes(replies):
             channel, data = channels.gateway(waiting), REPLY + messages.encode(reply)
             if bus.local and not waiting.startswith(channels.WORKER_ID):

@@ -36,7 +36,9 @@ class Listener(Protocol):
         """The batch removed these threads from Postgres."""
         ...
 
-    async def committed(self, steps: Steps) -> None: ...
+    async def committed(self, steps: Steps, *, empty: bool = False) -> None:
+        """The batch was written. ``empty``: it changed nothing but the positions."""
+        ...
 
 
 class NoListener:
@@ -54,5 +56,5 @@ class NoListener:
     def removed(self, threads: Removed) -> None:
         """Does nothing."""
 
-    async def committed(self, steps: Steps) -> None:
+    async def committed(self, steps: Steps, *, empty: bool = False) -> None:
         """Does nothing."""

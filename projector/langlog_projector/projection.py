@@ -225,7 +225,7 @@ class Projection:
                 _count(steps)
                 if tracing.on():
                     _trace(batch, began_ns)
-                await self._listener.committed(steps)
+                await self._listener.committed(steps, empty=fold.changes.empty)
                 records = rest
                 if self._ended:
                     # attempts of runs that only the parked events would have ended: the thread took their rows along

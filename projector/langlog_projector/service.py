@@ -150,6 +150,7 @@ class ProjectorService:
         self._log = backbone.log
         self._pool: asyncpg.Pool | None = None
         self._projection: Projection
+        self._announcer: Announcer | None = None
         self._replies: RecentReplies | None = None
         self._turn = asyncio.Lock()
         """Lock: a read may be under way while a batch is folded, and partitions change owners between batches all the same."""
@@ -173,7 +174,7 @@ class ProjectorService:
             self._backbone.settings, size=2, opened=self._watch, plan_cache_mode="force_generic_plan"
         )
         announcer, kept_s = Announcer(self._pool, self._backbone.bus), self._backbone.settings.outcomes_kept_s
-        self._replies = announcer.replies
+        self._announcer, self._replies = announcer, announcer.replies
         await self._replies.start()
         settings = self._backbone.settings
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
@@ -274,6 +275,8 @@ class ProjectorService:
     async def stop(self) -> None:
         if self._reader is not None:
             await self._reader.stop()
+        if self._announcer is not None:
+            self._announcer.stop()
         if self._replies is not None:
             await self._replies.stop()
         if self._pool is not None:

@@ -244,7 +244,7 @@ async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
         def dropped(self) -> None:
             self.events.clear()
 
-        async def committed(self, steps: Any) -> None:
+        async def committed(self, steps: Any, *, empty: bool = False) -> None:
             self.marks.append(({partition: step.after for partition, step in steps.items()}, list(self.events)))
             self.events.clear()
 

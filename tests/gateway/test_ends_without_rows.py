@@ -74,12 +74,12 @@ async def test_a_projector_that_dies_between_its_commit_and_its_messages_keeps_n
         committed = Announcer.committed
         died = asyncio.Event()
 
-        async def die(self: Announcer, steps: Mapping[Any, Any]) -> None:
+        async def die(self: Announcer, steps: Mapping[Any, Any], **more: Any) -> None:
             if any(update.type in (ev.RunSucceeded.TYPE, ev.ThreadDeleted.TYPE) for update in self._updates):
                 if any(update.type == ev.ThreadDeleted.TYPE for update in self._updates):
                     died.set()
                 self._forget()
-            await committed(self, steps)
+            await committed(self, steps, **more)
 
         monkeypatch.setattr(Announcer, "committed", die)
         asked = asyncio.create_task(stack.call("POST", "/runs/wait", RUN, headers=headers))

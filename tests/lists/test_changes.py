@@ -179,11 +179,11 @@ async def test_the_message_after_a_lost_one_makes_lists_stale(stack: Stack, monk
         await feed.until(lambda: thread in feed.rows["threads"])
         committed, lost = Announcer.committed, []
 
-        async def lose(self: Announcer, steps: Mapping[Any, Any]) -> None:
+        async def lose(self: Announcer, steps: Mapping[Any, Any], **more: Any) -> None:
             if not lost:
                 lost.append(self._lists)
                 self._lists.message = lambda steps: None  # type: ignore[method-assign]
-            await committed(self, steps)
+            await committed(self, steps, **more)
 
         monkeypatch.setattr(Announcer, "committed", lose)
         for n in range(2):
