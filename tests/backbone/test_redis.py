@@ -44,6 +44,40 @@ async def test_calls_of_one_moment_are_answered_each_with_its_own(pipe: RedisPip
     assert answers == list(range(1, 101))
 
 
+async def test_a_late_command_keeps_its_place_and_goes_out_with_the_next_one_or_by_itself(
+    pipe: RedisPipe, settings: Settings
+) -> None:
+    other = RedisPipe(settings)
+    key = pipe.key("list")
+    try:
+        await pipe.call("RPUSH", key, "first")
+        pipe.send_late("RPUSH", key, "late")
+        assert await pipe.call("LRANGE", key, 0, -1) == [b"first", b"late"]
+        pipe.send_late("RPUSH", key, "alone")
+        pipe.send_late("RPUSH", key, "together")
+        async with asyncio.timeout(LIMIT_S):
+            while await other.call("LLEN", key) < 4:
+                await asyncio.sleep(0.001)
+        pipe.send("RPUSH", key, "soon")
+        pipe.send_late("RPUSH", key, "last")
+        await pipe.flush()
+        assert await other.call("LRANGE", key, 2, -1) == [b"alone", b"together", b"soon", b"last"]
+    finally:
+        await other.stop()
+
+
+async def test_a_late_command_is_sent_before_its_pipe_stops(settings: Settings) -> None:
+    pipe, other = RedisPipe(settings), RedisPipe(settings)
+    try:
+        pipe.send_late("SET", pipe.key("first"), 1)
+        await pipe.flush()
+        pipe.send_late("SET", pipe.key("last"), 1)
+        await pipe.stop()
+        assert await other.call("MGET", pipe.key("first"), pipe.key("last")) == [b"1", b"1"]
+    finally:
+        await other.stop()
+
+
 async def test_a_refused_command_fails_alone(pipe: RedisPipe) -> None:
     await pipe.call("SET", pipe.key("text"), "x")
     answers = await asyncio.gather(

@@ -111,6 +111,14 @@ class RedisPipe:
         else:
             self._open(command, None)
 
+    def send_late(self, *command: Any) -> None:
+        """As `send`, with whatever is sent next, or a moment later (`connection.LATE_S`): a wake-up of Redis less."""
+        connection = self.connection
+        if connection is not None:
+            connection.send_late(*command)
+        else:
+            self._open(command, None)
+
     async def flush(self) -> None:
         """Wait until all commands sent so far have been executed (or lost)."""
         with contextlib.suppress(RedisUnavailable):

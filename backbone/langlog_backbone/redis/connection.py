@@ -27,6 +27,9 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_S = 5.0
 """Seconds of silence with calls waiting after which a connection is closed."""
 
+LATE_S = 0.02
+"""A command that nobody waits for goes out after this, or with the next one."""
+
 STALE_S = 1.0
 """Minimum age, in seconds, of a connection that is closed when Redis became a replica."""
 
@@ -67,6 +70,8 @@ class RedisConnection(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=_reply_error, notEnoughData=_NOTHING)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._flushing: asyncio.Handle | None = None
+        self._flushing_late: asyncio.TimerHandle | None = None
         self._waiting: deque[asyncio.Future[Any] | None] = deque()
         self._listener: Listener | None = None
         self._patient = patient
@@ -87,6 +92,10 @@ class RedisConnection(asyncio.Protocol):
         """Send a command and ignore its reply."""
         self._send(command, None)
 
+    def send_late(self, *command: Any) -> None:
+        """Send with whatever is sent next, `LATE_S` later at the latest; nobody waits for the answer."""
+        self._send(command, None, late=True)
+
     def listen(self, listener: Listener) -> None:
         """Turn the connection into a subscription: each reply goes to the listener."""
         self._listener = listener
@@ -95,13 +104,16 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _send(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None) -> None:
+    def _send(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None, *, late: bool = False) -> None:
         if self._transport is None or self.closed.done():
             if future is not None:
                 future.set_exception(RedisUnavailable("the connection is closed"))
             return
-        if not self._out:
-            self._loop.call_soon(self._flush)
+        if self._flushing is None:
+            if not late:
+                self._flushing = self._loop.call_soon(self._flush)
+            elif self._flushing_late is None:
+                self._flushing_late = self._loop.call_later(LATE_S, self._flush)
         self._out.append(hiredis.pack_command(command))
         if self._listener is None:
             self._waiting.append(future)
@@ -110,6 +122,10 @@ class RedisConnection(asyncio.Protocol):
                 self._watch = self._loop.call_later(ANSWER_S, self._check)
 
     def _flush(self) -> None:
+        self._flushing = None
+        if self._flushing_late is not None:
+            self._flushing_late.cancel()
+            self._flushing_late = None
         out, self._out = self._out, []
         if self._transport is not None and out:
             self._transport.write(b"".join(out))
@@ -166,8 +182,9 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._flushing_late):
+            if timer is not None:
+                timer.cancel()
         while self._waiting:
             future = self._waiting.popleft()
             if future is not None and not future.done():

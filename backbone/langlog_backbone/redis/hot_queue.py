@@ -264,7 +264,7 @@ class HotQueue:
     def release(self, worker: str, task_id: str) -> None:
         """Remove a finished or returned task from those that the worker holds."""
         keys = (self._pipe.key("held", worker), self._pipe.key("task", task_id))
-        self._pipe.send("EVAL", _RELEASE, len(keys), *keys, task_id, DONE_MS)
+        self._pipe.send_late("EVAL", _RELEASE, len(keys), *keys, task_id, DONE_MS)
 
     async def hold_again(self, worker: str, tasks: Sequence[Task]) -> None:
         """Store again, after Redis was wiped, what this live worker holds."""

@@ -154,7 +154,7 @@ class KeptFrames:
     def note(self, thread_id: str, added: int, *, running: bool, followed: bool) -> None:
         """Report that a stream has grown by this many bytes. Does not wait; what is lost with Redis is lost with the frames."""
         keep_s = self._settings.frames_kept_s if running else self._settings.frames_unfollowed_s
-        self._pipe.send(*self._command(thread_id, added, keep_s, running=running, followed=followed))
+        self._pipe.send_late(*self._command(thread_id, added, keep_s, running=running, followed=followed))
 
     def remove(self, thread_id: str) -> None:
         """Remove the frames of a deleted thread. Does not wait."""

@@ -239,6 +239,10 @@ class FramesOut:
         large = len(body) > INLINE_BYTES
         if not large:
             self._kept.add(self._task.thread_id, body)
+        if not self._note_at:
+            # without effect where the first batch is a large one, which is noted at once
+            self._kept.expire(self._task.thread_id)
+            self._note_at = monotonic() + NOTE_AFTER_S
         self._unnoted += len(body) + BATCH_BYTES
         try:
             message = body
@@ -253,9 +257,6 @@ class FramesOut:
                 logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))
                 self._lost = True
         now = monotonic()
-        if not self._note_at:
-            self._kept.expire(self._task.thread_id)
-            self._note_at = now + NOTE_AFTER_S
         if now > self._note_at or self._unnoted > NOTE_BYTES:
             self._note_at = now + NOTE_EVERY_S
             self._note(running=True)
