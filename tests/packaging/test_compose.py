@@ -1,4 +1,4 @@
-"""compose.yaml says only what the code understands."""
+"""compose.yaml contains only settings of the code."""
 
 from __future__ import annotations
 

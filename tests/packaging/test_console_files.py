@@ -1,4 +1,5 @@
-"""The console's files in what is built: there where npm can be had; otherwise the build goes on, says so once, and /console says how."""
+"""The console's files in builds: included if npm is available; otherwise the build continues with one warning, and /console
+explains how."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_clone(clone: Path, *words: str | Path, **env: str) -> str:
-    """What uv prints, run in a clone. Raises AssertionError with it when uv fails."""
+    """Return uv's output in a clone. Raises AssertionError with it when uv fails."""
     command = [Path(sys.executable).with_name("uv"), *words]
     done = subprocess.run(command, cwd=clone, env={**os.environ, **env}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,7 +75,7 @@ def test_a_clone_builds_console_and_host_into_its_wheel_and_a_second_build_needs
 
 
 def test_without_a_node_of_its_own_a_machine_gets_one_by_the_build_requirement(clone: Path, tmp_path: Path) -> None:
-    """What the hook asks pip for; the wheel itself is large, so it is not installed here."""
+    """The requirement that the hook adds for pip; the wheel itself is large, so it is not installed here."""
     program = (
         "import importlib.util; spec = importlib.util.spec_from_file_location('hook', 'hatch_build.py'); "
         "hook = importlib.util.module_from_spec(spec); spec.loader.exec_module(hook); "

@@ -1,4 +1,4 @@
-"""What `pip install .` puts on the path."""
+"""Files that `pip install .` puts on the path."""
 
 from __future__ import annotations
 

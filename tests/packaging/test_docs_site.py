@@ -19,7 +19,7 @@ LOADS = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"),
 
 
 class Page(HTMLParser):
-    """What a page of the site refers to, and the anchors that it has."""
+    """References and anchors of a page of the site."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

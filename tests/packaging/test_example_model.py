@@ -1,4 +1,4 @@
-"""The example's model: scripted, whatever keys the shell holds, unless CHAT_MODEL asks for another."""
+"""The example's model: scripted, whatever keys the shell holds, unless CHAT_MODEL names another."""
 
 from __future__ import annotations
 

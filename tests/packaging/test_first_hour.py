@@ -1,6 +1,6 @@
-"""README.md, carried out: every command on it runs as it stands, in a clone after `make dev` (other pages: tests/docs).
+"""README.md, executed: every command in it runs unchanged, in a clone after `make dev` (other pages: tests/docs).
 
-The clone's environment is the tests' own, so nothing is installed anew; how long that takes is `bench/first_answer.py`'s subject.
+The clone's environment is the tests' own, so nothing is installed; the time of an installation is `bench/first_answer.py`'s subject.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Clone(NamedTuple):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone in which `make dev` runs, in the shell of somebody who uses providers."""
+    """A clone in which `make dev` runs, in the shell of a user of providers."""
     folder = tmp_path_factory.mktemp("clone") / "langlog"
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in files.split("\0"):
@@ -126,7 +126,7 @@ def commands(page: str) -> list[str]:
 
 
 def carried_out(clone: Clone, page: str) -> Iterator[tuple[str, subprocess.CompletedProcess[str]]]:
-    """The commands that this test runs, and what they said. A page that activates the environment has it on the path."""
+    """Return the commands that this test runs, and their output. A page that activates the environment has it on the path."""
     activated = False
     for line in commands(page):
         if line.startswith(". .venv/bin/activate"):

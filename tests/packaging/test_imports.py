@@ -1,4 +1,4 @@
-"""What imports what, and what it costs."""
+"""Imports between packages, and their cost."""
 
 from __future__ import annotations
 

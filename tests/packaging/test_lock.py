@@ -1,4 +1,4 @@
-"""What passed once passes again: every install of this repository takes the versions of uv.lock, which constraints.txt repeats
+"""Reproducible installs: every install of this repository uses the versions of uv.lock, which constraints.txt repeats
 for pip."""
 
 from __future__ import annotations

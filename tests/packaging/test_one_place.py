@@ -1,4 +1,4 @@
-"""What is made in one place alone: runs by the steps of their submission, records by their builders."""
+"""Objects that are created in one place only: runs by the steps of their submission, records by their builders."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_records_get_their_envelope_from_one_builder() -> None:
 
 
 def calls(name: str, *, of: str | None = None) -> set[str]:
-    """Where the product's code calls something of that name."""
+    """Return the places where the product's code calls something of that name."""
     return {call.where for call in all_calls() if call.name == name and of in (None, call.of)}
 
 

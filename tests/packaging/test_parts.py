@@ -88,7 +88,7 @@ def test_a_gateway_of_the_core_answers(
 
 
 def test_the_schemas_need_msgspec_alone(tmp_path: Path) -> None:
-    """The wheel by itself says what the topics hold, in the words of docs/contracts."""
+    """The wheel alone contains the schemas of the topics, equal to docs/contracts."""
     wheel = built("schemas", tmp_path / "dist")
     python = make_venv(tmp_path / "venv", sys.executable, "--constraints", "constraints.txt", wheel)
     assert versions(python).keys() == {"langlog-schemas", "msgspec"}

@@ -1,6 +1,6 @@
 """Private names of dependencies that langlog uses: each is listed here, exists, and has an upper bound on its distribution.
 
-When a test here fails after an upgrade, its id names what moved and its message says which file of ours used it.
+When a test here fails after an upgrade, its id is the changed name and its message names the file that uses it.
 """
 
 from __future__ import annotations

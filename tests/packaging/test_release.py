@@ -1,4 +1,4 @@
-"""`make release`, in a clone: a trial changes nothing, a release is one commit, one tag and its files, and what is refused says why."""
+"""`make release`, in a clone: a trial changes nothing, a release is one commit, one tag and its files, and refusals have a reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def git(clone: Path, *words: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Of the last commit, with one change that is not released yet."""
+    """Clone the last commit, with one change that is not released yet."""
     made = tmp_path / "langlog"
     git(tmp_path, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(made))
     git(made, "checkout", "--quiet", "-B", "main")

@@ -118,7 +118,7 @@ def test_a_server_runs_on_the_lowest_releases(lowest_python: Path, tmp_path: Pat
 
 
 def test_a_server_runs_on_the_newest_langgraph(tmp_path: Path) -> None:
-    """Where that is not the locked one, on which all other tests run."""
+    """Skipped if that is the locked one, on which all other tests run."""
     limits = without_family(tmp_path)
     resolved = uv(
         *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--constraints", limits),

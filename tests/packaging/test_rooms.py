@@ -1,4 +1,4 @@
-"""The house: no folder becomes a hall, each says what it holds, and ARCHITECTURE.md names files that exist."""
+"""The layout: no folder has too many files, each describes its content, and ARCHITECTURE.md names existing files."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ DIRECT = (
     "uuid_utils",
     "AESGCM.generate_key",
 )
-"""Names that read a clock, block a thread or draw by chance; a module stands for all that it holds."""
+"""Names that read a clock, block a thread or draw by chance; a module includes all its names."""
 EXCEPTIONS = {
     "backbone/langlog_backbone/time/sources.py": "the port",
     "backbone/langlog_backbone/embedded/orphans.py": "waits for processes of an earlier start to end, in their time",

@@ -43,7 +43,7 @@ class Unit(dict[str, list[str]]):
 
 
 def variables(text: str) -> dict[str, str]:
-    """Of an environment file."""
+    """Return the variables of an environment file."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
 

@@ -1,4 +1,4 @@
-"""Nobody needs a compiler: every dependency has a wheel for each platform and each Python that langlog supports."""
+"""No compiler is needed: every dependency has a wheel for each platform and each Python that langlog supports."""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
-from collections.abc import Collection
+import tokenize
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
@@ -41,6 +43,26 @@ INSTEAD = {
 }
 """Pattern -> better words (docs/reference/glossary.md has the terms). Those with a capital letter match as they are written."""
 
+OPENINGS = {
+    r"(What|Which)\b": "a noun phrase for a value (Maximum size of …, in bytes), a verb for a function (Return the …)",
+    r"Where\b": "Path of …, Position of …, Return the …",
+    r"(Who|Whom|Whose|Whoever)\b": "the actor: Callers that …, Permission to …",
+}
+"""First words of a docstring or comment -> what to write instead. A question (with ``?`` in its first sentence) is fine."""
+
+IN_CODE = {
+    r"(?<!`)\b[Ss]omebody\b": "a client, an operator, another process: name the actor",
+    r"(?<!`)\b[Nn]obody\b": "no client, no process, or without …",
+    r"\b(says?|said) so\b": "reports it, logs it, refuses",
+    r"\bas it stands\b": "unchanged",
+    r"\b(is|are) away\b": "is unavailable",
+    r"\bfor company\b": "until more have arrived",
+}
+"""Phrases in docstrings and comments -> what to write instead."""
+
+SUSPECT = re.compile("|".join([rf"#[-\s]*{opening}" for opening in OPENINGS] + [rf"#.*{phrase}" for phrase in IN_CODE]))
+"""Lines of code whose comment may be unclear."""
+
 NAMES = {
     "tell tells told telling": "notify, send, report",
     "say says said": "write, print, log, report",
@@ -64,15 +86,20 @@ SOURCES = [
     for path in sorted((ROOT / top).glob("**/*.py"))
 ]
 
+STATEMENTS = [path for package in {path.parent for path in SOURCES} for path in sorted(package.glob("sql/*.sql"))]
+
+NOT_YET = (ROOT / "executor/langlog_executor/graph_host/process.py",)
+"""Modules whose docstrings are still to be reworded."""
+
 TESTS = sorted((ROOT / "tests").glob("**/*.py"))
 RETIRED = ("tell tells told telling", "lane lanes", "untold", "complaint complaints")
-"""Of `NAMES`: what tests do without as well."""
+"""Entries of `NAMES` that apply to tests as well."""
 
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 def dialect(text: str) -> list[str]:
-    """What to write instead, for each phrase of the dialect. Names of tests are left out: they are held by their own words."""
+    """Return what to write instead, for each phrase of the dialect. Names of tests are left out."""
     prose = " ".join(re.sub(r"\[`test_\w+`\]\([^)]*\)", "", text).split())
     return [
         f"{match.group(0)!r}: write {instead!r}"
@@ -88,6 +115,45 @@ def docstrings(tree: ast.AST) -> str:
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
+
+
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """Last line and text of each block of comments. Empty without tokenizing if no comment can be unclear."""
+    if not any(SUSPECT.search(line) for line in source.splitlines() if "#" in line):
+        return
+    block: list[str] = []
+    last = -1
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if token.start[0] != last + 1 and block:
+                yield last, " ".join(block)
+                block = []
+            block.append(token.string.lstrip("#- "))
+            last = token.start[0]
+    if block:
+        yield last, " ".join(block)
+
+
+def prose(source: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and text of each docstring and of each block of comments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, " ".join(node.value.value.split())
+    yield from comments(source)
+
+
+def unclear(source: str, tree: ast.AST, phrases: dict[str, str]) -> list[str]:
+    """One line for each docstring or comment that begins without an actor or a noun, or holds one of the phrases."""
+    wrong = []
+    for line, text in prose(source, tree):
+        first = re.split(r"[.:;] ", text, maxsplit=1)[0]
+        for opening, instead in OPENINGS.items():
+            if re.match(opening, text) and "?" not in first:
+                wrong.append(f"line {line}: {text[:60]!r}: write {instead!r}")
+        for phrase, instead in phrases.items():
+            if (match := re.search(phrase, text)) is not None:
+                wrong.append(f"line {line}: {match[0]!r}: write {instead!r}")
+    return wrong
 
 
 def names(tree: ast.AST) -> set[str]:
@@ -120,8 +186,10 @@ def misnamed(bound: Collection[str], terms: Collection[str] = tuple(NAMES)) -> l
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_has_the_words_of_its_field(source: Path) -> None:
-    tree = parsed(source.read_text())
+    text = source.read_text()
+    tree = parsed(text)
     assert dialect(docstrings(tree)) == []
+    assert source in NOT_YET or unclear(text, tree, IN_CODE) == []
     assert misnamed({source.stem, *names(tree)}) == []
 
 
@@ -133,6 +201,31 @@ def test_tests_bind_no_retired_name() -> None:
         for source in TESTS
     }
     assert {source: bound for source, bound in wrong.items() if bound} == {}
+
+
+def test_docstrings_and_comments_of_tests_begin_with_a_noun_or_a_verb() -> None:
+    texts = {source: source.read_text() for source in TESTS}
+    wrong = {str(source.relative_to(ROOT)): unclear(text, parsed(text), {}) for source, text in texts.items()}
+    assert {source: lines for source, lines in wrong.items() if lines} == {}
+
+
+def test_comments_of_statements_begin_with_a_noun_or_a_verb() -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)}:{number}": line
+        for path in STATEMENTS
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for opening in OPENINGS
+        if re.match(rf"-- {opening}", line)
+    }
+    assert wrong == {}
+
+
+def test_an_unclear_docstring_is_noticed() -> None:
+    source = (
+        '"""What a worker says."""\nA = 1  # Where it is kept\n\n# How long it lasts\n"""Who goes there? A riddle."""\n'
+    )
+    assert [line[:7] for line in unclear(source, ast.parse(source), {})] == ["line 1:", "line 2:"]
+    assert unclear("# nobody waits for it", ast.parse(""), IN_CODE)
 
 
 def test_the_dialect_is_noticed() -> None:

@@ -1,4 +1,4 @@
-"""What most projects do, in one graph that every supported release of langgraph runs: messages, fan-out, a subgraph, the store,
+"""Features that most projects use, in one graph that every supported release of langgraph runs: messages, fan-out, a subgraph, the store,
 a custom stream, an interrupt; and a factory of it."""
 
 import operator
