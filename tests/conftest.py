@@ -1,4 +1,4 @@
-"""What all tests share: real servers (`tests.stack.fixtures`), and the output of langlog's processes, shown with the test
+"""Fixtures of all tests: real servers (`tests.stack.fixtures`), and the output of langlog's processes, shown with the test
 that failed while they ran."""
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def surroundings() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def logging_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Services in this process log to stderr, so that what a command prints is its own. What a command configures holds for its test
-    alone, and no logger keeps it: `capture_logs` of a later test would hear nothing of a logger that did."""
+    """Services in this process log to stderr, so that what a command prints is its own. A command's configuration applies to its test
+    alone, and no logger keeps it: otherwise `capture_logs` of a later test would receive nothing from that logger."""
     configure = structlog.configure
 
     def uncached(**options: Any) -> None:

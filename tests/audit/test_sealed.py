@@ -1,4 +1,4 @@
-"""What the log says of an encrypted thread, to those who may ask, before and after it is erased; on both logs."""
+"""The events of an encrypted thread for permitted callers, before and after it is erased; on both logs."""
 
 from __future__ import annotations
 

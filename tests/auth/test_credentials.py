@@ -1,4 +1,4 @@
-"""What a caller's credentials reach: the graph that runs for them, and nothing else. On both logs, with real workers."""
+"""A caller's credentials reach the graph that runs for the caller, and nothing else. On both logs, with real workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A filter means the same in SQL and to a decider; what an authorization handler may answer, and how authenticate is asked."""
+"""A filter means the same in SQL and to a decider; results of authorization handlers, and arguments of authenticate."""
 
 from __future__ import annotations
 

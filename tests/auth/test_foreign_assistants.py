@@ -27,7 +27,7 @@ async def call(stack: Stack, who: str, method: str, path: str, body: Any = None,
 
 
 def ways(thread_id: str, assistant_id: str) -> list[tuple[str, Any]]:
-    """Every route that takes an assistant to run."""
+    """Return every route that runs an assistant."""
     run = {"assistant_id": assistant_id, "input": {}}
     said = {"message": {"messageId": "m", "parts": [{"kind": "data", "data": {}}]}}
     rpc = {"jsonrpc": "2.0", "id": 1}

@@ -1,6 +1,6 @@
-"""Each route by owner, another user, nobody: generated from the routes there are.
+"""Each route by the owner, another user, and without credentials: generated from the existing routes.
 
-To another user an object is not there: the answer is the one that an id of nobody's gets, and the object stays as it was.
+For another user an object does not exist: the response is that for an unknown id, and the object is unchanged.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tests.gateway.conftest import MakeStack, Stack
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 OWNER, OTHER = "alice", "bob"
 SILENCE_S = 0.4
-"""How long an endless stream is listened to."""
+"""Seconds for which an endless stream is read."""
 LIMIT_S = 60.0
-"""How long one that ends by itself is."""
+"""Seconds for which a stream that ends by itself is read."""
 
 CRON = {"assistant_id": "echo", "schedule": "0 0 1 1 *"}
 BODIES: dict[str, Any] = {
@@ -61,7 +61,7 @@ ELSEWHERE = (
     *("/mcp", "/a2a", "/.well-known", "/threads/{thread_id}/commands", "/threads/{thread_id}/stream/events"),
     "/operator",
 )
-"""Protocols and operators' routes, with tests of their own; here only that nobody gets in unauthenticated."""
+"""Protocols and operators' routes, with tests of their own; here only that unauthenticated callers are refused."""
 OF_LOG = {"topic": "run-events", "partition": "0", "offset": "0"}
 """Path parameters that name no object of a caller."""
 PAGES = "/console"
@@ -103,7 +103,7 @@ async def call(
     lines: int = 0,
     limit_s: float = SILENCE_S,
 ) -> tuple[int, Any]:
-    """Status and body; of a stream, what it says up to its end or the limit, or so many ``lines`` of it."""
+    """Return status and body; of a stream, its text up to its end or the limit, or so many ``lines`` of it."""
     headers = {} if who is None else {"authorization": who}
     data = None if body is None else msgspec.json.encode(body)
     async with stack.http.request(

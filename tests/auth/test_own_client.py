@@ -1,4 +1,4 @@
-"""Authentication that asks its own server is refused: the server would ask it again, without end."""
+"""Authentication that calls its own server is refused: the server would call it again, without end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When an open stream's permission is asked for again, and when it ends by itself: hours and days, in virtual time."""
+"""Times of repeated checks of an open stream's permission, and of its end: hours and days, in virtual time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOUR_S = 3600.0
 
 
 class Handlers:
-    """A project's handlers, asked for a permission."""
+    """A project's handlers for a permission."""
 
     def __init__(self) -> None:
         self.asked: list[float] = []

@@ -1,4 +1,4 @@
-"""Every way that a run comes about passes the steps of one submission, in order, and is refused with one answer."""
+"""Every endpoint that creates runs passes the steps of one submission, in order, and refuses with the same response."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "a command of another shape": {"command": {"goto": 3}},
 }
 OF_PROTOCOL = ("config", "metadata")
-"""What clients of the streaming protocol may say of a run. MCP and A2A take none of these members."""
+"""Members of a run that clients of the streaming protocol may set. MCP and A2A accept none of these."""
 
 
 async def test_what_no_run_may_hold_is_refused_in_every_way_with_one_answer(stack: Stack) -> None:
@@ -124,7 +124,7 @@ async def test_what_no_run_may_hold_is_refused_in_every_way_with_one_answer(stac
 
 
 def with_members(body: Any, members: dict[str, Any]) -> Any:
-    """The body of a way with other members of its run; None: the way does not take all of them."""
+    """Return the body of a way with other members of its run; None: the way does not accept all of them."""
     if isinstance(body, list):
         return [with_members(one, members) for one in body]
     if body.get("method") in ("run.start", "input.respond"):

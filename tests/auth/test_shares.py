@@ -1,4 +1,4 @@
-"""One user's share of what all use: queue places, streams, deliveries of webhooks. The rest is there for the others."""
+"""One user's share of common limits: queue places, streams, deliveries of webhooks. The rest is left for others."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Each route, and each way that a run comes about, by the owner, a reader of the thread, a stranger and nobody.
+"""Each route, and each way to create a run, by the owner, a reader of the thread, a stranger and without credentials.
 
-Generated from the router: a route without an entry in `ways.NEEDS` fails. `test_matrix` holds the same routes for objects that nobody
-shares.
+Generated from the router: a route without an entry in `ways.NEEDS` fails. `test_matrix` tests the same routes for objects that are not
+shared.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def shared_objects(stack: Stack) -> dict[str, str]:
 
 
 async def go(stack: Stack, who: str | None, way: tuple[str, str, Any]) -> tuple[int, Any]:
-    """What a way to a run answers."""
+    """Return the response of a way to create a run."""
     method, path, body = way
     headers = {**ACCEPT, **({} if who is None else {"authorization": who})}
     if method != "SOCKET":
@@ -65,7 +65,7 @@ async def go(stack: Stack, who: str | None, way: tuple[str, str, Any]) -> tuple[
 
 
 def refused(outcome: tuple[int, Any]) -> bool:
-    """Whether an answer makes no run: an error status, or an error of JSON-RPC or the streaming protocol."""
+    """Return whether a response creates no run: an error status, or an error of JSON-RPC or the streaming protocol."""
     status, body = outcome
     text = msgspec.json.encode(body).decode()
     return (

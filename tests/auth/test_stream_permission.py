@@ -25,7 +25,7 @@ KINDS = ("thread", "join stream", "join", "protocol", "socket", "events")
 
 
 class Scene:
-    """Alice's thread with a run that has said something and waits, and bob, who may read it."""
+    """Alice's thread with a run that has streamed something and waits, and bob, who may read it."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack

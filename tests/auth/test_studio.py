@@ -1,4 +1,4 @@
-"""The Studio user: who has the key for it, unless the project says that there is none."""
+"""The Studio user: callers with its key, unless the project disables it."""
 
 from __future__ import annotations
 

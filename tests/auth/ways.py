@@ -1,4 +1,4 @@
-"""What the authorisation matrix knows of each route: which permission it needs of a thread, and every way that a run comes about.
+"""Data of the authorisation matrix: the permission on a thread that each route needs, and every way to create a run.
 
 `NEEDS` has an entry for each route that names a thread, a run, an assistant or a cron; the matrix fails for one that has none.
 """
@@ -21,7 +21,7 @@ Need = Literal[
     "operator",
 ]
 """``read``, ``update``, ``delete``, ``create_run``: of the thread; ``assistant``, ``cron``: of that object's owner; ``protocol``: answers
-that carry errors under status 200; ``operator``: nobody's but those whom the project names operators (tests/operator)."""
+that carry errors under status 200; ``operator``: only the project's operators (tests/operator)."""
 
 NEEDS: dict[str, Need] = {
     "POST /assistants": "none",
@@ -120,7 +120,7 @@ NEEDS: dict[str, Need] = {
 
 
 def ways(thread_id: str, assistant_id: str) -> dict[str, tuple[str, str, Any]]:
-    """Every way that a run on a thread comes about: name -> (method, path, body). Firing of crons has tests of its own."""
+    """Return every way to create a run on a thread: name -> (method, path, body). Firing of crons has tests of its own."""
     run = {"assistant_id": assistant_id, "input": {"a": 1}}
     on_thread = f"/threads/{thread_id}"
     said = {"message": {"messageId": "m", "contextId": thread_id, "parts": [{"kind": "data", "data": {"a": 1}}]}}
@@ -164,7 +164,7 @@ NOTHING_ASKED = ("protocol's resume", "answers of many threads")
 
 
 def stateless_ways(assistant_id: str, name: str) -> dict[str, tuple[str, str, Any]]:
-    """As `ways`, of runs without a thread; ``name``: the assistant's, by which MCP calls it."""
+    """Return the ways to create runs without a thread; ``name``: the assistant's, by which MCP calls it."""
     run = {"assistant_id": assistant_id, "input": {"a": 1}}
     call = {"name": name, "arguments": {"a": 1}}
     return {

@@ -1,4 +1,4 @@
-"""Lines about requests and runs: what they show, at which level, and that nobody can forge one."""
+"""Lines about requests and runs: content, level, and that clients cannot forge one."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ SERVER = 1_800_000_000 * S
 
 
 def learnt(clock: SharedClock, off_ns: int, took_ns: int, at_ns: int = 0) -> int:
-    """Measure while the monotonic clock goes on from ``at_ns``; the server's clock is at SERVER then. What the offset is off by."""
+    """Measure while the monotonic clock continues from ``at_ns``; the server's clock is at SERVER then. Return the error of
+    the offset."""
     clock.learn(SERVER + at_ns + took_ns // 2, at_ns, at_ns + took_ns, SERVER + at_ns + took_ns + off_ns)
     assert clock.offset_ns is not None
     return clock.offset_ns - SERVER

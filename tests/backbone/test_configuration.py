@@ -1,4 +1,4 @@
-"""What services without graph code read of the project, and of the variables that stand for its sections."""
+"""Configuration of services without graph code: from the project, and from the variables of its sections."""
 
 from __future__ import annotations
 

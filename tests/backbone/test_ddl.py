@@ -25,7 +25,7 @@ def settings(postgres: EmbeddedPostgres) -> Settings:
 
 
 async def start(settings: Settings) -> None:
-    """As a service does."""
+    """Create the schema like a service."""
     pool = await connect_pool(settings, size=1)
     try:
         await ensure_read_model(pool, settings)

@@ -25,7 +25,7 @@ def settings(postgres: EmbeddedPostgres, log_uri: str, **changes: str) -> Settin
 
 
 async def of_all(postgres: EmbeddedPostgres, result: Settings, count: int) -> list[bytes]:
-    """What so many processes get that start at once."""
+    """Return the secrets of processes that start at once."""
     pools = [Pool(await connect_pool(result, size=2)) for _ in range(count)]
     try:
         return [first for first, *_ in await asyncio.gather(*(deployment_secrets(pool, result) for pool in pools))]

@@ -1,4 +1,4 @@
-"""What a process logs: one event a line, other people's records led in."""
+"""Logs of a process: one event per line, with records of libraries."""
 
 from __future__ import annotations
 

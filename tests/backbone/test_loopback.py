@@ -1,4 +1,4 @@
-"""What a client without an address in a graph reaches (`langlog_backbone.project.loopback`)."""
+"""Target of a client without an address in a graph (`langlog_backbone.project.loopback`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langlog_backbone.project.loopback import Loopback
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[str]:
-    """A server that says what it was asked."""
+    """Serve a server that returns its requests."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response([request.method, request.host, request.raw_path, await request.text()])
@@ -34,7 +34,7 @@ async def listening() -> AsyncIterator[str]:
 
 
 def client(way: Loopback) -> httpx.AsyncClient:
-    """As the SDK makes it."""
+    """Return a client as the SDK creates it."""
     return httpx.AsyncClient(base_url="http://api", transport=way)
 
 

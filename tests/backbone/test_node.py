@@ -1,4 +1,4 @@
-"""Which Node executes a project's JavaScript, and what a start says where it, a file or a package is missing."""
+"""Choice of the Node that executes a project's JavaScript, and start errors if it, a file or a package is missing."""
 
 from __future__ import annotations
 

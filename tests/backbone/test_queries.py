@@ -20,7 +20,7 @@ LIMIT_S = 60.0
 
 
 class Worker:
-    """Takes queries as a worker does; answers when the test says so."""
+    """Receives queries like a worker; answers when the test requests it."""
 
     def __init__(self, settings: Settings) -> None:
         self._pipe = RedisPipe(settings, patient=True)

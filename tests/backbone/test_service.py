@@ -32,7 +32,7 @@ class ScriptedService:
         self.starting = asyncio.Event()
         self.looks = 0
         self.behind = 0
-        """It is not ready for so many looks."""
+        """Number of checks for which it is not ready."""
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Files that settings name: whatever stands under their names, the start says so at once."""
+"""Files that settings name: for any kind of file the start succeeds or fails at once."""
 
 from __future__ import annotations
 

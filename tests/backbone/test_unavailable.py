@@ -1,4 +1,4 @@
-"""Errors of real servers: which of them say that the server is unavailable, and what a loop says of it."""
+"""Errors of real servers: which of them mean that the server is unavailable, and how a loop reports it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def connection(postgres: EmbeddedPostgres) -> AsyncIterator[asyncpg.Connec
 
 @pytest.fixture
 async def own_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedRedis]:
-    """One that a test may fill or demote."""
+    """Start a Redis that a test may fill or demote."""
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
     await server.start()
     yield server
@@ -44,7 +44,7 @@ async def own_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[E
 
 
 async def failure(connection: asyncpg.Connection, *statements: str, args: tuple[object, ...] = ()) -> Exception:
-    """What the last statement fails with."""
+    """Return the error of the last statement."""
     for statement in statements[:-1]:
         await connection.execute(statement)
     with pytest.raises(Exception) as caught:

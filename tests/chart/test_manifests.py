@@ -169,7 +169,7 @@ def test_releases_with_long_names_share_no_object() -> None:
 
 
 def test_defaults_that_a_platform_sets_itself_can_be_removed() -> None:
-    """OpenShift gives each namespace users of its own."""
+    """OpenShift assigns each namespace its own users."""
     gone = "podSecurityContext=null,securityContext=null,tmp=null,gateway.resources=null"
     for one in filter(None, yaml.safe_load_all(helm("template", "a", CHART, *COMMON, "--set", gone))):
         assert None not in list(leaves(one))

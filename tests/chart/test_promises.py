@@ -190,7 +190,7 @@ def test_scaling_goes_by_figures_that_are_documented(case: str) -> None:
 
 
 def allowed(rules: list[dict[str, Any]], port: int | str, labels: dict[str, str] | None) -> bool:
-    """May this port be reached, of a pod with these labels in the namespace, or (None) of somebody outside?"""
+    """May a pod with these labels in the namespace, or (None) a client outside, reach this port?"""
     for rule in rules:
         ports = [one["port"] for one in rule.get("ports", [])]
         if ports and port not in ports:

@@ -92,7 +92,7 @@ Savers = Callable[[str], Awaitable[BaseCheckpointSaver[str]]]
 
 
 def plain(snapshot: Any) -> Any:
-    """What a snapshot says, without ids and times."""
+    """Return a snapshot's members without ids and times."""
     return (
         snapshot.values,
         snapshot.next,

@@ -1,4 +1,4 @@
-"""The newest checkpoint is the last one in the log, whatever the clocks of those who made the ids said."""
+"""The newest checkpoint is the last one in the log, whatever the clocks of the processes that made the ids showed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.checkpoints.test_reads import place, task, value_of
 
 DAY_S = 86_400.0
 MOVED_S = [0.0, 2.0, DAY_S, -90.0, 0.5, -DAY_S]
-"""By how much the clock is moved of the workers that write one after the other."""
+"""Offsets of the clocks of workers that write one after the other."""
 
 
 @pytest.fixture(autouse=True)
 def own_clock() -> Iterator[None]:
-    """What a test tells langgraph of the time does not reach other tests."""
+    """Restore langgraph's clock after a test."""
     before = vars(langgraph_ids)[LAST]
     yield
     vars(langgraph_ids)[LAST] = before
 
 
 def id_at(moved_s: float) -> str:
-    """As a worker makes it whose clock is moved."""
+    """Return an id of a worker with a moved clock."""
     vars(langgraph_ids)[LAST] = None
     now = time.time_ns() + int(moved_s * 1e9)
     with mock.patch.object(time, "time_ns", return_value=now):

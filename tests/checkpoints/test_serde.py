@@ -181,7 +181,7 @@ def test_a_type_can_be_listed_in_langgraph_json_or_derived_from_a_graph() -> Non
 
 
 def call(module: str, name: str, *arguments: Any) -> bytes:
-    """What a stored value looks like that wants ``module.name(*arguments)`` called."""
+    """Return a stored value that requests the call ``module.name(*arguments)``."""
     return ormsgpack.packb(ormsgpack.Ext(1, ormsgpack.packb((module, name, arguments))))
 
 
@@ -282,7 +282,7 @@ def test_secrets_inside_a_model_stay_secrets(roots: list[Path]) -> None:
 def test_a_class_that_is_not_allowed_is_named_once_with_the_line_that_allows_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the line says, put into langgraph.json, brings the values back."""
+    """The logged line, put into langgraph.json, restores the values."""
     collected: list[dict[str, Any]] = []
     monkeypatch.setattr(
         serde_module.logger, "warning", lambda event, **about: collected.append({"event": event, **about})

@@ -1,4 +1,4 @@
-"""What is wrong at the start is said in one clear line on stderr, and the process ends with 1 (usage: 2)."""
+"""Errors at the start are one clear line on stderr, and the process ends with 1 (usage: 2)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def langlog(folder: Path, *words: str, **env: str) -> subprocess.CompletedProces
 
 
 def refused(finished: subprocess.CompletedProcess[str]) -> str:
-    """The one line that it said."""
+    """Return its one line of output."""
     assert finished.returncode == 1, finished
     assert finished.stdout == ""
     lines = finished.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Keys of langgraph.json that nobody reads."""
+"""Keys of langgraph.json that are not read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Every key of langgraph.json and every variable that the contract lists (wire contract §16 and §17): read, or said to be without effect.
+"""Every key of langgraph.json and every variable that the contract lists (wire contract §16 and §17): read, or reported to
+be without effect.
 
-A list of the keys is walked against what reads them, so that a key cannot be known and do nothing unnoticed.
+A list of the keys is compared with their readers, so that a key cannot be known and do nothing unnoticed.
 """
 
 from __future__ import annotations

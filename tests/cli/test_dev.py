@@ -1,4 +1,4 @@
-"""`langlog dev`: what it says, how it ends, what it refuses, and reload; with the real servers behind it."""
+"""`langlog dev`: output, end, refusals, and reload; with real servers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def client(server: LiveServer) -> AsyncIterator[LangGraphClient]:
 
 
 async def test_a_test_suite_may_begin_from_nothing(server: LiveServer, client: LangGraphClient) -> None:
-    """As the JavaScript server's own suite asks for it."""
+    """As the JavaScript server's own suite requests it."""
     everything = ("runs", "threads", "assistants", "checkpointer", "store")
     (graph,) = {assistant["graph_id"] for assistant in await client.assistants.search()}
     made = await client.assistants.create(graph)

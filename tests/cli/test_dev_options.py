@@ -1,4 +1,4 @@
-"""`langlog dev` takes the options of `langgraph dev`: with their meaning there, or with a line that says that they have none here."""
+"""`langlog dev` takes the options of `langgraph dev`: with the same meaning, or with a line that they have no effect."""
 
 from __future__ import annotations
 

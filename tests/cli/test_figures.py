@@ -1,4 +1,4 @@
-"""What a process reports of its services."""
+"""Reports of a process on its services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health port of a service and the command that asks it."""
+"""The health port of a service and the command that queries it."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def as_alice(server: LiveServer, *given: str, **env: str) -> Done:
 
 
 def on_a_terminal(columns: int, *given: str, **env: str) -> str:
-    """What a command prints on a terminal of that width."""
+    """Return a command's output on a terminal of that width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     # a width in the variables would win over the terminal's own

@@ -1,4 +1,4 @@
-"""Options that several commands share: one spelling and one meaning; what they take, and what asks before it does harm."""
+"""Options that several commands share: one spelling and one meaning; accepted values, and confirmations of harmful actions."""
 
 from __future__ import annotations
 

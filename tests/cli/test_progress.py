@@ -1,4 +1,4 @@
-"""What `langlog dev` says while it starts: a line that changes on a terminal, plain lines elsewhere, events in JSON."""
+"""Output of `langlog dev` while it starts: a line that changes on a terminal, plain lines elsewhere, events in JSON."""
 
 from __future__ import annotations
 

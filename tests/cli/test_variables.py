@@ -77,7 +77,7 @@ def test_every_service_names_a_mistyped_variable_in_one_line(command: str) -> No
 
 
 def test_dev_names_variables_of_the_project_that_are_meant_for_langlog(tmp_path: Path) -> None:
-    """What the shell sets is in force, and said by nobody."""
+    """Variables of the shell take effect, and are not reported."""
     config = tmp_path / "langgraph.json"
     names = ["LANGLOG_ENCRYPTION", "LANGLOG_WORKRES", "LANGLOG_DRAIN_SECS", "OPENAI_API_KEY", "PORT"]
     config.write_text(json.dumps({"graphs": {"g": "./g.py:graph"}, "env": dict.fromkeys(names, "1")}))

@@ -185,7 +185,7 @@ DRIVEN = {
     *("observe_applied_through_seq", "output", "run", "subagents", "subgraphs", "subscribe", "tool_calls", "values"),
     *("assistant_id", "thread_id"),
 }
-"""What is used of a thread stream in this file."""
+"""Members of a thread stream that this file uses."""
 
 
 @pytest.mark.parametrize("make", [get_client, get_sync_client])
@@ -207,7 +207,7 @@ async def interrupted(thread: Any) -> None:
 async def raw(
     thread: Any, start: str | None = None, namespaces: list[list[str]] | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """Every event until the run's end; with ``namespaces`` those of messages there."""
+    """Return every event until the run's end; with ``namespaces`` those of messages there."""
     if start is not None:
         await thread.run.start(input=human(start))
     events = thread.events if namespaces is None else thread.subscribe(["messages"], namespaces=namespaces)

@@ -28,7 +28,7 @@ MOVED_S = {
     "gateway": 0.5,
 }
 STEPPED_S = {"worker": 90.0, "second-worker": -DAY_S, "decider": -DAY_S, "scheduler": DAY_S, "gateway": -90.0}
-"""What some are set to in the middle of the test."""
+"""Process -> its clock's offset from the middle of the test on."""
 THREADS, RUNS = 4, 6
 LIMIT_S = 240.0
 DELAY_S = 3

@@ -20,7 +20,7 @@ VIOLATIONS = "document.addEventListener('securitypolicyviolation', e => (window.
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Debian's Chromium; skips where there is none (in CI that is a failure)."""
+    """Debian's Chromium; skips if it is missing (in CI that is a failure)."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         missing("no Chromium (Debian: apt install chromium)")
@@ -29,7 +29,7 @@ def launch(playwright: Playwright) -> Browser:
 
 
 class Console:
-    """One page on the console of a server. ``expected``: parts of messages in the page's log that are no failures."""
+    """One page on the console of a server. ``expected``: parts of messages in the page's log that are not failures."""
 
     def __init__(self, browser: Browser, url: str, **context: Any) -> None:
         self.url = url

@@ -1,4 +1,5 @@
-"""With custom authentication, behind a mount prefix, in read-only mode: the header that the project wants, and nobody else's things."""
+"""With custom authentication, behind a mount prefix, in read-only mode: the header that the project requires, and no
+objects of others."""
 
 from __future__ import annotations
 

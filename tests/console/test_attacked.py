@@ -15,7 +15,7 @@ MARKUP = '<img src=x onerror="alert(1)"><a href="javascript:alert(1)">\u202e🎈
 
 
 def answered(page: Page, path: str, body: object) -> None:
-    """What the server answers on a path, instead of what it would."""
+    """Replace the server's response on a path."""
     page.route(path, lambda route: route.fulfill(json=body))
 
 

@@ -1,5 +1,5 @@
-"""What the console is for, on either log, bare and behind a project's authentication and mount prefix: a first answer, a failed run
-understood and run again, an approval, a fork, a live timeline, a server that goes away and comes back."""
+"""Main tasks of the console, on either log, without and with a project's authentication and mount prefix: a first answer, a failed run
+understood and run again, an approval, a fork, a live timeline, a server that becomes unavailable and returns."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ NOT_OPEN = """() => new Promise(done => {
     new MutationObserver(look).observe(document.body, {subtree: true, childList: true, attributes: true});
     look();
 })"""
-"""When, in milliseconds since 1970, the page has drawn that nothing of the run goes on any longer."""
+"""Time, in milliseconds since 1970, at which the page shows that no part of the run is active any longer."""
 
 
 KEY = "ada"
 
 
 class Guarded(Console):
-    """A console whose caller gives the header that the project wants, after each load of the document."""
+    """A console whose caller sets the header that the project requires, after each load of the document."""
 
     def open(self, view: str = "") -> Page:
         self.expected += ["401"]

@@ -1,4 +1,4 @@
-"""Every page with something on it: accessible in both themes, whole on a narrow screen, and usable without a mouse."""
+"""Every page with content: accessible in both themes, whole on a narrow screen, and usable without a mouse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FOCUSED = """() => {
     element.__visited = true;
     return {what: element.outerHTML.slice(0, 160), marked, inView, first: element === document.querySelector('.skip')};
 }"""
-"""What has the focus: whether it can be seen to have it. Nodes of the graph's drawing are marked by their stroke."""
+"""The focused element, and whether its focus is visible. Nodes of the graph's drawing are marked by their stroke."""
 MISSED = """() => [...document.querySelectorAll('#main a[href], #main button, #main input, #main select, #main textarea, #main summary')]
     .filter(one => !one.__visited && !one.disabled && one.tabIndex >= 0 && one.checkVisibility({visibilityProperty: true}))
     .filter(one => one.type !== 'radio')
@@ -108,7 +108,7 @@ def test_tab_leads_to_everything_and_shows_where_it_is(opened: Callable[..., Con
 
 
 def focus_a_row(page: Page) -> None:
-    """By the key for the next row, once the page listens to it."""
+    """Focus a row by the key for the next row, once the page handles it."""
     while not page.locator(".whole-row:focus").count():
         page.keyboard.press("j")
         page.wait_for_timeout(50)

@@ -1,4 +1,4 @@
-"""The frame: addresses, keys, themes, what is asked for when the server refuses, and a server that goes away and comes back."""
+"""The frame: addresses, keys, themes, prompts when the server refuses, and a server that becomes unavailable and returns."""
 
 from __future__ import annotations
 

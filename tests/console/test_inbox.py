@@ -20,7 +20,7 @@ def asked(client: SyncLangGraphClient, graph: str, **input: Any) -> str:
 
 
 def answers(client: SyncLangGraphClient, thread: str) -> list[Any]:
-    """What the graph got, once its run has ended."""
+    """Return the answers that the graph received, once its run has ended."""
     client.runs.join(thread, client.runs.list(thread)[0]["run_id"])
     return client.threads.get_state(thread)["values"]["answers"]
 

@@ -68,7 +68,7 @@ def test_browsers_are_led_from_the_root_to_the_console_and_programs_are_not(serv
 
 
 def test_the_pages_call_the_public_api_and_nothing_else(server: LiveServer) -> None:
-    """Every path in the sources is one of the OpenAPI document: there is no door of the console's own."""
+    """Every path in the sources is one of the OpenAPI document: the console has no private API."""
     document = httpx.get(f"{server.url}/openapi.json").json()
     public = {re.sub(r"\{[^}]+\}", "{}", path) for path in document["paths"]}
     called = set()

@@ -20,7 +20,7 @@ def human(text: str) -> dict[str, Any]:
 
 
 def talked(client: SyncLangGraphClient, *texts: str, **metadata: Any) -> str:
-    """A thread on which these have been said."""
+    """Create a thread with these messages."""
     thread = client.threads.create(metadata=metadata)["thread_id"]
     for text in texts:
         client.runs.wait(thread, "chat", input=human(text))
@@ -219,7 +219,7 @@ def test_a_list_of_a_hundred_thousand_threads_stays_smooth(console: Console) -> 
 
 
 def scripted_ms(console: Console, act: Callable[[], object]) -> float:
-    """Milliseconds of script that an act takes on the page."""
+    """Return the script milliseconds of an action on the page."""
     cdp = console.page.context.new_cdp_session(console.page)
     cdp.send("Performance.enable")
 

@@ -144,7 +144,7 @@ def _value(cls: type, name: str, type: mi.Type, whole: bool) -> Any:
 
 
 def meaning(value: Any) -> Any:
-    """What was decoded, with the members that were left out."""
+    """Return the decoded value, with the members that were left out."""
     if isinstance(value, msgspec.Raw):
         return msgspec.json.decode(value) if value else "(absent)"
     if isinstance(value, msgspec.Struct):

@@ -1,4 +1,4 @@
-"""The documents under docs/contracts say what the types say, and are what they claim to be."""
+"""The documents under docs/contracts match the types, and are valid documents of their kind."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ async def some_runs(url: str, runs: list[str]) -> None:
 
 
 async def write_again(ran: Ran) -> None:
-    """As a former owner would that goes on for a moment: every event of the topic once more, in order."""
+    """Append every event of the topic once more, in order, like a former owner that continues for a moment."""
     topic = ran.prefix + ev.RUN_EVENTS
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=ran.bootstrap, enable_auto_commit=False)
     producer = AIOKafkaProducer(bootstrap_servers=ran.bootstrap)
@@ -92,7 +92,7 @@ async def write_again(ran: Ran) -> None:
 
 
 async def seen_to_the_end(ran: Ran, state: Path) -> None:
-    """Until the state file says that all of the topic has been handled."""
+    """Wait until the state file shows that all of the topic has been handled."""
     consumer = AIOKafkaConsumer(ran.prefix + ev.RUN_EVENTS, bootstrap_servers=ran.bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:

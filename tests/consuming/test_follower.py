@@ -1,4 +1,4 @@
-"""What a consumer must not count twice, `Follower` leaves out; and it needs msgspec alone."""
+"""`Follower` drops records that a consumer must not count twice; and it needs only msgspec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was ever written to a log is read as it was meant, permanently."""
+"""Records of every released version can be read with their original meaning."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_golden_record_means_what_it_meant(type: str) -> None:
 
 
 def holds(old: Any, new: Any) -> bool:
-    """Whether ``new`` says all that ``old`` said."""
+    """Return whether ``new`` contains all of ``old``."""
     if isinstance(old, dict) and isinstance(new, dict):
         return all(key in new and holds(old[key], new[key]) for key in old)
     if isinstance(old, list) and isinstance(new, list):

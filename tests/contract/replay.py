@@ -41,11 +41,11 @@ Cases = Mapping[tuple[str, str], Sequence[Step]]
 HERE = Path(__file__).parent
 RECORDINGS = HERE / "recordings"
 HOOK_PORT = 2129
-"""Where recorded webhook addresses point; here they point to whichever port was free."""
+"""Port of recorded webhook addresses; replayed ones have a free port."""
 STEP_LIMIT_S = 90.0
 """An exchange that takes longer is a difference."""
 LATE_S = 20.0
-"""By so much more than recorded a busy machine may take until a client has seen enough to leave."""
+"""Seconds beyond the recorded time that a busy machine may take until a client has seen enough to disconnect."""
 PARALLEL = 6
 """Cases at once: enough to fill the recorded pauses, few enough to keep the recorded order of overlapping steps."""
 
@@ -91,7 +91,7 @@ LOOSE_KEYS = frozenset(
 
 
 class Exchange(NamedTuple):
-    """One recorded exchange as it came out here; no differences: as recorded."""
+    """The result of a replayed exchange; no differences: as recorded."""
 
     file: str
     label: str
@@ -102,7 +102,7 @@ class Exchange(NamedTuple):
 
 
 def private(key: str) -> bool:
-    """Whether only the recorded server's inside needs the key."""
+    """Return whether the key is internal to the recorded server."""
     return key.startswith(("__", "langgraph_auth", "langgraph_request", "x-")) or key in LOOSE_KEYS
 
 
@@ -122,7 +122,7 @@ def without_ids(body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def differences(want: Json, got: Json, path: str = "") -> list[str]:
-    """Where ``got`` departs from ``want``, one line each."""
+    """Yield the differences of ``got`` from ``want``, one line each."""
     if isinstance(want, dict) and isinstance(got, dict):
         if any(ID_KEY.search(key) for key in want):
             want, got = without_ids(want), without_ids(got)
@@ -176,7 +176,7 @@ class Names:
                 self._here.setdefault(want, got)
 
     def put(self, text: str) -> str:
-        """The text with recorded ids replaced; an id nobody has handed out yet gets a fresh one."""
+        """Return the text with recorded ids replaced; an unknown id is replaced by a new one."""
 
         def one(match: re.Match[str]) -> str:
             name = match.group()

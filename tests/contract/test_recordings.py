@@ -19,10 +19,10 @@ FLAKY = "flaky:"
 """A reason that begins so: the exchange sometimes matches."""
 CORE = ("assistants", "threads", "runs", "streaming", "cancel", "multitask")
 CORE_SHARE = 0.9
-"""Of the core files' exchanges at least this share answers as recorded."""
+"""Minimum share of the core files' exchanges whose responses are as recorded."""
 REPLAY_LIMIT_S = 500.0
 EXCHANGES_LIMIT_S = 1800
-"""Of all variants on one log, with their servers' starts."""
+"""Seconds for all variants on one log, including their servers' starts."""
 
 CASES = {config: load(sorted(RECORDINGS.glob("*.jsonl")), config) for config in CONFIGS}
 OF_THE_LIBRARY = {f"{name}.jsonl" for name in ("auth", "http_variant", "protocol", "runs", "streaming", "threads")}
@@ -32,7 +32,7 @@ FILES = sorted({file for cases in CASES.values() for file, _ in cases})
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def exchanges(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Exchange]:
-    """Every exchange of every file, replayed once per log, each variant on a server of its own."""
+    """Return every exchange of every file, replayed once per log, each variant on a server of its own."""
     collected: list[Exchange] = []
     for config, cases in CASES.items():
         env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
@@ -59,7 +59,7 @@ def test_a_recorded_file_answers_as_recorded_or_says_why_not(exchanges: list[Exc
 
 
 def check(own: list[Exchange]) -> None:
-    """Every exchange is as recorded, or listed as known to differ, and no listed one has become good."""
+    """Check that every exchange is as recorded, or listed as different, and that every listed one still differs."""
     known = read_list(KNOWN)
     assert own
     new = [

@@ -53,7 +53,7 @@ class Said(NamedTuple):
 
 
 class Reported(NamedTuple):
-    """What is said of the run that is dispatched on the thread, if there is one."""
+    """The report about the dispatched run of the thread, if there is one."""
 
     thread_id: str
     build: Callable[[str, str, int], Any]
@@ -66,7 +66,7 @@ class Repeatable(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One command, and what it led to."""
+    """One command, and its events."""
 
     command: Any
     meta: CommandMeta
@@ -160,7 +160,7 @@ def place(command: Any) -> tuple[str, str]:
 
 
 def decide(state: Any, command: Any, meta: CommandMeta) -> tuple[list[ev.AnyEvent], Any]:
-    """What a decider does, whatever the family: the events, and the state after them."""
+    """Decide like a decider, for every family: return the events, and the state after them."""
     match command:
         case cmd.AssistantCommand():
             state = state or AssistantState(assistant_id=command.assistant_id)
@@ -234,7 +234,7 @@ SOMETIMES = (False, False, False, True)
 
 
 def all_of(build: Callable[..., Any], *choices: Iterable[Any]) -> list[Any]:
-    """One of each combination."""
+    """Return one value of each combination."""
     return [build(*chosen) for chosen in product(*choices)]
 
 
@@ -308,7 +308,7 @@ def _finish_large(outcome: Any, thread: str, run: str, attempt: int) -> Any:
 
 
 def _result_parts(report: Any) -> list[ev.RunResultPart]:
-    """What a worker appends before a report that names a result."""
+    """Return the records that a worker appends before a report that refers to a result."""
     if not isinstance(report, cmd.FinishRun) or report.result is None:
         return []
     body = run_results.encode(run_results.RunResult(b'{"by":"large run"}', b'{"output":1}'))

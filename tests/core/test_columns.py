@@ -1,4 +1,4 @@
-"""Statements of the projector take rows by position: their columns are those of the rows that they are given."""
+"""Statements of the projector receive rows by position: their columns are those of the rows."""
 
 from __future__ import annotations
 

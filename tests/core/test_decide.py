@@ -1,4 +1,4 @@
-"""What deciding guarantees, whatever is asked in whatever order."""
+"""Guarantees of deciding, for any commands in any order."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_run_that_ends_and_nobody_knows_what_it_left_leaves_its_thread_alone(r
 
 @pytest.mark.parametrize("way", ["running", "lost", "lost with its thread", "pending", "cancelled again"])
 def test_a_run_whose_client_left_says_so_however_it_ends(way: str) -> None:
-    """Not that somebody has sent a request to cancel it."""
+    """The error does not report a request to cancel it."""
     thread = Thread()
     thread.report(_run("r1", temporary=way == "lost with its thread"))
     thread.report(_run("r2"))

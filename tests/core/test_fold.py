@@ -1,4 +1,4 @@
-"""Folding gives the same rows whatever happens on the way: duplicates, crashes, other batches, a second decider.
+"""Folding results in the same rows despite duplicates, crashes, other batches, and a second decider.
 
 Real Postgres; the log is a list here, since order, duplicates and crash points are what is under test.
 """
@@ -101,7 +101,7 @@ class ReadModel:
         await self.restart()
 
     async def restart(self) -> None:
-        """What a projector does that takes the partition over."""
+        """Restart like a projector that takes over the partition."""
         self.fences = Fences()
         (row,) = await self.pool.fetch(SQL["read_positions"], ["run-events"], [0])
         self.position = row["offset"]

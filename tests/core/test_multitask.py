@@ -1,7 +1,7 @@
 """Double texting as a state machine: the four strategies under any interleaving of creating, cancelling, finishing and crashing.
 
-The model knows nothing of events: it keeps what each run was promised when the commands came, and what a worker would leave
-behind. A worker may be late: it may report success of a run that it was asked to stop, and an attempt that is no longer the
+The model does not use events: it records the promised outcome of each run at its commands, and a worker's results.
+A worker may be late: it may report success of a run after a stop request, and an attempt that is no longer the
 present one may still report.
 """
 
@@ -28,7 +28,7 @@ ENDS = {"success": ev.RunSucceeded, "error": ev.RunFailed, "interrupted": ev.Run
 
 
 class Promised:
-    """What is to become of a run in flight, and what it has done."""
+    """The promised outcome of a run in flight, and its progress."""
 
     def __init__(self, base: list[str]) -> None:
         self.base = base
@@ -52,12 +52,12 @@ class DoubleTexting(RuleBasedStateMachine):
         self.promised: dict[str, Promised] = {}
         """Runs in flight, in the order in which they came."""
         self.checkpoints: list[tuple[str, list[str]]] = []
-        """(run, state) that workers wrote and nobody erased."""
+        """(run, state) of the checkpoints that were written and not erased."""
         self.erased: set[str] = set()
         self.values: list[str] = []
-        """What the thread shows."""
+        """Values that the thread shows."""
         self.rest = "idle"
-        """What the thread's status is once nothing runs: erased runs and those that never began leave it alone."""
+        """Status of the thread without runs in flight: erased runs and those that never began do not change it."""
         self.dispatched: list[str] = []
 
     def handle(self, command: Any) -> list[ev.AnyEvent]:
@@ -70,7 +70,7 @@ class DoubleTexting(RuleBasedStateMachine):
         return events
 
     def fold(self, event: ev.AnyEvent) -> None:
-        """What readers make of an event, checked against what was promised."""
+        """Fold an event like readers, and compare the result with the promises."""
         match event:
             case ev.RunDispatched():
                 promised = self.promised[event.run_id]
@@ -137,7 +137,7 @@ class DoubleTexting(RuleBasedStateMachine):
     @precondition(lambda self: self.state.active)
     @rule()
     def step(self) -> None:
-        """The worker gets somewhere: a checkpoint that nobody has asked for."""
+        """Let the worker write a checkpoint."""
         run = self.state.active
         assert run is not None
         self.checkpoints.append((run.run_id, [*self.promised[run.run_id].base, f"{run.run_id}?"]))

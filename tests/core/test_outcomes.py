@@ -1,4 +1,4 @@
-"""How long the outcome of a command with an Idempotency-Key is known; the rows are those of the log, however it is read."""
+"""Retention of the outcome of a command with an Idempotency-Key; the rows depend on the log only, however it is read."""
 
 from __future__ import annotations
 

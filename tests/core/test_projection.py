@@ -64,7 +64,7 @@ class Model:
         await self.restart()
 
     async def restart(self) -> Projection:
-        """A projector that takes the partitions over."""
+        """Restart like a projector that takes over the partitions."""
         self._projection = Projection(self.pool, refuse, NoListener())
         await self._projection.open(FOLDED_PARTITIONS)
         return self._projection
@@ -289,7 +289,7 @@ async def test_all_at_once_is_one_by_one(model: Model, journal: Journal) -> None
 async def test_two_deciders_alive_on_one_partition_give_one_history(
     model: Model, monkeypatch: pytest.MonkeyPatch, journal: Journal, chance: random.Random
 ) -> None:
-    """The second takes over after some command, and decides from the read model; the first goes on for a while as if nothing were."""
+    """The second takes over after some command, and decides from the read model; the first continues for a while."""
     part = chance.randint(0, PARTITIONS - 1)
     plain = await plainly(model, journal.records, with_places=False)
 
@@ -345,7 +345,7 @@ def meant(type: str, value: bytes) -> tuple[str, Any]:
 
 
 async def load(aggregates: Aggregates, key: tuple[str, str]) -> Any:
-    """As a decider that has just taken over knows it: from Postgres."""
+    """Load from Postgres, like a decider that has just taken over."""
     family, id = key
     if family == "store":
         return None
@@ -379,7 +379,7 @@ async def test_records_written_twice_count_once(
 
 
 def test_the_material_holds_every_kind_of_event() -> None:
-    """Otherwise the properties above would say less than they seem to. Rare kinds need more examples: as many as they need, since
+    """Otherwise the properties above would prove less than they seem to. Rare kinds need more examples: as many as they need, since
     Hypothesis draws other ones whenever a constant in our sources changes."""
     elsewhere = {"graph.registered.v1", "command.repeated.v1"}
     missing = {event for event in ev.EVENTS if not event.startswith("parked.")} - elsewhere

@@ -1,4 +1,4 @@
-"""When crons are due: fields, names, zones, clock changes, and what is made up for after a downtime. Pure."""
+"""Due times of crons: fields, names, zones, clock changes, and times after a downtime. Pure."""
 
 from __future__ import annotations
 

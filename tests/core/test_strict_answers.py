@@ -1,4 +1,4 @@
-"""A run that asks for strictness fails when nobody waits for its answer, and the thread is as it was."""
+"""A run with ``strict_resume`` fails if no interrupt waits for its answer, and the thread is unchanged."""
 
 from __future__ import annotations
 

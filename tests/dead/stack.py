@@ -42,7 +42,7 @@ class Stack:
         await self.backbone.bus.subscribe(channels.gateway(self._id), on_reply)
 
     async def start(self) -> None:
-        """A decider and a projector that know nothing but what the log and Postgres say."""
+        """Start a decider and a projector whose only sources are the log and Postgres."""
         self._services = contextlib.AsyncExitStack()
         for service in (ProjectorService(self.backbone), DeciderService(self.backbone)):
             await service.start()
@@ -60,7 +60,7 @@ class Stack:
         await self.start()
 
     async def send(self, command: cmd.Body, *, id: str | None = None, **more: Any) -> messages.Reply:
-        """Append a command and wait for what its client would be told."""
+        """Append a command and wait for its reply."""
         id = id or new_id()
         self._replies[id] = asyncio.get_running_loop().create_future()
         await self.append(cmd.TOPIC, command.key, command.TYPE, cmd.encode(command), id=id, reply_to=self._id, **more)
@@ -75,7 +75,7 @@ class Stack:
         return position
 
     async def event(self, event: ev.Event) -> Position:
-        """As some worker would append it."""
+        """Append an event like a worker."""
         return await self.append(event.TOPIC, event.key, event.TYPE, ev.encode(event))
 
     async def folded(self, position: Position, topic: str = ev.RUN_EVENTS) -> None:

@@ -1,4 +1,4 @@
-"""What is parked does not depend on where batches end, on crashes, or on which partition is read first: any log, with any records spoilt.
+"""Parked records do not depend on the ends of batches, on crashes, or on the order of partitions: any log, with any records spoilt.
 
 The projection that services and rebuilds use, on a real Postgres; the log is drawn, as a list.
 """
@@ -42,7 +42,7 @@ def lenient(model: Model) -> Lenient:
 
 
 def spoilt(journal: Journal, chance: random.Random) -> list[Record]:
-    """Some of the records cannot be decoded; after some of them an operator says what is to be done."""
+    """Some of the records cannot be decoded; after some of them an operator releases or drops records."""
     log = Journal()
     bad: list[Record] = []
     for record in journal.records:

@@ -38,7 +38,7 @@ def recolored(body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def parked_thread(stack: Stack) -> str:
-    """A thread with a command that nobody knows and two behind it, whose clients were answered so."""
+    """A thread with a command of an unknown type and two behind it, whose clients received this."""
     thread = new_id()
     await stack.send(cmd.CreateThread(thread_id=thread, fresh=True))
     await stack.append(cmd.TOPIC, thread, UNKNOWN, recolor(thread, "red"))
@@ -216,7 +216,7 @@ async def test_why_and_the_metrics_say_that_a_thread_is_parked(stack: Stack, set
 
 
 async def test_two_deciders_that_meet_the_same_bad_command_park_it_once(stack: Stack) -> None:
-    """A former owner goes on for a moment: both write letters, and there is one row for each record."""
+    """A former owner continues for a moment: both write letters, and there is one row for each record."""
     thread = await parked_thread(stack)
     letters = []
     reader = stack.backbone.log.reader([ev.DEAD_LETTERS])

@@ -1,4 +1,4 @@
-"""An operator who is gone as soon as he has said what he wants: it is done to the end without him."""
+"""An operator's tool that ends right after its request: the request is completed without it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stack.waiting import until
 
 
 async def asked(stack: Stack, key: str) -> None:
-    """For events and commands, as `langlog dead retry` does, with nobody there for the answers."""
+    """Request a release of events and commands, like `langlog dead retry`, without waiting for replies."""
     for topic, body in (
         (ev.DEAD_LETTERS, ev.ParkedEventsReleased(aggregate_id=key)),
         (cmd.TOPIC, cmd.ReleaseParked(aggregate_id=key)),

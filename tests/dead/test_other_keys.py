@@ -24,7 +24,7 @@ class Kind(NamedTuple):
     make: Callable[[str], cmd.Body]
     change: Callable[[str, int], cmd.Body]
     query: str
-    """What `change` left, by key."""
+    """Query of the result of `change`, by key."""
 
 
 KINDS = {

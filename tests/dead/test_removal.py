@@ -28,14 +28,14 @@ THEIRS: Visible = {"owner": "you"}
 
 
 async def bad_command(stack: Stack, thread: str) -> None:
-    """A command that nobody knows, and one behind it."""
+    """Append a command of an unknown type, and one behind it."""
     await stack.append(cmd.TOPIC, thread, "thread.recolor.v9", msgspec.json.encode({"thread_id": thread}))
     assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"n": 1}))).status == 504
     await stack.parked(thread, 2)
 
 
 async def bad_event(stack: Stack, thread: str) -> None:
-    """An event that nobody knows, and a command behind it."""
+    """Append an event of an unknown type, and a command behind it."""
     await stack.append(ev.RUN_EVENTS, thread, "thread.recolored.v9", msgspec.json.encode({"thread_id": thread}))
     await stack.parked(thread, 1)
     assert (await stack.send(cmd.PatchThread(thread_id=thread, metadata={"n": 1}))).status == 504

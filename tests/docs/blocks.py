@@ -1,12 +1,12 @@
-"""The fenced blocks of the documentation, and what their comments ask of the tests.
+"""The fenced blocks of the documentation, and the instructions for tests in their comments.
 
-A comment ``<!-- test: … -->`` on the line before a block says how the block is tested where that is not by running it as it stands:
+A comment ``<!-- test: … -->`` on the line before a block defines how the block is tested, unless it is executed unchanged:
 
 - ``skip REASON``: checked, not run, and why;
 - ``shown by tests/…``: another test runs it;
 - ``served``: the command starts the server that all pages share;
 - ``exit N``: the exit code that is expected;
-- ``with NAME``: Python that stands in the middle of something, which `tests.docs.around` defines;
+- ``with NAME``: Python that is part of a larger program, which `tests.docs.around` defines;
 - ``fits NAME``: JSON that is a value of this schema of the OpenAPI document (``NAME[]``: an array of them), or a ``langgraph.json``.
 
 A block with a ``title`` is a file. It is written into the page's folder under that name, and not run by itself.
@@ -37,20 +37,20 @@ class Block(NamedTuple):
     language: str
     title: str | None
     how: str
-    """What its comment says; empty: run it."""
+    """Instruction in its comment; empty: run it."""
     text: str
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
     def says(self, word: str) -> str | None:
-        """What follows ``word`` in the comment, if it begins so."""
+        """Return the rest of the comment after ``word``, if it begins with it."""
         first, _, rest = self.how.partition(" ")
         return rest if first == word else None
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation, and the README."""
+    """Return every page of the documentation, and the README."""
     return [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "contracts" not in p.parts)]
 
 

@@ -1,4 +1,4 @@
-"""What can be said of a block without running it: that it parses, and that the names in it exist."""
+"""Checks of a block without running it: that it parses, and that the names in it exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES |= {name + FILE_SUFFIX for field in SECRETS for name in VARIABLES[field]}
 DOCKERFILE = {"FROM", "USER", "COPY", "RUN", "ENV", "WORKDIR", "ENTRYPOINT", "CMD", "EXPOSE", "ARG"}
 SHELL_WORDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", "#"}
 FENCE_KINDS = {"text", "mermaid"}
-"""What a program prints, and pictures: nothing to check here."""
+"""Kinds without checks: output of programs, and pictures."""
 
 
 def check(block: Block, schemas: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def fits_json(block: Block, schemas: dict[str, Any]) -> None:
 
 
 def commands_of_shell(script: str) -> Iterator[list[str]]:
-    """Every command of langlog in a script: its words up to the next operator of the shell."""
+    """Return every command of langlog in a script: its words up to the next operator of the shell."""
     for line in script.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True) if "langlog" in line else []
         for at, word in enumerate(words):

@@ -1,4 +1,4 @@
-"""Every block of the documentation parses, and names only what there is. No server is needed: `test_pages` carries them out."""
+"""Every block of the documentation parses, and refers only to existing names. No server is needed: `test_pages` executes them."""
 
 from __future__ import annotations
 

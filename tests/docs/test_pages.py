@@ -1,4 +1,4 @@
-"""Every command and sample of the documentation, carried out: against one server, the one that the tutorial starts."""
+"""Every command and sample of the documentation, executed against one server, which the tutorial starts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAGES = [page for page in pages() if page not in ELSEWHERE]
 LIMIT_S = 240.0
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):2024")
 OTHER_ADDRESS = "127.0.0.1:2123"
-"""Of a second server, on pages about two."""
+"""Address of a second server, on pages about two."""
 
 CHANGING = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "ID"),
@@ -40,7 +40,7 @@ CHANGING = (
     (re.compile(r"\d[\d,]*(?:\.\d+)?"), "0"),
     (re.compile(r"\s+"), " "),
 )
-"""What differs from one time to the next, in what programs print."""
+"""Parts of programs' output that differ between executions."""
 
 
 class Server(Process):
@@ -167,7 +167,7 @@ def shape(text: str) -> str:
 
 
 def missing_line(shown: str, printed: str) -> str | None:
-    """The first line that a page shows and the program has not printed, in this order; ``…`` stands for anything."""
+    """Return the first line that a page shows and the program has not printed, in this order; ``…`` matches any text."""
     lines = [shape(line) for line in printed.splitlines()]
     at = 0
     for line in map(shape, shown.splitlines()):

@@ -29,14 +29,14 @@ SOURCES = [path for top in TOPS[:4] for path in (ROOT / top).rglob("*.py")]
 
 
 def first_cells(page: Path) -> set[str]:
-    """What the tables of a page are about: the code in their first cells."""
+    """Return the code in the first cells of a page's tables."""
     return {
         name for cell in FIRST_CELL.findall(page.read_text()) for name in (re.findall(r"`([^`]+)`", cell) or [cell])
     }
 
 
 def texts_given(function: str, keyword: str) -> Iterator[str]:
-    """Texts that the sources give to a function, as its first argument or by keyword."""
+    """Return texts that the sources pass to a function, as its first argument or by keyword."""
     for path in SOURCES:
         for node in ast.walk(parsed(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == function:

@@ -38,7 +38,7 @@ LIMIT_S = 90.0
 
 
 def mcp(server: LiveServer) -> McpClient:
-    """To be entered and left in one task: no fixture."""
+    """Connect an MCP client; not a fixture, because it must be entered and exited in one task."""
     return McpClient(f"{server.url}/mcp")
 
 

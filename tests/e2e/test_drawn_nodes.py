@@ -21,7 +21,7 @@ HOLDERS = {"child", "child:inner"}
 
 
 def drawn(namespace: Iterable[str], name: str) -> str:
-    """As docs/reference/console-api.md says."""
+    """Return the drawn node, as docs/reference/console-api.md defines it."""
     return ":".join([step.partition(":")[0] for step in namespace if step] + [name])
 
 

@@ -1,4 +1,4 @@
-"""Forks at a checkpoint, and retries that go on from one, with real graphs."""
+"""Forks at a checkpoint, and retries that continue from one, with real graphs."""
 
 from __future__ import annotations
 

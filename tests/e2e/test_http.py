@@ -1,4 +1,4 @@
-"""What is seen below the clients: idempotency, limits, and that nobody waits for somebody else's blocking code."""
+"""Behavior below the clients: idempotency, limits, and that no request waits for another one's blocking code."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_a_blocking_node_delays_no_other_request(http: aiohttp.ClientSessi
 
 
 async def timed(http: aiohttp.ClientSession, kind: str) -> float:
-    """How many milliseconds a request takes."""
+    """Return the milliseconds that a request takes."""
     start = time.perf_counter()
     if kind == "ok":
         async with http.get("/ok") as answer:
@@ -91,7 +91,7 @@ async def timed(http: aiohttp.ClientSession, kind: str) -> float:
 
 
 async def delayed_by_a_blocking_node(http: aiohttp.ClientSession) -> dict[str, str]:
-    """What took longer than it may while a node blocked, and how long."""
+    """Return the requests that took too long while a node blocked, with their times."""
     usual = {kind: sorted([await timed(http, kind) for _ in range(15)])[-2] for kind in KINDS}
 
     blocked = asyncio.create_task(call(http, "/runs/wait", {"assistant_id": "blocking", "input": {"seconds": BLOCK_S}}))

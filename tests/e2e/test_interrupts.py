@@ -1,4 +1,4 @@
-"""What a graph asks: shown everywhere with the answer that it wants, and answered by who may still answer it."""
+"""Interrupts: shown everywhere with the schema of the answer, and answered while they are open."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ async def test_an_a2a_task_that_needs_input_says_in_which_shape(server: LiveServ
 
 
 async def _waiting(client: LangGraphClient, graph: str = "asking") -> tuple[str, list[str]]:
-    """A thread that waits for answers, and the ids of what it asks."""
+    """Return a thread that waits for answers, and the ids of its interrupts."""
     thread = (await client.threads.create())["thread_id"]
     output: Any = await client.runs.wait(thread, graph, input={"messages": []})
     return thread, [asked["id"] for asked in output["__interrupt__"]]
 
 
 async def _looks(client: LangGraphClient, thread: str) -> Any:
-    """What clients see of a thread, but for when it was looked at."""
+    """Return a thread as clients see it, without the times of the queries."""
     result: Any = await client.threads.get(thread)
     return {name: value for name, value in result.items() if name != "updated_at"}
 

@@ -16,7 +16,7 @@ STATE_BYTES = 20_000_000
 """More than goes into one record where it can be split."""
 IMAGE_BYTES = 5_500_000
 IMAGES = 4
-"""As photographs come from phones: with base64, 29 MB in one request."""
+"""Number of images, as large as photographs of phones: with base64, 29 MB in one request."""
 
 
 async def test_a_state_over_the_record_limit_is_answered_stored_and_streamed(client: LangGraphClient) -> None:

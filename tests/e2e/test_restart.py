@@ -1,4 +1,4 @@
-"""What outlives the server: threads, runs, checkpoints and the store of a data folder; and projects with awkward names."""
+"""Data that outlives the server: threads, runs, checkpoints and the store of a data folder; and projects with awkward names."""
 
 from __future__ import annotations
 

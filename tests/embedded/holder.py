@@ -1,4 +1,4 @@
-"""A process that holds the embedded servers of a data folder: ``python -m tests.embedded.holder <folder>``; says their URIs."""
+"""A process that holds the embedded servers of a data folder: ``python -m tests.embedded.holder <folder>``; prints their URIs."""
 
 from __future__ import annotations
 

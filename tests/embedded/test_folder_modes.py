@@ -15,7 +15,7 @@ def mode(path: Path) -> int:
 
 
 def open_folder(tmp_path: Path) -> Path:
-    """As an earlier version, a copy or an administrator may have left it."""
+    """A folder as an earlier version, a copy or an administrator may have left it."""
     folder = tmp_path / "data"
     for part in (folder, folder / "postgres-18", folder / "log.sqlite.wake"):
         part.mkdir()

@@ -1,4 +1,4 @@
-"""Which program the embedded Redis is: one on the PATH that is new enough, otherwise the Valkey of the wheel."""
+"""Choice of the embedded Redis' program: one on the PATH that is new enough, otherwise the Valkey of the wheel."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The embedded servers for every user, home and data folder: each starts, or says in one line what to do.
+"""The embedded servers for every user, home and data folder: each starts, or reports in one line what to do.
 
-Situations are made with setpriv and unshare (util-linux), so most of this needs Linux and root; the rest runs as anybody.
+Situations are made with setpriv and unshare (util-linux), so most of this needs Linux and root; the rest runs as any user.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 ONCE = Path(__file__).with_name("once.py")
 LIMIT_S = 120.0
 STRANGER = 123_456
-"""A user without an entry in /etc/passwd, as OpenShift gives one to each project."""
+"""A user without an entry in /etc/passwd, as OpenShift assigns to each project."""
 
 NO_CAPABILITIES = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
 IN_NAMESPACE = ("unshare", "-U", "-r")
@@ -49,7 +49,7 @@ class Said(NamedTuple):
 
 
 def once(folder: Path, *situation: str, python: str = sys.executable, **env: str) -> Said:
-    """Start the servers once in a situation. A start that fails says exactly one line."""
+    """Start the servers once in a situation. A failed start prints exactly one line."""
     done = subprocess.run(
         [*situation, python, str(ONCE), str(folder)],
         env={"PATH": os.environ["PATH"], "HOME": "/", **env},
@@ -94,17 +94,17 @@ def _link(source: str, target: str) -> None:
 
 
 def others_can_run_python() -> bool:
-    """Whether the interpreter and langlog are open to other users: in a closed home they are not."""
+    """Return whether the interpreter and langlog are accessible to other users: in a closed home they are not."""
     test = [*user(STRANGER), sys.executable, "-c", "import langlog_backbone.embedded.servers"]
     return subprocess.run(test, cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True).returncode == 0
 
 
 OPEN = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-"""What is imported here is imported by another Python of this version too."""
+"""Environment in which another Python of this version imports the same packages."""
 
 
 def _starts_python(python: str) -> bool:
-    """Whether another user can start it from itself, as langlog starts its workers."""
+    """Return whether another user can start Python from Python, as langlog starts its workers."""
     again = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import langlog_executor'], check=True)"
     test = [*user(STRANGER), python, "-c", again]
     return Path(python).exists() and subprocess.run(test, cwd="/", env=OPEN, capture_output=True).returncode == 0
@@ -263,7 +263,7 @@ def test_a_new_folder_of_a_users_that_root_uses_first_is_the_users(place: Path) 
 
 
 def as_ordinary_user(folder: Path) -> Said:
-    """Modes do not bind root, so root asks as somebody else."""
+    """Run as an ordinary user: modes do not bind root."""
     return once(folder, *(user(STRANGER) if os.geteuid() == 0 else ()))
 
 

@@ -1,4 +1,4 @@
-"""What the log holds of a thread can be read with its key, and with nothing else; a thread that goes takes its key along."""
+"""A thread's records in the log can be read with its key only; the key is deleted with the thread."""
 
 from __future__ import annotations
 

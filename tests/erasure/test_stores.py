@@ -1,4 +1,4 @@
-"""Nothing of an erased thread is found anywhere: every store of a running langlog is searched for what was said in it."""
+"""Nothing of an erased thread is found anywhere: every store of a running langlog is searched for its content."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class Stores(NamedTuple):
 
 
 def files_with(text: str, paths: Iterable[Path]) -> list[str]:
-    """Which of these files, and files in these folders, hold the text."""
+    """Return those of these files, and of files in these folders, that contain the text."""
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
     assert files
     return [str(file) for file in files if text.encode() in file.read_bytes() or text in _in_log(file)]
 
 
 def _in_log(file: Path) -> str:
-    """What the records of an embedded log say, as they are read; nothing of any other file."""
+    """Return the records of an embedded log as they are read; empty for any other file."""
     if file.name != LOG_FILE:
         return ""
     with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
@@ -107,7 +107,7 @@ async def stores_of(live: LiveServer, log: Path) -> AsyncIterator[Stores]:
 
 
 async def talked(client: LangGraphClient, url: str, marker: str) -> str:
-    """A thread with the marker in everything that a client can say."""
+    """Create a thread with the marker in every value that a client can send."""
     async with aiohttp.ClientSession() as http:
         made = await http.post(
             f"{url}/threads", json={"metadata": {"name": marker}}, headers={"Idempotency-Key": f"make-{marker[-4:]}"}
@@ -173,7 +173,7 @@ async def test_what_was_said_in_an_erased_thread_is_in_no_store(
 
 
 async def run_verify(live: LiveServer, env: dict[str, str]) -> int:
-    """What a rebuild would give, with an erased thread in the log, is what there is."""
+    """Check that a rebuild, with an erased thread in the log, results in the live model."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "langlog", "verify", "--data-dir", str(live.data)),
         env={**SURROUNDINGS, **env},

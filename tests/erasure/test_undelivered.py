@@ -1,4 +1,4 @@
-"""A webhook that is still to be delivered when its thread is erased: the log no longer says what it holds, the live model does."""
+"""A webhook that is still to be delivered when its thread is erased: the log no longer has its content, the live model does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARKER = "Jane-Doe-77e0"
 
 @pytest.fixture
 async def stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis) -> AsyncIterator[Stack]:
-    """On the embedded log; with nobody who delivers."""
+    """A stack on the embedded log, without deliveries."""
     servers = {"database_uri": postgres.uri, "redis_uri": redis_server.uri}
     made = isolated(None, tmp_path, {**servers, "partitions": 2, "encryption": "on", "master_key": MASTER})
     async with stack_of(msgspec.structs.replace(made, keys_schema=f"{made.projection}_keys")) as opened:
@@ -74,7 +74,7 @@ async def tried(stack: Stack, thread_id: str, run_id: str, attempt: int, *, deli
 
 
 async def due(stack: Stack) -> dict[str, tuple[Any, ...]]:
-    """What is still to be delivered, and how often it was tried."""
+    """Return pending deliveries, and the number of their attempts."""
     rows = await stack.backbone.pool.fetch(
         "SELECT run_id, kwargs, state_values, attempts FROM webhooks ORDER BY run_id"
     )

@@ -131,7 +131,7 @@ class Run(NamedTuple):
 
 
 def pids(pool: WorkerPoolService) -> list[int]:
-    """Of the worker processes that live."""
+    """Return the pids of the live worker processes."""
     return [worker.process.pid for worker in pool._workers if worker.process.returncode is None]
 
 
@@ -201,11 +201,11 @@ class Stack:
         return run
 
     def go(self, run: Run) -> None:
-        """Let the run's waiting node go on."""
+        """Let the run's waiting node continue."""
         (self.folder / f"{run.thread_id}.go").touch()
 
     def done(self, run: Run) -> list[str]:
-        """What the run's nodes did, in order."""
+        """Return the executed nodes of the run, in order."""
         return (self.folder / f"{run.thread_id}.log").read_text().split()
 
     async def end(self, run: Run) -> tuple[str, dict[str, Any]]:

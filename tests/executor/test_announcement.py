@@ -1,4 +1,4 @@
-"""What a worker says of its graphs at start is what it would answer when asked."""
+"""A worker's registration of its graphs at start equals its answers to queries."""
 
 from __future__ import annotations
 

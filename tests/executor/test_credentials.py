@@ -1,4 +1,4 @@
-"""What texts of exceptions show, and that masking them takes time in proportion to the text."""
+"""Masked texts of exceptions, and that masking takes time in proportion to the text."""
 
 from __future__ import annotations
 

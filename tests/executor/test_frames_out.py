@@ -67,7 +67,7 @@ async def watch(backbone: Backbone, task: Task) -> AsyncIterator[Watch]:
 
 
 async def backlog(backbone: Backbone, task: Task) -> list[Frame]:
-    """What the thread's Redis stream holds."""
+    """Return the content of the thread's Redis stream."""
     pipe = backbone.pipe
     entries = await pipe.call("XRANGE", pipe.key(channels.frames(task.thread_id)), "-", "+")
     return [frame for _, fields in entries for frame in frames.decode(restored(fields[1])).frames]

@@ -1,4 +1,4 @@
-"""Graph loops: what blocks holds up nobody else, and nothing is begun twice or lost."""
+"""Graph loops: blocking code delays no other run, and no work is begun twice or lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langlog_executor.runtime.graph_loops import GraphLoops
 from langlog_executor.runtime.io_loop import IoLoop
 
 LIMIT_S = 0.05
-"""What the issue allows a blocking node to delay others by."""
+"""Maximum seconds by which a blocking node may delay others."""
 TRIES = 40
 """A delay of ours is there each time; one of a busy machine's is not."""
 

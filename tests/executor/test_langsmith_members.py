@@ -1,4 +1,4 @@
-"""What clients put into the configurable under LangSmith's names places a run in a trace, and never ends it."""
+"""Values that clients set in the configurable under LangSmith's names put a run into a trace, and never make it fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading langgraph.json and loading what it names: every accepted form, and the line that says what is wrong."""
+"""Reading langgraph.json and loading its objects: every accepted form, and the error of every other one."""
 
 from __future__ import annotations
 

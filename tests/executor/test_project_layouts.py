@@ -57,7 +57,7 @@ for line in sys.stdin:
         alone(*json.loads(line))
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
-"""What has imported all that a case imports before it loads its project, and forks for each case: the imports take seconds."""
+"""A process that has imported the modules of all cases and forks for each case: the imports take seconds."""
 
 
 class Done(NamedTuple):

@@ -1,4 +1,4 @@
-"""Questions that need the graph, asked through Redis and answered by a worker's query server (wire contract §2 and §4)."""
+"""Queries that need the graph, sent through Redis and answered by a worker's query server (wire contract §2 and §4)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def run(io: IoLoop, graphs: Graphs) -> Callable[..., Awaitable[str]]:
 
 @pytest.fixture
 async def update(ask: Ask, io: IoLoop) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """Asks for an update and has it decided; gives the new checkpoint."""
+    """Query an update and have it decided; return the new checkpoint."""
     sender = CommandSender(io)
 
     async def update(kind: str = "update_state", /, **body: Any) -> dict[str, Any]:

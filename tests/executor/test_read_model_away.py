@@ -1,4 +1,4 @@
-"""What graph code asks of the read model waits as long as that is unavailable: a run must not fail for it."""
+"""Graph code's queries of the read model wait as long as that is unavailable: a run must not fail for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.stack.fixtures import MakeSettings
 LIMIT_S = 60.0
 """Whatever else the machine does."""
 REPLY_TIMEOUT_S = 0.2
-"""How long a client would wait for an outcome."""
+"""Seconds that a client would wait for an outcome."""
 
 
 async def test_puts_gets_and_searches_of_nodes_outlast_postgres(make_settings: MakeSettings, tmp_path: Path) -> None:

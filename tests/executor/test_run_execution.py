@@ -1,4 +1,4 @@
-"""How a run is supervised: what is reported of a graph that never began, and of an end that cannot be reported as it is."""
+"""Supervision of a run: reports of a graph that never began, and of an end that cannot be reported unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task asks of a graph: kwargs to input, config and options; and what a later attempt does with what is there."""
+"""Arguments of a graph for a task: kwargs to input, config and options; and later attempts."""
 
 from __future__ import annotations
 

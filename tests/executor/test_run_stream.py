@@ -1,4 +1,4 @@
-"""What a graph streams, against the recorded streams of the contract: the same events, the same shapes, the same order."""
+"""A graph's stream compared with the recorded streams of the contract: the same events, the same shapes, the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an application's lifespan prepares is there in nodes, which run in worker processes."""
+"""Resources of an application's lifespan are available in nodes, which run in worker processes."""
 
 from __future__ import annotations
 

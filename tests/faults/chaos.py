@@ -285,7 +285,7 @@ async def reported(clients: Workload, chaos: Chaos) -> AsyncIterator[None]:
 
 
 async def ended_once(rig: Rig) -> list[str]:
-    """What the log says of runs that did not end, or ended twice."""
+    """Return a description of each run that, by the log, did not end, or ended twice."""
     witness = rig.cluster.witness
 
     def all_ended() -> bool:

@@ -1,4 +1,4 @@
-"""What befalls a Postgres that others use too: no connection is left, or a table is locked. `tests.outage.faults` has more."""
+"""Faults of a Postgres that others use too: no connection is left, or a table is locked. `tests.outage.faults` has more."""
 
 from __future__ import annotations
 

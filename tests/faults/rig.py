@@ -54,7 +54,7 @@ class Rig:
     """``log`` and ``postgres``; empty without a compiler."""
 
     def parts(self) -> list[str]:
-        """What may be stopped or killed."""
+        """Return the names of the processes and servers that a test may stop or kill."""
         return [*self.cluster.processes, "postgres", "redis", *self.brokers]
 
     def doubles(self) -> set[str]:
@@ -90,7 +90,7 @@ class Rig:
                     process.send_signal(signal.SIGCONT)
 
     async def started_again(self) -> None:
-        """What ended because its disk was full, as a supervisor would."""
+        """Start the servers again that ended because their disk was full, as a supervisor would."""
         for server in self.servers().values():
             if server.child is not None and server.child.exited.done():
                 await server.start()

@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 FULL_S = 3.0
 SLOW_S = 4.0
 SYNC_MS = {"log": 300, "postgres": 10}
-"""What each fsync takes. A checkpoint of Postgres syncs hundreds of files."""
+"""Duration of each fsync. A checkpoint of Postgres syncs hundreds of files."""
 WRITE_MS = 20
-"""What each write of a broker takes, which does not sync."""
+"""Duration of each write of a broker, which does not sync."""
 WRITES = ("create", "put", "delete", "answer")
 
 

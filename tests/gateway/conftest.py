@@ -1,4 +1,4 @@
-"""A gateway over real Postgres, Redis, log, decider and projector, and a worker that does what the test says."""
+"""A gateway over real Postgres, Redis, log, decider and projector, and a worker that the test controls."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def echo(attempt: Attempt) -> None:
 
 
 class Stack:
-    """What a test talks to. ``play`` is what the worker does with a run."""
+    """Client and parts of a test. ``play`` is the worker's behavior for a run."""
 
     def __init__(self, backbone: Backbone, gateway: GatewayService, url: str, http: aiohttp.ClientSession) -> None:
         self.backbone = backbone
@@ -131,7 +131,7 @@ class Stack:
         await self.play(attempt)
 
     async def answer(self) -> None:
-        """Answer queries as the test says, on a connection of our own: this waits."""
+        """Answer queries as the test defines, on a separate connection, because this waits."""
         from langlog_backbone.redis.client import connect
 
         client = connect(self.backbone.settings.redis_uri, socket_timeout=None)  # questions may be long in coming

@@ -1,4 +1,4 @@
-"""What gateways show of graphs comes from the graphs' own events; a worker is asked where a factory may make another one."""
+"""Gateways show graphs from their own events; they query a worker if a factory may make another graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ECHO = default_assistant_id("echo")
 
 
 async def register(stack: Stack, **more: Any) -> None:
-    """The graph once more, with what an executor says of it; returns when the read model has it."""
+    """Register the graph again, as an executor does; returns when the read model has it."""
     event = ev.GraphRegistered(graph_id="echo", position=0, schemas={**SCHEMAS, "context_schema": CONTEXT}, **more)
     moved = asyncio.Event()
 

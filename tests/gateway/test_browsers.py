@@ -1,4 +1,4 @@
-"""What pages in a browser may do: CORS (wire contract §1.5), and the guard of a server that authenticates nobody."""
+"""Requests of pages in a browser: CORS (wire contract §1.5), and the guard of a server without authentication."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ RUN = {"assistant_id": "echo", "input": {"n": 7}}
 
 @pytest.fixture
 def one_batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Record]]:
-    """From now on the projector folds nothing before a thread is deleted, and then all at once."""
+    """Make the projector fold nothing until a thread is deleted, and then all at once."""
     held: list[Record] = []
     project = Projection.project
 
@@ -100,6 +100,6 @@ async def test_a_run_that_nobody_asked_for_is_not_looked_for(stack: Stack, monke
 
 
 def _succeed(stack: Stack) -> None:
-    """As the next owner of the partitions does."""
+    """Publish a succession, like the next owner of the partitions."""
     taken = msgspec.json.encode(list(range(stack.backbone.log.partitions)))
     stack.backbone.bus.deliver_local(channels.SUCCESSION, taken)

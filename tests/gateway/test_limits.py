@@ -1,4 +1,4 @@
-"""What one server takes at most, and how it says so (docs/reference/limits.md)."""
+"""Limits of a server, and the errors beyond them (docs/reference/limits.md)."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def batch(first: int, last: int, *, attempt: int = 1, event: str = "values", res
 
 
 def sequencer(after: tuple[int, int] | None = START) -> FrameSequencer:
-    """One whose backlog is not asked."""
+    """Return a sequencer whose backlog is not queried."""
     return FrameSequencer(cast(Any, None), "t", "r", recorded=False, after=after)
 
 

@@ -103,7 +103,7 @@ def project(folder: Path, **more: object) -> Path:
 
 
 async def loaded_again(stack: Stack, paths: frozenset[Path]) -> list[str]:
-    """What `langlog dev` does; the events that the gateway logs."""
+    """Reload like `langlog dev`; return the events that the gateway logs."""
     now = read_project(stack.backbone.settings.project)
     with structlog.testing.capture_logs() as said:
         variables = prepare_process(now)

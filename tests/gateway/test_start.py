@@ -1,4 +1,4 @@
-"""What a gateway looks at before it listens."""
+"""Checks of a gateway before it listens."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ async def test_the_error_of_a_thread_can_be_selected(stack: Stack) -> None:
 
 
 async def test_the_state_before_the_first_checkpoint_needs_no_worker(stack: Stack) -> None:
-    """Nobody answers questions here: without an answer of the gateway's own they are 504."""
+    """No worker answers queries here: without the gateway's own answer they would be 504."""
     claimed = asyncio.Event()
 
     async def keep(attempt: Attempt) -> None:

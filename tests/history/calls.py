@@ -1,7 +1,7 @@
-"""What clients called and what came of it: the history that `tests.history.linearizability` judges.
+"""Calls of clients and their outcomes: the history that `tests.history.linearizability` judges.
 
 A call is *answered* (its result is known, a refusal such as 409 is one), *refused* (it took no effect, the server says so with 503, or
-nobody took the connection), or *unknown*: it may have taken effect at any time since it began, may still do so, or never will.
+no process accepted the connection), or *unknown*: it may have taken effect at any time since it began, may still do so, or never will.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Call:
 
     client: str
     subject: str
-    """What it is about, such as ``store:a/b``: calls with different subjects have nothing to do with one another."""
+    """Object of the call, such as ``store:a/b``. Calls of different subjects are independent of each other."""
     action: str
     argument: Hashable
     began: float
     ended: float
-    """Infinity where the outcome is unknown."""
+    """Infinity if the outcome is unknown."""
     outcome: Outcome
     result: Hashable = None
 

@@ -1,4 +1,4 @@
-"""What langlog promises of single objects, as models for `tests.history.linearizability`. Calls of each model:
+"""Guarantees of langlog for single objects, as models for `tests.history.linearizability`. Calls of each model:
 
 made:…     create (raise or do_nothing, value) -> value | 409, read -> value | 404
 store:…    put value -> None, delete -> None, read -> value | 404
@@ -15,7 +15,7 @@ from tests.history.calls import Call
 
 MISSING, BUSY = 404, 409
 OPEN = "open"
-"""What a client sees of a run that is not over, pending or running."""
+"""Status of a run that is not over; clients see it as pending or running."""
 
 
 class Made:
@@ -130,7 +130,7 @@ class Queue:
 
     @staticmethod
     def _stopped(phase: str, strategy: str) -> str:
-        """What becomes of a run before the new one. A rollback is not taken back."""
+        """Return the phase of an earlier run once a new one with this strategy starts. A rollback is final."""
         match phase, strategy:
             case "queued", "interrupt":
                 return "interrupted"

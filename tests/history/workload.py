@@ -35,10 +35,10 @@ class Workload:
         """``pace_s``: between a round and the next of its kind."""
         self.history = History()
         self.rounds = 0
-        """That have ended."""
+        """Number of rounds that have ended."""
         self.acknowledged_runs = 0
         self.wrong: list[str] = []
-        """What rounds found beside what the models judge."""
+        """Violations that rounds found themselves, besides those that the models find."""
         self._http, self._urls, self._seed = http, urls, seed
         self._pace_s = pace_s
         self._clients: list[Client] = []

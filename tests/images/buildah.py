@@ -25,7 +25,7 @@ CACHE = Path.home() / ".cache" / "langlog" / f"rootfs-{SUITE}.tar"
 STEP_LIMIT_S = 1800
 CERTIFICATES = "/etc/ssl/certs"
 HANDED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-"""Variables of this machine that say whom its network is to trust."""
+"""Variables of this machine with the certificates that its network requires."""
 BASE = f"""\
 FROM scratch
 ADD {CACHE.name} /
@@ -34,7 +34,7 @@ RUN ln -sf /usr/bin/python3 /usr/local/bin/python && rm -f /usr/lib/python3*/EXT
     && python -m pip install --quiet --no-cache-dir --ignore-installed pip setuptools wheel \\
     && dpkg --purge --force-depends python3-pip python3-setuptools python3-wheel
 """
-"""What the image ``python:3.11-slim`` has: ``python`` and packaging tools below /usr/local."""
+"""Content of the image ``python:3.11-slim``: ``python`` and packaging tools below /usr/local."""
 
 
 def lacking() -> str | None:
@@ -60,12 +60,12 @@ class Buildah:
 
     @property
     def options(self) -> list[str]:
-        """Of a build on this machine: its network, and whom to trust there."""
+        """Return options of a build on this machine: its network and certificates."""
         given = [f"--env={name}={os.environ[name]}" for name in HANDED_ON if name in os.environ]
         return ["--network=host", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", *given]
 
     def call(self, *words: str | Path, cwd: Path | None = None) -> str:
-        """What it prints. Raises AssertionError with its output."""
+        """Return its output. Raises AssertionError with the output."""
         done = subprocess.run(
             ["buildah", *words], cwd=cwd, env=self.env, capture_output=True, text=True, timeout=STEP_LIMIT_S
         )
@@ -142,7 +142,7 @@ class Served:
         self.url = url
 
     def shell(self, script: str) -> str:
-        """What a script prints in it, as the user of the image."""
+        """Return a script's output in the image, as the image's user."""
         return self._buildah.call("run", self._container, "--", "sh", "-c", script)
 
 

@@ -1,4 +1,4 @@
-"""The Dockerfile of a project: each key of langgraph.json that says something of images, read back by a parser."""
+"""The Dockerfile of a project: each key of langgraph.json about images, read back by a parser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def made(file: Path, **more: Any) -> Recipe:
 
 
 def between(recipe: Recipe) -> list[tuple[str, str]]:
-    """What is between the first lines, ``FROM`` and ``USER root``, and the last ones."""
+    """Return the lines between the first lines, ``FROM`` and ``USER root``, and the last ones."""
     lines = instructions(recipe.dockerfile)
     assert [line[0] for line in lines[:2]] == ["FROM", "USER"]
     return lines[2:-4] if lines[-2][0] == "RUN" else lines[2:-3]
@@ -227,7 +227,7 @@ def test_without_a_builder_the_next_step_is_said(tmp_path: Path, monkeypatch: py
 
 
 def test_a_build_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A builder that cannot do what it is asked to: here it knows no option."""
+    """The builder fails: here because of an unknown option."""
     (tmp_path / "buildah").symlink_to("/bin/false")
     monkeypatch.setenv("PATH", str(tmp_path))
     result = CliRunner().invoke(cli, ["build", "-t", "x", "-c", str(project(tmp_path))])

@@ -1,4 +1,4 @@
-"""What `langgraph build --base-image` makes on our base: each instruction finds what it needs there, and langlog serves its variables.
+"""Images of `langgraph build --base-image` on langlog's base: each instruction finds its files, and langlog honours its variables.
 
 The Dockerfile is langgraph-cli's own. Its files are laid out as its ADD and COPY do, and langlog starts there with its ENV.
 """
@@ -59,7 +59,7 @@ EMBED = "def embed(texts):\n    return [[1.0, float(len(text))] for text in text
 
 @pytest.fixture
 def dockerfile(tmp_path: Path) -> str:
-    """What the LangGraph CLI makes of a project with every section that it hands on."""
+    """Return the LangGraph CLI's Dockerfile of a project with every section that it passes on."""
     file = project(
         tmp_path,
         {

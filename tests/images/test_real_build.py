@@ -1,6 +1,6 @@
 """The images, built and started: langlog's own, a project by `langlog build`, one with a uv.lock, one by langgraph-cli's Dockerfile.
 
-By buildah, on Debian's Python, with no registry of images. Where that cannot be done the test is skipped and says why; the Dockerfiles
+By buildah, on Debian's Python, with no registry of images. If that is not possible the test is skipped with the reason; the Dockerfiles
 are held line by line by test_dockerfile.py, test_langgraph_base.py and tests/packaging/test_image.py everywhere.
 """
 

@@ -1,4 +1,4 @@
-"""An import that is killed goes on where it was and doubles nothing; what is large comes over in several records."""
+"""A killed import continues where it was and duplicates nothing; large objects are imported in several records."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.stack.command_line import TOOL_S
 from tests.stack.server import LiveServer
 
 UPDATES = 230
-"""Of the long thread: more than one request takes."""
+"""Number of updates of the long thread: more than one request accepts."""
 LARGE = secrets.token_hex(2_000_000)
-"""More than a record of the log takes, compressed too."""
+"""Value larger than a record of the log, even compressed."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Whatever a source answers, the import ends with one line that says why, and nothing half-read is taken for the whole."""
+"""Whatever a source responds, the import ends with one line with the reason, and nothing partly read counts as complete."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def shown(value: Any) -> Any:
 
 
 def state_of(graph: Any, thread_id: str) -> list[dict[str, Any]]:
-    """What of a history must be the same."""
+    """Return the parts of a history that must be equal."""
     return [
         {
             "values": shown(one.values),

@@ -23,7 +23,7 @@ DEFAULTS = {
         "max_concurrency": 2,
     }
 }
-"""Of the default assistant of one graph (LANGGRAPH_CONFIG)."""
+"""Config of the default assistant of one graph (LANGGRAPH_CONFIG)."""
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 

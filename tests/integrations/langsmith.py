@@ -1,4 +1,4 @@
-"""A LangSmith of our own on loopback: takes the HTTP calls of its client and keeps the runs."""
+"""A fake LangSmith on loopback: accepts the HTTP calls of its client and stores the runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCHES = {
     "scale_up_nthreads_limit": 2,
     "scale_down_nempty_trigger": 4,
 }
-"""What the client asks for before it sends."""
+"""Response to the client's query before it sends."""
 
 Runs = dict[str, dict[str, Any]]
 
@@ -31,7 +31,7 @@ class LangSmith:
     def __init__(self) -> None:
         self.url = ""
         self.runs: Runs = {}
-        """Id -> the run, as all calls about it together say."""
+        """Id -> the run, combined from all calls about it."""
         self.keys: set[str | None] = set()
         """API keys that came with calls."""
         self._news = threading.Condition()
@@ -117,7 +117,7 @@ class LangSmith:
                 self.wfile.write(data)
 
             def log_message(self, *_: object) -> None:
-                """Nothing: what it takes is asserted."""
+                """Log nothing: tests assert on the stored runs."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_port}"

@@ -160,7 +160,7 @@ async def test_a_deep_agent_keeps_files_and_has_subagents_whose_steps_are_stream
 
 
 async def test_a_person_changes_a_deep_agents_files_between_runs(client: LangGraphClient) -> None:
-    """What deep-agents-ui does when somebody edits a file in it."""
+    """Requests of deep-agents-ui when a user edits a file in it."""
     thread = await client.threads.create()
     await say(client, "deep", 'write_file {"file_path": "/a.txt", "content": "hello"}', thread["thread_id"])
     state: Any = (await client.threads.get_state(thread["thread_id"]))["values"]

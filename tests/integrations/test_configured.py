@@ -1,4 +1,4 @@
-"""Config and context of default assistants, as LANGGRAPH_CONFIG gives them to a server, reach their graph and nothing else."""
+"""Config and context of default assistants, as LANGGRAPH_CONFIG sets them on a server, reach their graph and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What checkpoints hold is encrypted by the key of ``LANGGRAPH_AES_KEY``, or by a project's own handlers, wherever it is stored."""
+"""Checkpoints are encrypted by the key of ``LANGGRAPH_AES_KEY``, or by a project's own handlers, wherever it is stored."""
 
 from __future__ import annotations
 

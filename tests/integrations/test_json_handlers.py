@@ -1,4 +1,5 @@
-"""What a project's JSON handlers seal is in clear nowhere but in answers and in graphs; what they leave in clear is searched as ever."""
+"""Values that a project's JSON handlers seal are in clear only in responses and in graphs; values that they leave in clear
+can be searched."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ async def receiver() -> AsyncIterator[tuple[str, asyncio.Queue[Any]]]:
 
 
 async def converse(client: LangGraphClient, webhook: str) -> str:
-    """A thread with the secret in everything that a client can say, and the answers that have it in clear."""
+    """Create a thread with the secret in every value that a client can send; return the responses that have it in clear."""
     thread = await client.threads.create(metadata={"name": SECRET, "color": "blue"})
     thread_id = thread["thread_id"]
     assert thread["metadata"]["name"] == SECRET

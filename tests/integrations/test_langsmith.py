@@ -1,4 +1,4 @@
-"""Runs arrive in LangSmith as its client sends them, filed where the caller says, under the caller's own trace."""
+"""Runs arrive in LangSmith as its client sends them, in the caller's project, under the caller's own trace."""
 
 from __future__ import annotations
 

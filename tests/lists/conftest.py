@@ -15,7 +15,7 @@ LIMIT_S = 60.0
 
 
 class Feed:
-    """What one reader of the feed has got so far."""
+    """Messages that one reader of the feed has received so far."""
 
     def __init__(self, events: AsyncIterator[tuple[str, Any, str | None]]) -> None:
         self._events = events

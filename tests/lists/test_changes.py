@@ -1,5 +1,5 @@
-"""`GET /changes`: whatever changes in a list is delivered, or the list is said to be stale; nobody receives what is not
-theirs."""
+"""`GET /changes`: every change of a list is delivered, or the list is reported as stale; no reader receives objects of
+others."""
 
 from __future__ import annotations
 

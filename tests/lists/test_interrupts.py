@@ -1,4 +1,4 @@
-"""`/interrupts`: what waits for a human on any thread, found and counted, and shown to nobody else."""
+"""`/interrupts`: open interrupts of all threads, found and counted, and not shown to others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
 
 
 async def asking(attempt: Attempt) -> None:
-    """Ask what the input says, by task and id; a run that resumes is done."""
+    """Raise the interrupts in the input, by task and id; a run that resumes is done."""
     await attempt.started()
     asked = attempt.kwargs["input"] if attempt.kwargs.get("command") is None else {}
     found = {

@@ -1,4 +1,4 @@
-"""Searches of threads and runs over the whole server: conditions, pages by cursor, a cron's runs, and nobody else's."""
+"""Searches of threads and runs over the whole server: conditions, pages by cursor, a cron's runs, and no objects of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process whose files do not grow beyond a size, as on a disk that is full: what its embedded log says. Prints JSON."""
+"""A process whose files do not grow beyond a size, as on a full disk. Prints the errors of its embedded log as JSON."""
 
 import asyncio
 import json

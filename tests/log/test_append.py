@@ -1,4 +1,4 @@
-"""What an append promises, on both logs."""
+"""Guarantees of an append, on both logs."""
 
 from __future__ import annotations
 

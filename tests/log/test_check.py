@@ -1,4 +1,4 @@
-"""What a log says of itself before anybody appends: its disk takes more, or it does not."""
+"""A log's check before an append: its disk has room, or not."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 WRITERS = 16
 DEADLINE_S = 6.0
-"""Of an append: enough for a broker that is there and busy."""
+"""Deadline of an append in seconds: enough for a busy broker."""
 
 
 class Writers:
@@ -100,7 +100,7 @@ async def appended(log: Log, value: str) -> bool:
 
 
 async def refused(log: Log) -> bool:
-    """Whether an append is refused at once; False: nobody knows what became of it."""
+    """Return whether an append is refused at once; False: its outcome is unknown."""
     try:
         await log.append([record("a", "never")])
     except LogUnavailable as error:

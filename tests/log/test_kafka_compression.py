@@ -1,4 +1,4 @@
-"""Batches on Kafka are compressed as the setting says, and read whatever the writer had chosen."""
+"""Batches on Kafka are compressed by the setting, and readable with any compression of the writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How aiokafka and our topics are configured: a change here is a change of what langlog guarantees."""
+"""Configuration of aiokafka and langlog's topics: a change here is a change of what langlog guarantees."""
 
 from __future__ import annotations
 

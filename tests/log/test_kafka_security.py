@@ -1,4 +1,4 @@
-"""Kafka that speaks only TLS and only to those who say who they are, as brokers that others run do."""
+"""Kafka with TLS and authentication, like managed brokers."""
 
 from __future__ import annotations
 

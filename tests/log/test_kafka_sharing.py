@@ -15,7 +15,7 @@ TOPICS = ("commands", "run-events")
 
 
 class Cluster:
-    """As much of aiokafka's metadata as an assignor asks for."""
+    """The part of aiokafka's metadata that an assignor uses."""
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         return set(NUMBERS)
@@ -49,7 +49,7 @@ class Group:
         member.id = f"member-{self._count * 7919 % 100}-{self._count}"
 
     def rebalance(self, absent: Member | None = None) -> bool:
-        """One round, without a member that is silent. Whether a member has released something: then another one follows."""
+        """Execute one round, without a silent member. Return whether a member has released something: then another one follows."""
         present = [m for m in self.members if m is not absent]
         joining = {m.id: m.sharing.metadata(TOPICS) for m in present}
         answers = present[0].sharing.assign(Cluster(), joining)

@@ -1,4 +1,4 @@
-"""Which topics and brokers langlog starts on."""
+"""Topics and brokers that langlog accepts at the start."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Subprocess:
-    """`tests.log.process`: what it says, line by line."""
+    """A process of `tests.log.process`, with its output line by line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -37,7 +37,7 @@ class Subprocess:
         return cls(process)
 
     async def heard(self, word: str, count: int = 1) -> None:
-        """Listen until it has said so many lines that begin with the word."""
+        """Read until it has printed so many lines that begin with the word."""
         assert self._process.stdout is not None
         async with asyncio.timeout(LIMIT_S):
             while sum(line.startswith(word) for line in self.lines) < count:
@@ -53,7 +53,7 @@ class Subprocess:
         self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """SIGKILL; what it had said is heard all the same."""
+        """Send SIGKILL, and read the rest of its output."""
         self._process.kill()
         await self._rest()
         await self._process.wait()

@@ -1,4 +1,4 @@
-"""What a reader promises, on both logs."""
+"""Guarantees of a reader, on both logs."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Cluster:
             process.kill()
 
     async def kill(self, kind: str) -> None:
-        """SIGKILL one kind with its children and start it again, Postgres without its last commits; or take everything out of Redis."""
+        """SIGKILL one kind with its children and start it again, Postgres without its last commits; or remove everything from Redis."""
         if kind == "redis":
             async with aioredis.from_url(self._redis_uri) as client:
                 await client.flushall()
@@ -96,7 +96,7 @@ class Cluster:
 
 
 async def lose_commits(postgres: EmbeddedPostgres) -> None:
-    """From now on it loses its last commits when it is killed."""
+    """Make Postgres lose its last commits when it is killed."""
     connection = await asyncpg.connect(postgres.uri)
     try:
         for statement in COMMITS_LOST:

@@ -58,7 +58,7 @@ async def http(cluster: Cluster) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def ask(http: aiohttp.ClientSession, method: str, path: str, body: Any = None, key: str = "") -> Any:
-    """The answer; tried again as long as the server is away or says that it cannot at the moment."""
+    """Return the response; retried as long as the server is unavailable."""
     headers = {"Idempotency-Key": key} if key else {}
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Reads the log along with everybody else and remembers what counts: final events, dispatches, orders.
+"""Reads the log beside the services and records facts: final events, dispatches, orders.
 
 Folds as any consumer must (an event whose cause is not larger than the last one of its partition is a duplicate), so what
-it has counted is what the log says happened, not how often it was written.
+it has counted are facts of the log, not the number of records.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Witness:
             await reader.stop()
 
     async def until(self, happened: Callable[[], bool], limit_s: float = 120.0) -> None:
-        """Wait until the log says so. Raises TimeoutError."""
+        """Wait until the log shows it. Raises TimeoutError."""
         async with asyncio.timeout(limit_s), self._news:
             await self._news.wait_for(happened)
 

@@ -18,7 +18,7 @@ LIMIT_S = 120.0
 
 
 class Pushed:
-    """What one push had: metrics by name, and the attributes of the process."""
+    """Content of one push: metrics by name, and the attributes of the process."""
 
     def __init__(self, request: ExportMetricsServiceRequest) -> None:
         (of_process,) = request.resource_metrics
@@ -26,7 +26,7 @@ class Pushed:
         self.metrics: dict[str, Metric] = {one.name: one for scope in of_process.scope_metrics for one in scope.metrics}
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of the points with these attributes: a value, or the count of a histogram; 0 without one."""
+        """Return the sum of the points with these attributes (of a histogram: of their counts), 0 if there is none."""
         if name not in self.metrics:
             return 0.0
         metric = self.metrics[name]
@@ -49,7 +49,7 @@ class Receiver:
         self._news = asyncio.Condition()
 
     async def wait(self, wanted: Callable[[Pushed], bool]) -> Pushed:
-        """The first push that is wanted."""
+        """Wait for a push that ``wanted`` accepts, and return it."""
         async with asyncio.timeout(LIMIT_S), self._news:
             while True:
                 for pushed in self.pushes:

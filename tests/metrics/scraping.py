@@ -1,4 +1,4 @@
-"""What a process shows, read by prometheus-client's own parser."""
+"""Metrics of a process, read by prometheus-client's own parser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LIMIT_S = 60.0
 
 
 class Scrape:
-    """One look at ``/metrics``."""
+    """One scrape of ``/metrics``."""
 
     def __init__(self, text: str) -> None:
         self.families = {family.name: family for family in text_string_to_metric_families(text)}

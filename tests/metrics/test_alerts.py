@@ -1,4 +1,4 @@
-"""Board, alerts and scaler name what is exported, and lead to pages that are there."""
+"""Board, alerts and scaler name metrics that are exported, and link to pages that exist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Where it stands, and the expression without Grafana's variables."""
+    """Yield each expression, without Grafana's variables, after the name of its place."""
     for rule in rules():
         yield f"alert {rule['alert']}", rule["expr"]
     board = json.loads(BOARD.read_text())
@@ -49,7 +49,7 @@ ALL = list(expressions())
 
 
 def selectors(node: Any) -> Iterator[promql.VectorSelector]:
-    """Every selector of series in an expression."""
+    """Yield every selector of series in an expression."""
     match node:
         case promql.VectorSelector():
             yield node
@@ -66,7 +66,7 @@ def selectors(node: Any) -> Iterator[promql.VectorSelector]:
 
 
 def grouped(node: Any) -> Iterator[tuple[set[str], Any]]:
-    """Labels by which something is aggregated, and what that is."""
+    """Yield the labels of each aggregation and its operand."""
     match node:
         case promql.AggregateExpr():
             if node.modifier is not None:

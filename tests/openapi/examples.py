@@ -54,7 +54,7 @@ HOOK = "https://hooks.example.com/runs"
 TIME = "2026-01-15T09:30:00.000000+00:00"
 MILLISECONDS = 1768469400000
 PATHS = {"thread_id": THREAD, "assistant_id": ASSISTANT, "run_id": "<run>", "cron_id": "<cron>"}
-"""Path parameters, unless a request gives others. ``<name>`` stands for an id that a response gave."""
+"""Path parameters, unless a request sets others. ``<name>`` is replaced by an id of an earlier response."""
 
 
 class Send(NamedTuple):
@@ -285,7 +285,7 @@ REQUESTS = [
 class Sent(NamedTuple):
     send: Send
     example: dict[str, Any]
-    """As in ``examples.json``."""
+    """The example as in ``examples.json``."""
 
 
 def send_all(url: str) -> list[Sent]:

@@ -85,12 +85,12 @@ CASES: list[tuple[ServiceName, Facts, str]] = [
     (
         "projector",
         facts(processes=[process(projector="Postgres is unavailable since 9 s (TimeoutError)")]),
-        "The projector on h (process 7) is not ready: Postgres is unavailable since 9 s (TimeoutError). Mend that server",
+        "The projector on h (process 7) is not ready: Postgres is unavailable since 9 s (TimeoutError). Repair that server",
     ),
     (
         "decider",
         facts(processes=[process(decider="it waits for the projector in 3 partitions")]),
-        "Ask next: langlog why projector.",
+        "Next, run: langlog why projector.",
     ),
     (
         "projector",
@@ -116,7 +116,7 @@ CASES: list[tuple[ServiceName, Facts, str]] = [
         facts(Finding("error", "No worker is alive. Start an executor.", "workers")),
         "No worker is alive. Start an executor.",
     ),
-    ("redis", facts(AWAY), "Redis is unavailable (ConnectionError) Runs under way go on;"),
+    ("redis", facts(AWAY), "Redis is unavailable (ConnectionError) Runs under way continue;"),
     ("redis", facts(memory=RedisMemory(95, 100, "noeviction")), "Redis uses 95% of its memory"),
     (
         "postgres",

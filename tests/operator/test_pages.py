@@ -1,4 +1,4 @@
-"""What operators see and do by the API, beside tenants who may not; on both logs."""
+"""The operators' API, which tenants may not use; on both logs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Scene:
         return answer.json()
 
     def append(self, record: NewRecord) -> None:
-        """As another process does."""
+        """Append a record like another process."""
 
         async def append() -> None:
             async with log_alone(read_settings(environ=self.server.env, data_dir=self.server.data)) as log:

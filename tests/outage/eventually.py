@@ -12,7 +12,7 @@ PAUSE_S = 0.05
 
 
 async def eventually(look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:
-    """What ``look`` finds, once it finds something true. Raises TimeoutError."""
+    """Return the result of ``look``, once it is true. Raises TimeoutError."""
     async with asyncio.timeout(limit_s):
         while True:
             value = await look()

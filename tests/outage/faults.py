@@ -1,4 +1,4 @@
-"""What befalls Postgres and Redis while everything else runs: brought about on real servers, and taken back again."""
+"""Faults of Postgres and Redis while everything else runs: caused on real servers, and undone again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TERMINATIONS = 5
 STILL_LOOKS = 500
 """Looks at a read model that does not move, some five seconds: its load has ended."""
 SEGMENT_BYTES = 16 * 1024 * 1024
-"""Of Postgres' log: a limit on files below this would hit that first, and end the server."""
+"""Size of a segment of Postgres' log: a limit on files below this would hit that first, and end the server."""
 FILLER_ROWS = 60_000
 """Enough for a table larger than one segment."""
 RECORDS = 'SELECT coalesce(sum("offset"), 0)::bigint FROM positions'
@@ -106,7 +106,7 @@ async def full_disk(cluster: Cluster) -> AsyncIterator[None]:
 
 
 def _limit_files(cluster: Cluster, size: int) -> None:
-    """Of the server and its processes, which only their own user may do to them."""
+    """Limit the file size of the server and its processes, as their own user."""
     assert cluster.postgres.child is not None
     server = psutil.Process(cluster.postgres.child.pid)
     pids = [server.pid, *(child.pid for child in server.children(recursive=True))]

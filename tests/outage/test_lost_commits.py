@@ -158,7 +158,7 @@ async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, m
 
 
 async def test_a_decider_that_takes_over_reads_what_was_decided_after_postgres_has_it_again(stack: Stack) -> None:
-    """What the watermark said before the loss does not count."""
+    """The watermark from before the loss is not used."""
     thread = new_id()
     async with running(ProjectorService(stack.backbone)):
         async with running(DeciderService(stack.backbone)):

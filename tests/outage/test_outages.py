@@ -61,7 +61,7 @@ async def load(http: aiohttp.ClientSession) -> list[Run]:
 
 
 def broker_log(cluster: Cluster, dependency: str) -> int:
-    """How often a loop of any process has said that the server is unavailable."""
+    """Return how often a loop of any process has logged that the server is unavailable."""
 
     def wanted(event: dict[str, Any]) -> bool:
         return event.get("event") == "dependency.unavailable" and event.get("dependency") == dependency

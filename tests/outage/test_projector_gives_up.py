@@ -1,4 +1,4 @@
-"""A projector that cannot reach its database leaves its partitions to others, says why, and comes back."""
+"""A projector that cannot reach its database leaves its partitions to others, reports the reason, and joins again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 class Other:
-    """Another member of the group, that only takes partitions."""
+    """Another member of the group, which only receives partitions."""
 
     def __init__(self) -> None:
         self.taken = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Processes that must stop: no longer than the step under way needs, whatever is unavailable; what they leave goes on at
+"""Processes that must stop: no longer than the step under way needs, whatever is unavailable; their runs continue at
 once."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.stack.server import Process, kafka_env
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 LONG_S = 3_600.0
-"""What this waits for ends no test: drains, leases and sweeps are made this long to show that nothing waits for them."""
+"""Seconds longer than any test: drains, leases and sweeps are made this long to show that nothing waits for them."""
 QUEUED = 24
 """Runs beyond the 16 that a worker has at once."""
 
@@ -46,7 +46,7 @@ def log_env(log: str, request: pytest.FixtureRequest) -> dict[str, str]:
 class Stoppable(NamedTuple):
     cluster: Cluster
     broker: KafkaBroker | None
-    """Of its log, if that is on Kafka; nobody else uses it."""
+    """Broker of its log, if that is on Kafka; used by no other test."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -136,7 +136,7 @@ async def test_services_end_while_the_servers_are_unavailable(stoppable: Stoppab
 
 @contextlib.asynccontextmanager
 async def unavailable(cluster: Cluster, broker: KafkaBroker | None, *, silent: bool) -> AsyncIterator[None]:
-    """All servers are gone, or take connections and answer nothing, during the block."""
+    """Make all servers unreachable, or accept connections without responses, during the block."""
     servers: list[EmbeddedPostgres | EmbeddedRedis | KafkaBroker] = [cluster.postgres, cluster.redis]
     servers += [] if broker is None else [broker]
     if not silent:

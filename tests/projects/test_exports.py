@@ -1,4 +1,4 @@
-"""What a JavaScript or TypeScript module exports, read from its text."""
+"""Exports of a JavaScript or TypeScript module, read from its text."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Pair:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What is sent of a thread is the same on both logs; what a socket is and may do has nothing to do with the log."""
+    """Events of a thread are tested on both logs; tests of sockets do not depend on the log."""
     if "log_env" in metafunc.fixturenames:
         both = metafunc.module.__name__.endswith("test_following")
         kinds = ["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)] if both else ["sqlite"]

@@ -28,7 +28,7 @@ class ThreadEvent(NamedTuple):
         return decoded
 
     def root(self, *statuses: str) -> bool:
-        """Whether this is the whole graph's lifecycle, with one of these."""
+        """Return whether this is a lifecycle event of the whole graph, one of these."""
         return self.method == "lifecycle" and not self.namespace and self.data["event"] in statuses
 
 
@@ -110,7 +110,7 @@ class Thread:
         return collected
 
     async def follow_on(self, until: Until, *others: Thread) -> list[ThreadEvent]:
-        """As `follow`, going on by number, at one gateway after the other, when the connection breaks."""
+        """Follow like `follow`, continuing by number at one gateway after the other when the connection breaks."""
         collected: list[ThreadEvent] = []
         gateways = [self, *others]
         while True:
@@ -125,7 +125,7 @@ class Thread:
 
 
 class Socket:
-    """One WebSocket. Events are kept as they come; answers are waited for."""
+    """One WebSocket. It stores events as they arrive, and waits for responses."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket

@@ -1,4 +1,4 @@
-"""Who may follow and command: the same gate as everywhere, on the server of the contract's authentication."""
+"""Permissions to follow and command: the same gate as everywhere, on the server of the contract's authentication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames as events of the streaming protocol: their text, their ids, what of a lost run can still be told, and who wants what."""
+"""Frames as events of the streaming protocol: their text, their ids, derived events of a lost run, and filters."""
 
 from __future__ import annotations
 

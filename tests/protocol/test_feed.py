@@ -39,7 +39,7 @@ ENDS = {
 class Run(NamedTuple):
     id: str
     batches: list[Batch]
-    """Of all attempts, in the order in which they were published."""
+    """Batches of all attempts, in the order of publication."""
     attempt: int
     frame_count: int
     first_event_number: int
@@ -48,7 +48,7 @@ class Run(NamedTuple):
     recorded: bool
 
     def events(self) -> list[Event]:
-        """What is to send: all but what a lost attempt said of its end."""
+        """Return the events to send: all except a lost attempt's events about its end."""
         collected = []
         closed = 0
         for batch in self.batches:
@@ -98,7 +98,7 @@ def runs(draw: st.DrawFn) -> list[Run]:
 
 
 class Stored(History):
-    """What Redis and Postgres hold of the thread at a moment. ``wiped``: Redis has lost what it had."""
+    """State of the thread in Redis and Postgres at a moment. ``wiped``: Redis has lost its content."""
 
     def __init__(self) -> None:
         self._backlog: Any = self
@@ -222,7 +222,7 @@ def ended(run: Run) -> ThreadUpdate:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is recorded is there at once."""
+    """Make recorded frames available at once."""
     monkeypatch.setattr(sequencer, "GAP_PAUSES_S", (0.0, 0.0))
 
 

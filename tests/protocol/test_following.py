@@ -106,7 +106,7 @@ async def test_tools_tell_when_they_start_and_what_they_say(thread: Thread) -> N
 
 
 async def test_what_is_told_of_an_end_can_be_acted_on_at_once(thread: Thread) -> None:
-    """Ten conversations in which nobody ever waits: the question is answered, the state read, as soon as they are sent."""
+    """Ten conversations without waiting: an interrupt is answered, and the state read, as soon as their events are sent."""
 
     async def talk(number: int) -> None:
         one = Thread(thread.http, thread.url, f"{thread.id[:-2]}{number:02d}")

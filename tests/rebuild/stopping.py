@@ -1,4 +1,4 @@
-"""`langlog …`, as a process that stands still at a place of a rebuild and says so: there it is killed.
+"""`langlog …`, as a process that stops at a point of a rebuild and reports it: there it is killed.
 
 ``python -m tests.rebuild.stopping PLACE rebuild --data-dir …``
 """
@@ -43,7 +43,7 @@ def prepare(place: str) -> None:
             stand_still()
 
     class Stopping:
-        """Of ``ALTER SCHEMA``s: the last one is done, but not committed."""
+        """Stops after the last ``ALTER SCHEMA``, before the commit."""
 
         def __init__(self, connection: Any) -> None:
             self._connection = connection

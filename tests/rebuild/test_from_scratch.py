@@ -1,4 +1,4 @@
-"""A log and a read model that do not belong together: everybody says so in a line, and `rebuild --from-scratch` mends it."""
+"""A log and a read model that do not belong together: every service reports it in a line, and `rebuild --from-scratch` repairs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rebuild that is killed goes on where it was, and the live schema is never touched before the swap."""
+"""A killed rebuild continues where it was, and the live schema is never touched before the swap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.rebuild.conftest import LIVE, Scene
 from tests.rebuild.stopping import AFTER_BATCHES, BATCH_RECORDS, PLACES, REACHED
 
 LOCK = f"langlog.operations.rebuild.{LIVE}_new"
-"""What a rebuild holds while it is at work."""
+"""Lock that a rebuild holds."""
 CONTENT = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {} t"
 
 
@@ -22,7 +22,7 @@ async def schemas(postgres: asyncpg.Connection) -> dict[str, int]:
 
 
 async def content(postgres: asyncpg.Connection) -> dict[str, str]:
-    """Of each table of the live schema."""
+    """Return the content of each table of the live schema."""
     tables = await postgres.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", LIVE)
     return {table: await postgres.fetchval(CONTENT.format(f"{LIVE}.{table}")) for (table,) in tables}
 

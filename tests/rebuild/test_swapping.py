@@ -1,4 +1,4 @@
-"""Models change places while clients are at work: nothing is lost, and nobody is refused."""
+"""Models change places while clients are at work: no data is lost, and no client is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Client:
         self.statuses: Counter[int] = Counter()
         self.refused: list[str] = []
         self.threads: dict[str, int] = {}
-        """id -> what its metadata must say"""
+        """Id -> expected value in its metadata."""
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         async with self._http.request(method, path, json=body) as answer:

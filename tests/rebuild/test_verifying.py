@@ -1,4 +1,4 @@
-"""Verify says every difference between the read model and its log, and a rebuild is not swapped in over one by itself."""
+"""Verify reports every difference between the read model and its log, and a rebuild is not swapped in over one by itself."""
 
 from __future__ import annotations
 

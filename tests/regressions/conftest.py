@@ -22,7 +22,7 @@ from tests.stack.server import LiveServer, kafka_env
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 SLOTS = 2
 CONNECTIONS = 2
-"""Of each process to Postgres."""
+"""Postgres connections of each process."""
 LIMIT_S = 120.0
 LOOK_S = 0.05
 LEASES = "langlog:leases"
@@ -65,7 +65,7 @@ class Server:
                 child.kill()
 
     def end_leases(self) -> None:
-        """Those of workers that were killed: as if their time had passed."""
+        """Expire the leases of killed workers."""
         with Redis.from_url(self._redis_uri) as redis:
             redis.zadd(LEASES, dict.fromkeys(self._dead, 0), xx=True)
         self._dead.clear()

@@ -17,7 +17,7 @@ ODD_GRAPHS = ("misnamed", "misrouted", "misbuilt")
 
 
 async def ends(client: LangGraphClient, graph: str, hows: list[str]) -> dict[str, str]:
-    """How each run ended."""
+    """Return the end of each run."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(how: str) -> str:

@@ -1,4 +1,4 @@
-"""NUL, which JSON can say and Postgres cannot hold: a clear answer wherever it comes in, and nothing is changed by it."""
+"""NUL, which is valid in JSON and not in Postgres: a clear error at every entry, and no change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that some reader does not take: 422 wherever it comes in, nothing is appended, and the thread goes on."""
+"""JSON that some reader does not accept: 422 at every entry, nothing is appended, and the thread stays usable."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ async def test_an_integer_beyond_64_bits_is_kept_exactly_refused_or_ends_its_run
             return answer.status, await answer.json(content_type=None) if await answer.read() else None
 
     async def assert_kept(made: tuple[int, Any], member: str, id: str, path: str) -> None:
-        """What was made says it, and is read again as it was; or it was refused."""
+        """Check that the response contains the value and it is read unchanged, or that it was refused."""
         status, body = made
         if status == 422:
             return

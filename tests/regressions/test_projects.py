@@ -1,4 +1,4 @@
-"""What a project's own code gets wrong is reported as its own, and what it keeps secret stays so."""
+"""Errors of a project's own code are reported as such, and its secrets stay secret."""
 
 from __future__ import annotations
 

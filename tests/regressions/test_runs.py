@@ -1,4 +1,4 @@
-"""What broke other servers: runs that came back from the dead, interrupts nobody could resume, slots held by runs that do not run."""
+"""Defects of other servers: ended runs that start again, interrupts that cannot be resumed, slots held by runs that do not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of a running langlog is cut; nothing that clients see changes, and the rest of the log goes on saying all there is."""
+"""The log of a running langlog is cut; nothing that clients see changes, and the rest of the log still contains everything."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Scene:
         return self.call("GET", f"/threads/{thread}/state?as_of={quote(str(at))}")
 
     def settings(self) -> Settings:
-        """Of the server, for tools within this process."""
+        """Return the server's settings, for tools within this process."""
         env = self.server.env
         return Settings(
             log_uri=env.get("LOG_URI", f"sqlite://{self.server.data.absolute()}/{LOG_FILE}"),
@@ -84,13 +84,13 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def log(self) -> AsyncIterator[tuple[Log, Settings]]:
-        """As a tool within this process has it."""
+        """Open the log like a tool, within this process."""
         settings = self.settings()
         async with started_log(settings) as log:
             yield log, settings
 
     def cut_here(self) -> None:
-        """As `cut`, without a process of its own."""
+        """Cut like `cut`, within this process."""
 
         async def cut() -> None:
             async with self.log() as (log, settings):
@@ -114,7 +114,7 @@ class Scene:
             time.sleep(0.05)  # nothing tells a client of it
 
     def snapshots_with(self, thread: str, text: bytes) -> bool:
-        """Whether the thread's snapshot in the log holds the text for those who have the keys."""
+        """Return the number of the thread's snapshots in the log that contain the text, decrypted."""
 
         async def look() -> list[Record]:
             async with self.log() as (log, _):
@@ -130,7 +130,7 @@ class Scene:
         return any(text in record.value for record in of)
 
     def seen(self) -> dict[str, Any]:
-        """What clients can see of it all."""
+        """Return everything that clients can see."""
         threads = sorted(thread["thread_id"] for thread in self.call("POST", "/threads/search", {"limit": 100}))
         return {
             "threads": [self.call("GET", f"/threads/{id}") for id in threads],
@@ -274,7 +274,7 @@ class Breaks:
         await self._log.cut(positions)
 
     async def _last_with_records(self, positions: Mapping[TopicPartition, int]) -> TopicPartition:
-        """Of events: the next cut has something to do there, whatever partitions the ids of threads have led to."""
+        """Return the positions of event partitions with records, so that the next cut deletes something."""
         cuttable = []
         for (topic, partition), cut in positions.items():
             if topic != cmd.TOPIC and cut > (await self._log.start_offsets(topic))[partition]:

@@ -1,4 +1,4 @@
-"""A run that is in flight when the log is cut: its past goes on from the snapshot, in the middle of whatever it was at."""
+"""A run that is in flight when the log is cut: its history continues from the snapshot, in the middle of its work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def stack(tmp_path: Path, postgres: EmbeddedPostgres, redis_server: Embedd
 
 
 class Worker:
-    """What a worker appends of one run."""
+    """Appends a worker's records of one run."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -61,7 +61,7 @@ class Worker:
         )
 
     async def half(self, n: int, index: int) -> Position:
-        """One of two parts of a checkpoint."""
+        """Return one of two parts of a checkpoint."""
         body = self._body(n)
         middle = len(body) // 2
         part = ev.CheckpointPart(

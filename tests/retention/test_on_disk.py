@@ -1,4 +1,4 @@
-"""What is cut off the log is on the live model's disk: Postgres may lose commits, but none that the log no longer holds."""
+"""Cut records are on the live model's disk: Postgres may lose commits, but none that the log no longer holds."""
 
 from __future__ import annotations
 

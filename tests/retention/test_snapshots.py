@@ -1,4 +1,4 @@
-"""A snapshot replaces whatever is below a cut: what is folded on top of it gives the same rows, in every column."""
+"""A snapshot replaces all records below a cut: folding on top of it results in the same rows, in every column."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_snapshot_of_any_cut_with_the_rest_on_top_gives_the_same_rows(
 
 
 async def each_thread_is_found(model: Model, log: Log) -> None:
-    """By itself, in the last snapshot, as deciders know it."""
+    """Check that each thread is found by itself, in the last snapshot, as deciders load it."""
     ids = [str(row["thread_id"]) for row in await model.pool.fetch("SELECT thread_id FROM threads")]
     aggregates = Aggregates(model.pool)
     parked = await aggregates.load(ids, ())

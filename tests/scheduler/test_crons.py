@@ -40,7 +40,7 @@ YEARLY = "0 0 1 1 *"
 
 
 class CronStack(Stack):
-    """No scheduler; what the log says is read along."""
+    """A stack without a scheduler that also reads the log."""
 
     def __init__(self, backbone: Any) -> None:
         super().__init__(backbone)
@@ -114,7 +114,7 @@ def due_ms(event: ev.RunCreated) -> int:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables that give a process these settings."""
+    """Return the variables with these settings."""
     default = Settings()
     return {
         names[0]: str(value)
@@ -124,7 +124,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 CRONS, DUE_SECONDS = 20, 10
-"""Of a schedule that is due every second: 200 due times in ten seconds."""
+"""Number of crons, and seconds, of a schedule that is due every second: 200 due times in ten seconds."""
 FIRED_S = 150.0
 
 
@@ -168,7 +168,7 @@ async def test_each_of_200_due_times_fires_exactly_once_whenever_a_scheduler_is_
 
 
 def in_a_row(results: Counter[int]) -> int:
-    """The most due times that follow each other. Schedulers that a machine holds up for longer than `CATCH_UP_S` leave some out.
+    """Return the maximum number of consecutive due times. Schedulers that a machine holds up for longer than `CATCH_UP_S` leave some out.
     Runs are in partitions of their threads: later ones may be told of before."""
     most = row = 0
     for due in sorted(results):

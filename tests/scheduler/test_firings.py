@@ -1,4 +1,4 @@
-"""What the scheduler remembers of what it has appended."""
+"""The scheduler's memory of appended commands."""
 
 from __future__ import annotations
 

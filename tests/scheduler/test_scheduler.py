@@ -1,4 +1,4 @@
-"""What time does to runs: real Postgres, Redis and log, decider and projector beside the scheduler, the workers played by the test."""
+"""Effects of time on runs: real Postgres, Redis and log, decider and projector beside the scheduler, the workers played by the test."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Stack:
         await self.backbone.log.append([NewRecord(ev.RUN_EVENTS, event.key, ev.encode(event), headers)])
 
     async def hand_back(self, task: Task) -> None:
-        """As a worker that goes down: the next attempt is queued."""
+        """Hand a task back like a stopping worker: the next attempt is queued."""
         command = cmd.RequeueRun(
             thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained", max_attempts=9
         )

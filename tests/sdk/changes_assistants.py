@@ -1,4 +1,4 @@
-"""What each option of ``client.assistants`` changes."""
+"""Effects of each option of ``client.assistants``."""
 
 from __future__ import annotations
 

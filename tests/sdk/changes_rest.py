@@ -1,4 +1,4 @@
-"""What each option of ``client.crons`` and ``client.store`` changes."""
+"""Effects of each option of ``client.crons`` and ``client.store``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def to_delete(scene: Scene) -> None:
 
 
 async def several(scene: Scene) -> None:
-    """One on a thread, one of another graph, one that rests."""
+    """Create crons: one on a thread, one of another graph, one that is disabled."""
     thread = scene.about["thread"] = scene.name("thread", (await scene.client.threads.create())["thread_id"])
     client, suite = scene.client, scene.suite
     await client.crons.create_for_thread(thread, "echo", schedule=YEARLY, metadata={"suite": suite, "n": 0})
@@ -101,7 +101,7 @@ async def to_list(scene: Scene) -> None:
 
 
 async def stored(scene: Scene, given: Options, answer: Any) -> Any:
-    """What is in the store: found by key, by meaning, and how long it stays."""
+    """Return the items of the store: by key, by meaning, and their time to live."""
     store = scene.client.store
     items = (await store.search_items(["changes", scene.suite], query="aaa"))["items"]
     return {

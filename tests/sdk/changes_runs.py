@@ -1,4 +1,4 @@
-"""What each option of ``client.runs`` changes."""
+"""Effects of each option of ``client.runs``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each option of ``client.threads`` changes."""
+"""Effects of each option of ``client.threads``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server for all SDKs. They talk HTTP alone, so one log is enough here: the other folders run on both."""
+"""One server for all SDKs. They only use HTTP, so one log is enough here: the other folders run on both."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Driver:
     async def __call__(
         self, method: str, *args: Any, until: Callable[[Any], bool] | None = None, **options: Any
     ) -> Any:
-        """What the method gives; of a stream, its parts as a list, up to the first that is ``until``."""
+        """Return the method's result; of a stream, its parts as a list, up to the first that is ``until``."""
         part, _, name = method.partition(".")
         function = getattr(getattr(self._client, part), name)
         self.given[method] |= set(inspect.signature(function).bind(*args, **options).arguments)

@@ -1,7 +1,7 @@
-"""What an option of a client's method changes: one request without it, one with it, and the name of what differs.
+"""Effects of an option of a client's method: one request without it, one with it, and the name of the difference.
 
-A method has a `Way` to be called and looked at, and a `Change` for each of its options. What is looked at is JSON; ids that the server
-mints and times are masked, and a difference is named by its path there. An option that every request must have is given twice, with
+A method has a `Way` to call it and observe the result, and a `Change` for each of its options. Observations are JSON; ids that the server
+mints and times are masked, and a difference is named by its path there. A required option is passed twice, with
 two values (``instead``).
 """
 
@@ -24,14 +24,14 @@ _TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
 
 
 class Scene:
-    """What both requests find. ``names``: ids that are known by a name; whatever is set on it, changes may use."""
+    """The state before both requests. ``names``: ids by name; changes may use all its attributes."""
 
     def __init__(self, client: LangGraphClient) -> None:
         self.client = client
         self.suite = str(uuid.uuid4())
         self.known: dict[str, str] = {}
         self.args: Options = {}
-        """What every request gives."""
+        """Options of every request."""
         self.about: dict[str, Any] = {}
 
     def name(self, name: str, id: str) -> str:
@@ -63,7 +63,7 @@ class Change(NamedTuple):
     shows: str
     given: Any
     instead: Any = None
-    """What the request without it says, of an option that must be there; its default otherwise."""
+    """Value in the other request, for a required option; its default otherwise."""
     more: Any = {}
     set: Setting | None = None
 

@@ -1,4 +1,4 @@
-"""Every option of every method of the Python client changes something, and the table says what.
+"""Every option of every method of the Python client changes something, and the table names it.
 
 A method or an option of a newer client that no table has fails the first test by its name.
 """
@@ -40,14 +40,14 @@ OPTIONS = [(method, option) for method, way in WAYS.items() for option in way.ch
 
 AT_ONCE = 6
 ALONE = ("runs.cancel_many", "status")
-"""It stops runs of others too: not beside them."""
+"""It stops runs of other tests too, so it is tested alone."""
 
 Changes = dict[tuple[str, str], Seen | BaseException]
 
 
 @pytest.fixture(scope="module")
 def changes(server: LiveServer) -> Changes:
-    """What was seen of every option."""
+    """Return the observed effects of every option."""
     return asyncio.run(_all(server.url))
 
 

@@ -1,4 +1,4 @@
-"""Every method of the official Python clients does what it is for, with each of its options, and none is forgotten."""
+"""Every method of the official Python clients works, with each of its options, and none is left out."""
 
 from __future__ import annotations
 

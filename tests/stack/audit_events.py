@@ -1,4 +1,4 @@
-"""Events as the audit API gives them."""
+"""Events of the audit API."""
 
 from __future__ import annotations
 

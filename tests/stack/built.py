@@ -1,4 +1,4 @@
-"""What Node builds of langlog itself (`node_build.py`): the console's pages, and the host of graphs in JavaScript."""
+"""Builds of langlog's own code by Node (`node_build.py`): the console's pages, and the host of graphs in JavaScript."""
 
 from __future__ import annotations
 

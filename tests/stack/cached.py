@@ -1,4 +1,4 @@
-"""What tests make once and keep, under ``~/.cache/langlog``: one process at a time makes it."""
+"""Files that tests create once, under ``~/.cache/langlog``: one process at a time creates them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.stack.node_package import CACHE
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Nobody else makes this part of the cache meanwhile."""
+    """Lock this part of the cache."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

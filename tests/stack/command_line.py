@@ -17,7 +17,7 @@ from langlog_executor.replay.request import Replayed, ReplayRequest, StepDiff
 from .server import LiveServer
 
 TOOL_S = 240.0
-"""No command takes longer, whatever else the machine does."""
+"""Maximum seconds of a command, whatever else the machine does."""
 
 
 class Done(NamedTuple):
@@ -41,7 +41,7 @@ def langlog(server: LiveServer, *words: str, **env: str) -> Done:
 
 
 def langlog_here(server: LiveServer, *words: str) -> Done:
-    """The same in this process, where importing everything anew for each command would take longer than the command."""
+    """Run a command in this process, because the imports of a new one would take longer than the command."""
     env: dict[str, str | None] = {name: None for name in os.environ if name not in server.env}
     env |= {**server.env, "LOG_JSON": None, "LOG_LEVEL": "error"}
     with patch("langlog.services.running._end_anyway"):  # a command that fails must not end the tests with it

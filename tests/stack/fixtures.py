@@ -18,14 +18,14 @@ from langlog_backbone.process.settings import Settings
 from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaCluster, KafkaMissing
 
 PARTITIONS = 8
-"""Of every topic in tests: few enough to start fast, enough for keys to part."""
+"""Partitions of every topic in tests: few enough to start fast, enough to distribute keys."""
 
 T = TypeVar("T")
 MakeSettings = Callable[..., Settings]
 
 
 async def discard(server: EmbeddedPostgres) -> None:
-    """Its end without a checkpoint, which takes seconds and which nobody reads again."""
+    """Stop it without a checkpoint, which would take seconds."""
     if server.child is not None:
         await server.child.kill()
     await server.stop()
@@ -162,7 +162,7 @@ def make_shared_settings(
 
 
 def isolated(broker: str | None, tmp_path: Path, changes: dict[str, Any]) -> Settings:
-    """Settings under a name that nobody else has, on a broker or with an embedded log."""
+    """Yield settings under a unique name, on a broker or with an embedded log."""
     name = f"t{uuid.uuid4().hex[:12]}"
     folder = tmp_path / name
     folder.mkdir()
@@ -179,7 +179,7 @@ def isolated(broker: str | None, tmp_path: Path, changes: dict[str, Any]) -> Set
 
 
 async def _delete_topics(settings: Settings) -> None:
-    """So that the broker does not grow with every test."""
+    """Delete the topics, so that the broker does not grow with every test."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.log_uri.removeprefix("kafka://"))
     await admin.start()
     try:

@@ -141,7 +141,7 @@ class KafkaBroker:
         self._format()
 
     async def start(self) -> None:
-        """Returns when it has said that it is up."""
+        """Start the broker; returns when it has reported that it is up."""
         self.begin()
         await self.ready()
 
@@ -155,7 +155,7 @@ class KafkaBroker:
         )
 
     async def ready(self) -> None:
-        """Returns when it has said that it is up."""
+        """Wait until it has reported that it is up."""
         assert self.child is not None
         await self.child.wait_ready()
 

@@ -9,7 +9,7 @@ ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 
 
 
 async def save(pool: Any) -> None:
-    """What is committed now is what `lose` goes back to. ``pool``: on the read model."""
+    """Save the committed state, to which `lose` goes back. ``pool``: on the read model."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(f"LOCK TABLE {', '.join(await _tables(connection))} IN SHARE MODE")
         for table in await _tables(connection):

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from tests.stack.uv import ROOT, uv
 
 PAIRED = ("langgraph-prebuilt",)
-"""Indirect dependencies that do not say which langgraph they need: their lowest goes with the lowest langgraph."""
+"""Indirect dependencies that do not declare the langgraph they need: their lowest goes with the lowest langgraph."""
 NEWER = ("deepagents", "langchain")
 """Tools that need a newer langgraph; only tests/integrations uses them."""
 

@@ -61,7 +61,7 @@ BROKER: pytest.StashKey[KafkaBroker] = pytest.StashKey()
 
 
 def unit(nodeid: str) -> str:
-    """What goes to one worker together with this test."""
+    """Return the name of the group of tests that one worker runs."""
     path, _, name = nodeid.partition("::")
     folder = path.split("/")[1]
     log = "kafka" if "kafka" in name.partition("[")[2] else "sqlite"
@@ -105,7 +105,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """The broker's address for the worker. Without Kafka each test that needs it says so itself."""
+    """Pass the broker's address to the worker. Without Kafka each test that needs it reports that itself."""
     config: pytest.Config = node.config
     if BROKER not in config.stash:
         if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "not kafka" in config.option.markexpr:

@@ -1,4 +1,4 @@
-"""Marks of tests that say what only newer releases of langgraph and its SDK do; `make test-lowest` skips them."""
+"""Marks of tests of features that only newer releases of langgraph and its SDK have; `make test-lowest` skips them."""
 
 from __future__ import annotations
 

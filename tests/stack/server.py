@@ -1,6 +1,6 @@
-"""Processes of langlog under test: started, waited for until they say that they are ready, stopped or killed.
+"""Processes of langlog under test: started, awaited until they report that they are ready, stopped or killed.
 
-Each runs in a process group of its own, so that a kill can take its children along. What it writes goes to a file and
+Each runs in a process group of its own, so that a kill can take its children along. Its output goes to a file and
 is shown when a test fails (see ``tests/conftest.py``). A process that dies is noticed by each waiter.
 """
 
@@ -24,7 +24,7 @@ from typing import IO, Any
 import psutil
 
 READY_S = 180.0
-"""To make a data folder, start Postgres and import every graph, on a busy machine."""
+"""Seconds to create a data folder, start Postgres and import every graph, on a busy machine."""
 STOP_S = 60.0
 VERIFY_S = 240.0
 REPLY_S = 90
@@ -45,14 +45,14 @@ SURROUNDINGS["PYTHONPATH"] = os.pathsep.join([WITHOUT_RICH, *filter(None, [os.en
 """Taken before any test: one that loads a project in this process adds that project's variables to it."""
 
 running: list[Process] = []
-"""What is up now."""
+"""Running processes."""
 
 given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment, below those that a system gives away: no connection takes it before its
-    server is up, or while that is away. No port is given away twice."""
+    """Return a TCP port without a listener, below the system's ephemeral ports: no connection takes it before its
+    server is up, or while it is down. No port is returned twice."""
     while True:
         port = secrets.choice(PORTS)
         if port in given_ports:
@@ -73,7 +73,7 @@ def kafka_env(bootstrap: str) -> dict[str, str]:
 
 
 class Process:
-    """One ``langlog …`` process. `start` returns once it has said ``ready``; it may be started again after it ended."""
+    """One ``langlog …`` process. `start` returns once it has printed ``ready``; it may be started again after it ended."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Process:
         self._heard: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._news = threading.Condition()
         self._over = True
-        """It has ended, and all that it wrote is read."""
+        """Whether it has ended, and all its output was read."""
 
     @property
     def pid(self) -> int:
@@ -152,7 +152,7 @@ class Process:
         return collected[0]
 
     def count(self, wanted: Callable[[dict[str, Any]], bool]) -> int:
-        """How many such events it has logged since its start."""
+        """Return the number of such events that it has logged since its start."""
         with self._news:
             return sum(1 for event in self._heard if wanted(event))
 
@@ -223,7 +223,7 @@ class Process:
         self._gone()
 
     def signal(self, number: int) -> None:
-        """To it and all its children."""
+        """Send a signal to it and all its children."""
         os.killpg(self.pid, number)
 
     def children(self) -> list[psutil.Process]:
@@ -258,7 +258,7 @@ class LiveServer(Process):
 
     @contextlib.contextmanager
     def up(self, *, verified: bool = True) -> Iterator[LiveServer]:
-        """Started for the length of a block, at whose end its read model must be what its log says."""
+        """Start a server for the duration of a block, and verify its read model against its log at the end."""
         self.start()
         try:
             yield self

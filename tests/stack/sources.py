@@ -1,6 +1,6 @@
 """Clocks, chance and time that a test sets.
 
-`SteppedClock` and `SeededChance` are for `langlog_backbone.time.sources.replaced` and for what takes a clock as an argument.
+`SteppedClock` and `SeededChance` are for `langlog_backbone.time.sources.replaced` and for functions with a clock as an argument.
 `in_virtual_time` runs a test whose parts are all in memory: timers of an hour are over at once, in their order, and none is early
 or late. Nothing of it may wait for another thread or process, whose time is the machine's.
 """
@@ -33,7 +33,7 @@ class SteppedClock:
         return self.ns
 
     def monotonic(self) -> float:
-        """Seconds: as an argument for what takes a clock."""
+        """Return seconds, for functions with a clock as an argument."""
         return self.ns / 1e9
 
     def sleep(self, seconds: float) -> None:
@@ -55,7 +55,7 @@ class SeededChance:
 
 
 class _Leaping(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
-    """Where it would wait for the next timer, the time is that of the timer at once."""
+    """A selector that advances the time to the next timer instead of waiting."""
 
     def __init__(self, clock: SteppedClock) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Runs the test on a loop of its own in virtual time; langlog's clocks say the same. Fixtures of the test must not be async."""
+    """Run the test on a separate loop in virtual time, which langlog's clocks use too. Fixtures of the test must not be async."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -18,7 +18,7 @@ OFFLINE = ("error sending request", "dns error", "Could not connect", "Failed to
 
 
 def uv(*words: str | Path, **env: str) -> str:
-    """What uv prints, on both channels. Fails with it; a laptop without a network skips, CI does not."""
+    """Return uv's output, of both channels. Fails with it; without a network the test is skipped, except in CI."""
     done = subprocess.run(
         [Path(sys.executable).with_name("uv"), *words],
         cwd=ROOT,

@@ -14,7 +14,7 @@ LIMIT_S = 60.0
 
 
 async def until(backbone: Backbone, look: Callable[[], Awaitable[T | None]], limit_s: float = LIMIT_S) -> T:
-    """What ``look`` finds, once it finds something true. Raises TimeoutError."""
+    """Return the result of ``look``, once it is true. Raises TimeoutError."""
     moved = asyncio.Event()
 
     def on_watermark(_: bytes) -> None:

@@ -35,7 +35,7 @@ MakeSide = Callable[..., contextlib.AbstractAsyncContextManager[Side]]
 def make_side(
     request: pytest.FixtureRequest, make_stack: MakeStack, tmp_path: Path, postgres: Any, redis_server: Any
 ) -> MakeSide:
-    """A side of a project with ``store.index`` and the ``store.ttl`` that the test gives."""
+    """A side of a project with ``store.index`` and the ``store.ttl`` of the test."""
 
     @contextlib.asynccontextmanager
     async def nodes(ttl: dict[str, Any] | None = None) -> AsyncIterator[Side]:

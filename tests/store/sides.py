@@ -1,4 +1,4 @@
-"""The two sides from which the store is used, told apart by nothing: each test on a `Side` runs from a node and over HTTP."""
+"""The two sides from which the store is used, without differences: each test on a `Side` runs from a node and over HTTP."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Http:
 
 
 def embed_item(asked: dict[str, Any]) -> Answer:
-    """What a worker of `conftest.INDEX` says."""
+    """Return the answer of a worker of `conftest.INDEX`."""
     vectors = []
     for path in asked["index"] if asked["index"] is not None else ["text", "tags[*]"]:
         for n, text in enumerate(get_text_at_path(asked["value"], path)):
@@ -106,5 +106,5 @@ def embed_query(asked: dict[str, Any]) -> Answer:
 
 
 async def expiry(pool: asyncpg.Pool, key: str) -> Any:
-    """When an item expires."""
+    """Return the time of an item's expiry."""
     return await pool.fetchval("SELECT expires_at FROM store_items WHERE key = $1", key)

@@ -1,4 +1,4 @@
-"""Authorization of the store: handlers see each access, and say where it goes by changing its namespace (wire contract §18)."""
+"""Authorization of the store: handlers see each access, and redirect it by changing its namespace (wire contract §18)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def call(stack: Stack, who: str, method: str, path: str, body: Any = None)
 
 
 def seen(auth: Path) -> list[Any]:
-    """What the handlers of this file were asked since the last time."""
+    """Return the calls of this file's handlers since the last time."""
     module = imported_file(auth)
     assert module is not None
     result, module.SEEN = module.SEEN, []  # type: ignore[attr-defined]

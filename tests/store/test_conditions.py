@@ -1,4 +1,4 @@
-"""What searches and listings of the store mean in SQL."""
+"""SQL of searches and listings of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A read model without pgvector keeps vectors and says that it cannot search them; with it, it can."""
+"""A read model without pgvector stores vectors and reports that it cannot search them; with it, it can."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ async def test_writing_again_begins_a_new_life(side: Side) -> None:
 
 
 class Appended:
-    """A log that takes records down."""
+    """A log that collects records."""
 
     def __init__(self) -> None:
         self.calls: list[list[Any]] = []

@@ -1,4 +1,4 @@
-"""An embedding that can be told by eye: how often the letters a, b and c occur in a text."""
+"""An embedding that can be checked by eye: how often the letters a, b and c occur in a text."""
 
 from __future__ import annotations
 

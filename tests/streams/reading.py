@@ -81,7 +81,7 @@ class Client:
         return collected, True
 
     async def in_flight(self, run: str) -> bool:
-        """As the official clients ask after a stream has closed."""
+        """Return whether the run is in flight, as the official clients query it after a stream has closed."""
         while True:
             try:
                 async with self.http.get(f"/threads/{self.thread}/runs/{run}") as answer:
@@ -98,7 +98,7 @@ class Client:
         run: str | None = None,
         until: Callable[[Event], bool] = lambda event: False,
     ) -> list[Event]:
-        """All events of a run, or until one, by as many connections as it takes: each is cut after so many, or by the server."""
+        """Return all events of a run, or until one, by several connections: each is cut after so many events, or by the server."""
         collected: list[Event] = []
         ended = False
         lengths = iter(cuts)

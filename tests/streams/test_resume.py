@@ -32,7 +32,7 @@ FEW = hypothesis_settings(
     database=None,
 )
 FEWER = hypothesis_settings(FEW, max_examples=4)
-"""Where Redis forgets a run that is still to be dispatched, the scheduler takes a while to notice."""
+"""Fewer examples: if Redis loses a dispatched run, the scheduler takes a while to detect it."""
 cuts = st.lists(st.integers(1, 25), max_size=6)
 
 
@@ -134,7 +134,7 @@ async def test_a_stream_ends_with_its_run_while_the_gateway_was_away(
 
 
 def done(run: str) -> Any:
-    """Whether an event is the closing one of the run."""
+    """Return a function: whether an event is the closing one of the run."""
     return lambda event: event.name == "metadata" and event.json == {"status": "run_done", "run_id": run}
 
 

@@ -1,4 +1,4 @@
-"""A collector of our own: takes OTLP over HTTP and keeps the spans."""
+"""A test collector: receives OTLP over HTTP and stores the spans."""
 
 from __future__ import annotations
 

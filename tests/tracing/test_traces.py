@@ -1,4 +1,4 @@
-"""One trace from a client's request to the row that its answer is read from, across processes, at a real collector."""
+"""One trace from a client's request to the row of its response, across processes, at a real collector."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ async def at_rest() -> bool:
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Settings:
-    """Of an embedded log that is not there yet."""
+    """Return settings of an embedded log that does not exist yet."""
     return isolated(None, tmp_path, {})
 
 
 @pytest.fixture
 def topics(kafka: str, embedded: Settings) -> Iterator[Settings]:
-    """Of topics that are not there yet, with the prefix that the embedded log has."""
+    """Return settings of topics that do not exist yet, with the prefix of the embedded log."""
     import msgspec
 
     settings = msgspec.structs.replace(embedded, log_uri=f"kafka://{kafka}")
@@ -47,7 +47,7 @@ def topics(kafka: str, embedded: Settings) -> Iterator[Settings]:
 
 
 def records(count: int, *, first: int = 0, size: int = 40) -> list[NewRecord]:
-    """Of several topics and keys, a minute apart, with sealed and dead ones among them."""
+    """Return records of several topics and keys, a minute apart, including sealed and dead ones."""
     made = []
     for n in range(first, first + count):
         time = (BEGAN + timedelta(minutes=n)).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -68,7 +68,7 @@ def records(count: int, *, first: int = 0, size: int = 40) -> list[NewRecord]:
 
 
 async def fill(log: Log, count: int, *, first: int = 0, size: int = 40) -> None:
-    """One after the other, so that the order of times is that of the log."""
+    """Append records one after the other, so that the order of times is that of the log."""
     for n in range(first, first + count, 100):
         await log.append(records(min(100, first + count - n), first=n, size=size))
 

@@ -20,7 +20,7 @@ def call(server: LiveServer, method: str, path: str, body: Any = None) -> Any:
 
 
 class Lived:
-    """What was made on a server, by ids that hold on its copies."""
+    """Objects created on a server, by ids that are valid on its copies."""
 
     def __init__(self, server: LiveServer) -> None:
         self.threads: list[str] = []
@@ -42,7 +42,7 @@ class Lived:
         call(server, "DELETE", f"/threads/{gone}")
 
     def live(self, server: LiveServer) -> str:
-        """One more thread with a run of several checkpoints."""
+        """Create one more thread with a run of several checkpoints."""
         thread: str = call(server, "POST", "/threads", {"metadata": {"n": len(self.threads)}})["thread_id"]
         text = f"hello {len(self.threads)}"
         call(server, "POST", f"/threads/{thread}/runs/wait", {"assistant_id": "echo", "input": {"text": text}})
@@ -50,7 +50,7 @@ class Lived:
         return thread
 
     def seen(self, server: LiveServer) -> dict[str, Any]:
-        """What the API says of all of it."""
+        """Return all of it as the API shows it."""
         seen: dict[str, Any] = {
             "threads": sorted(
                 call(server, "POST", "/threads/search", {"limit": 1000}), key=lambda t: str(t["thread_id"])

@@ -26,7 +26,7 @@ async def copied(source: Settings, target: Settings) -> Copied:
 
 
 async def cut_in_places(log: Log) -> None:
-    """One partition a little, one to its end, one not at all."""
+    """Cut one partition a little, one to its end, one not at all."""
     ends = await ends_of(log)
     held = sorted(partition for partition, end in ends.items() if end > 10)
     await log.cut({held[0]: 7, held[1]: ends[held[1]], held[2]: ends[held[2]] - 1})

@@ -1,4 +1,4 @@
-"""`langlog log copy` between deployments: a server goes on from the copy as it would have from the original."""
+"""`langlog log copy` between deployments: a server continues from the copy as from the original."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def on_kafka(kafka: str) -> dict[str, str]:
 
 
 def beside_log(env: Mapping[str, str]) -> dict[str, str]:
-    """What a deployment with an embedded log needs to have the same topics."""
+    """Return the settings with which a deployment with an embedded log has the same topics."""
     return {name: value for name, value in env.items() if name != "LOG_URI"}
 
 

@@ -35,7 +35,7 @@ def refused(done: Done, words: str) -> None:
 
 @contextlib.contextmanager
 def busy(lived: Lived, server: LiveServer) -> Iterator[None]:
-    """Runs go on meanwhile."""
+    """Execute runs during the block."""
     over = threading.Event()
 
     def work() -> None:
@@ -121,7 +121,8 @@ def test_the_secret_and_plain_keys_are_in_a_backup_on_request_alone(tmp_path: Pa
 
 
 BACKUPS = sorted((Path(__file__).parent / "backups").glob("*.tar"))
-"""Each made by the version that began its format, of a server that `Lived` had made: two partitions, encrypted by the tests' master key."""
+"""Each made by the version that began its format, of a server that `Lived` had made: two partitions, encrypted by the
+tests' master key."""
 
 
 @pytest.mark.parametrize("path", BACKUPS, ids=lambda path: path.stem)

@@ -1,7 +1,7 @@
 """Two versions on one log, as docs/how-to/upgrade.md promises: an upgrade and the way back, in turns and service by service.
 
-Each version takes over what the other one has under way: runs that hold in a step, questions that wait for an answer, threads that run
-on. At the end both versions find that the read model is what the log says, and nothing is parked.
+Each version takes over the other one's work: runs that wait in a step, open interrupts, threads that run
+on. At the end both versions verify the read model against the log, and no key is parked.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Deployment:
             process.kill()
 
     def clients(self) -> list[LangGraphClient]:
-        """One for each gateway that is up."""
+        """Return one client for each running gateway."""
         ports = [port for (service, _), (_, port) in self.up.items() if service == "gateway"]
         return [get_client(url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) for port in ports]
 
     def check(self, *pythons: Path) -> None:
-        """Each of these versions finds the read model to be what the log says, and nothing parked."""
+        """Check that each of these versions verifies the read model against the log, and that no key is parked."""
         for python in pythons:
             verify(SURROUNDINGS | self.env, python=python)
             words = [str(python), "-m", "langlog", "dead", "list"]
@@ -84,7 +84,7 @@ class Deployment:
 
 
 class Work:
-    """What clients have under way: threads with the trail that they must have by now."""
+    """Work of clients: threads with the trail that they must have by now."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
@@ -95,7 +95,7 @@ class Work:
         """Thread -> run, gate, trail at its end."""
 
     async def begin(self, phase: str) -> None:
-        """By each gateway: a run that is over at once and is streamed, one that asks, one that holds."""
+        """Start runs by each gateway: one that ends at once and is streamed, one with an interrupt, one that waits."""
         for number, client in enumerate(self.deployment.clients()):
             async with client:
                 word = f"{phase}-{number}"
@@ -145,7 +145,7 @@ class Work:
             self.asked, self.held = {}, {}
 
     async def compare(self) -> None:
-        """Every thread has the state, and the history, that it must have."""
+        """Check that every thread has the expected state and history."""
         client = self.deployment.clients()[-1]
         async with client:
             for thread, trail in self.running.items():

@@ -34,7 +34,7 @@ class Hook(NamedTuple):
 
 
 class Receiver:
-    """Takes what is sent and answers 200, or what ``answer`` says."""
+    """Receives requests and responds with 200, or with ``answer``."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -82,7 +82,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @contextlib.asynccontextmanager
 async def scheduler(backbone: Backbone) -> AsyncIterator[SchedulerService]:
-    """One more scheduler, for the length of a block."""
+    """Start one more scheduler, for the duration of a block."""
     service = SchedulerService(backbone)
     await service.start()
     task = asyncio.create_task(service.serve())
@@ -124,7 +124,7 @@ async def hooked(make_stack: MakeStack, make_project: MakeProject) -> AsyncItera
 
 @pytest.fixture
 async def impatient(make_stack: MakeStack, make_project: MakeProject) -> AsyncIterator[Stack]:
-    """A stack whose scheduler gives a receiver two seconds."""
+    """A stack whose scheduler waits two seconds for a receiver."""
     settings = {"webhook_backoff_s": 0.05, "webhook_timeout_s": 2.0}
     async with make_stack(project=make_project(webhooks=ALLOWED), **settings) as stack, scheduler(stack.backbone):
         yield stack

@@ -1,4 +1,4 @@
-"""Webhooks reach their receiver, at least once and as the wire contract (§12) says, whatever happens on the way."""
+"""Webhooks reach their receiver, at least once and as in the wire contract (§12), despite failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where webhooks may go: the rules of the wire contract (§12), and the tricks that are known against them."""
+"""Allowed targets of webhooks: the rules of the wire contract (§12), and known attacks on them."""
 
 from __future__ import annotations
 

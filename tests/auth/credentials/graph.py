@@ -1,4 +1,4 @@
-"""Uses its caller's credentials, and says what it could see of them without giving them away."""
+"""A graph that uses its caller's credentials, and reports which of them it sees without revealing them."""
 
 from typing import Any
 

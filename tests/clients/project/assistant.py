@@ -1,4 +1,4 @@
-"""What a page talks to: a tool behind an approval, a subgraph, and an answer long enough to be cut off."""
+"""The graph behind a page: a tool behind an approval, a subgraph, and an answer long enough to be cut off."""
 
 import asyncio
 import json

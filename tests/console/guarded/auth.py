@@ -1,4 +1,4 @@
-"""Callers say who they are in a header of the project's own; everybody owns what they make."""
+"""Callers identify themselves by a header of the project's own; each owns the objects it creates."""
 
 from typing import Any
 

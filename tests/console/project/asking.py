@@ -1,4 +1,4 @@
-"""Graphs that ask: for anything, for what a schema says, and as LangChain's human-in-the-loop middleware does."""
+"""Graphs with interrupts: without a schema, with a schema, and like LangChain's human-in-the-loop middleware."""
 
 import operator
 from typing import Annotated, Any

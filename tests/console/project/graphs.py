@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 
 async def talk(state: MessagesState) -> dict[str, Any]:
-    """Repeats the last message; ``mail ADDRESS TEXT`` calls a tool; ``say FILE`` answers with what a file holds."""
+    """Repeat the last message; ``mail ADDRESS TEXT`` calls a tool; ``say FILE`` answers with a file's content."""
     last = state["messages"][-1]
     text = last.text
     if isinstance(last, ToolMessage):

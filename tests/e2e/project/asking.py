@@ -1,4 +1,4 @@
-"""Asks humans, and says which answers it wants: one question, or two at once."""
+"""Interrupts with schemas of the expected answers: one, or two at once."""
 
 import operator
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Graphs with large states: one makes as much as its input says, the other is sent images."""
+"""Graphs with large states: one creates as much as its input requests, the other receives images."""
 
 from typing import TypedDict
 

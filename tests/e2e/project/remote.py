@@ -1,4 +1,4 @@
-"""A node that asks another graph of the same server, over HTTP.
+"""A node that calls another graph of the same server, over HTTP.
 
 On a run of its own: as a node itself a `RemoteGraph` would take its caller's thread along and wait behind its caller.
 """

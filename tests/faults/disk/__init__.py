@@ -26,7 +26,7 @@ def required(reason: str) -> None:
 
 
 class SlowDisk:
-    """What one group of processes writes may be slow. ``env``: for each of them."""
+    """A disk whose writes can be slowed down for one group of processes, which are started with ``env``."""
 
     def __init__(self, folder: Path, name: str, library: Path) -> None:
         path = folder / f"{name}.disk"

@@ -11,7 +11,7 @@ server = get_client()
 
 
 class Order(BaseModel):
-    """What is asked for."""
+    """An order."""
 
     pieces: int
 
@@ -44,7 +44,7 @@ async def sew(body: Thread) -> list[Thread]:
 
 @app.post("/enter/{name}")
 async def enter(name: str) -> str:
-    """By the server's own API."""
+    """Create a thread by the server's own API."""
     thread = await server.threads.create(metadata={"entered": name})
     return (await server.threads.get(thread["thread_id"]))["metadata"]["entered"]
 

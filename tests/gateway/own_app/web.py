@@ -117,7 +117,7 @@ async def authenticate(request):
 
 
 class Wrapped:
-    """As tracing, error reporting and socket servers wrap an application."""
+    """A wrapper like those of tracing, error reporting and socket servers."""
 
     def __init__(self, app):
         self.inside = app

@@ -1,4 +1,4 @@
-"""A graph that says what config and context it was given."""
+"""A graph that returns its config and context."""
 
 from typing import Any, TypedDict
 

@@ -1,7 +1,7 @@
-"""A chat model without a network that does what its user says, so that tests drive agents by what they write to them.
+"""A chat model without a network that follows its user's commands, so that tests drive agents by messages.
 
 The last human message is a list of commands, one a line, each a tool's name and its arguments as JSON: each is called in its turn, all
-that stand on one line (between ``&&``) at once. After the last one it says ``done:`` and what the tools have answered. Any other text
+on one line (between ``&&``) at once. After the last one it answers ``done:`` and the tools' results. Any other text
 is repeated.
 """
 

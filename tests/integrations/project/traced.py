@@ -1,4 +1,4 @@
-"""A graph whose runs are traced, and one that takes up its caller's trace by itself, the way LangSmith's documentation shows."""
+"""A graph whose runs are traced, and one that continues its caller's trace by itself, as in LangSmith's documentation."""
 
 import contextlib
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""A graph that asks a question: its checkpoints hold an input, an interrupt and an answer."""
+"""A graph with an interrupt: its checkpoints hold an input, an interrupt and an answer."""
 
 from typing import TypedDict
 

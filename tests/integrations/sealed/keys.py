@@ -1,4 +1,4 @@
-"""Encryption with a key for each tenant, as LangGraph's documentation has it, and authentication that says who the tenant is."""
+"""Encryption with a key for each tenant, as in LangGraph's documentation, and authentication that identifies the tenant."""
 
 import hashlib
 from itertools import cycle

@@ -1,4 +1,4 @@
-"""A graph that asks a question and remembers the answer in the store. Its answer says what it was given."""
+"""A graph that interrupts and stores the answer in the store. Its output contains its input."""
 
 from typing import TypedDict
 

@@ -98,7 +98,7 @@ async def started(
 
 
 class Observed:
-    """What one job did: its calls and what it streamed. Every read finds nothing."""
+    """The calls and the stream of one job. Every read returns nothing."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[Any]]] = []

@@ -1,4 +1,4 @@
-"""What a graph on the host reads and writes passes as bytes: in order, compressed and encrypted, and never opened."""
+"""Reads and writes of a graph on the host pass the worker as bytes: in order, compressed and encrypted, and never decoded."""
 
 from __future__ import annotations
 

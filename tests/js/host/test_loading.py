@@ -1,4 +1,4 @@
-"""The host loads graphs in TypeScript as their projects write them, and says of one that it cannot load where and why."""
+"""The host loads graphs in TypeScript as their projects write them, and reports place and reason for one that it cannot load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to runs in TypeScript when a process dies, stalls or is blocked: nothing that was acknowledged is lost."""
+"""Runs in TypeScript while a process dies, stalls or is blocked: nothing that was acknowledged is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph that ends, and one that goes on until it is stopped."""
+"""A graph that ends, and one that runs until it is stopped."""
 
 import asyncio
 

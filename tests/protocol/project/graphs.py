@@ -110,7 +110,7 @@ async def ask_model(state: MessagesState) -> dict[str, Any]:
 
 
 silent = StateGraph(MessagesState).add_node("ask", ask_model).add_edge(START, "ask").add_edge("ask", END).compile()
-"""A model that cannot stream calls a tool and says nothing."""
+"""A model that cannot stream calls a tool without text."""
 
 
 def fail(state: Asked) -> Asked:

@@ -1,4 +1,4 @@
-"""A graph that ends in the way that its input names: with exceptions and values that no encoder takes as they are."""
+"""A graph that ends in the way that its input names: with exceptions and values that no encoder accepts unchanged."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class State(TypedDict, total=False):
 
 
 class OwnError(Exception):
-    """Of a file that is imported by its path."""
+    """An exception of a file that is imported by its path."""
 
 
 def node(state: State) -> State:

@@ -1,4 +1,4 @@
-"""A node that notes each execution of it in a file and goes on once the test has put a gate file there."""
+"""A node that records each execution in a file and continues once the test has created a gate file."""
 
 import asyncio
 import operator

@@ -1,4 +1,4 @@
-"""Graphs with typed states whose first node writes what its input says, whether or not it fits."""
+"""Graphs with typed states whose first node writes its input, whether or not it fits."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -27,7 +27,7 @@ class _AnyDatetime(type):
 
 
 class MovedDatetime(REAL, metaclass=_AnyDatetime):
-    """Says another time; what it gives are ordinary datetimes."""
+    """Returns another time, as ordinary datetimes."""
 
     @classmethod
     def now(cls, tz=None):
@@ -43,7 +43,7 @@ class MovedDatetime(REAL, metaclass=_AnyDatetime):
 
 
 def _importing(name, globals=None, *args, **more):
-    """Gives modules of langgraph the moved class. Not everybody: msgspec takes no other class than `datetime` for a time."""
+    """Import the moved class into modules of langgraph only: msgspec accepts no other class than `datetime` as a time."""
     module = _import(name, globals, *args, **more)
     if f"{name} {(globals or {}).get('__package__')}".count("langgraph"):
         for known, loaded in list(sys.modules.items()):

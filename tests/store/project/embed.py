@@ -1,4 +1,4 @@
-"""An embedding that can be told by eye; each call leaves a line in a file, if the environment names one."""
+"""An embedding that can be checked by eye; each call leaves a line in a file, if the environment names one."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Graphs that have much to say while somebody listens."""
+"""Graphs that stream much while clients read."""
 
 import asyncio
 import operator
@@ -19,7 +19,7 @@ class State(TypedDict, total=False):
 
 
 GATE_EVENTS = 15
-"""With ``gates``, a folder, there is one before each so many events: a file of the next event's number opens it."""
+"""With ``gates``, a folder, the graph waits before each so many events: a file with the next event's number lets it continue."""
 
 
 async def talk(state: State) -> State:

@@ -1,4 +1,4 @@
-"""A run that holds until a file is there, one that asks, one that is over at once: by what its input says."""
+"""By its input: a run that waits for a file, one with an interrupt, one that ends at once."""
 
 import asyncio
 import operator
