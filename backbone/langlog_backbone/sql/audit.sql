@@ -1,7 +1,7 @@
--- Where events stand. Written by the projector alone.
+-- Positions of events in the log, by thread and run. Only the projector writes them.
 
 -- name: places
--- $2: the first bucket; $3: a run, or null; $4 and $5: times between which something of the bucket must lie, or null.
+-- $2: the first bucket; $3: a run, or null; $4 and $5: times between which an event of the bucket must lie, or null.
 SELECT bucket, run_id, entries
 FROM thread_events
 WHERE thread_id = $1 AND bucket >= $2 AND ($3::text IS NULL OR run_id = $3)

@@ -1,4 +1,4 @@
--- What stands beside the log and is not in it: keys of threads, credentials of runs under way, the secret of the deployment. All in
+-- Tables whose content is not in the log: keys of threads, credentials of runs under way, the secret of the deployment. All are in
 -- the schema of the keys, {schema}; the tables are made by thread_keys.sql, run_credentials.sql and deployment_secret.sql.
 
 -- name: there
@@ -14,7 +14,7 @@ SELECT run_id, sealed, kept_at FROM {schema}.run_credentials WHERE run_id > $1 O
 SELECT count(*) FROM {schema}.thread_keys WHERE key IS NOT NULL AND NOT wrapped
 
 -- name: put_thread_keys
--- Gives those for which another key is there.
+-- Returns the threads that have another key here.
 WITH n AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::boolean[], $5::timestamptz[])
         AS n (thread_id, key_id, key, wrapped, erased_at)

@@ -1,7 +1,7 @@
--- What gateways show of the whole deployment.
+-- Metrics of the whole deployment, as gateways export them.
 
 -- name: runs
--- Runs in flight by graph: how many in which state, and how long the oldest dispatched one has waited, in seconds.
+-- Runs in flight by graph: their number in each state, and how long the oldest dispatched one has waited, in seconds.
 SELECT graph_id,
        count(*) FILTER (WHERE status = 'running') AS running,
        count(*) FILTER (WHERE status = 'pending' AND attempt > 0) AS waiting,
@@ -11,7 +11,7 @@ SELECT graph_id,
 FROM runs WHERE status IN ('pending', 'running') GROUP BY graph_id ORDER BY count(*) DESC LIMIT $1
 
 -- name: parked
--- By the partial index on records that wait.
+-- Uses the partial index on records that wait.
 SELECT count(DISTINCT key) AS keys, count(*) AS records FROM dead_letters WHERE state IN ('bad', 'behind')
 
 -- name: webhooks

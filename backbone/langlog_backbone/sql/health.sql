@@ -1,7 +1,7 @@
--- What the health view asks of the read model.
+-- Queries of the health view.
 
 -- name: runs
--- Runs in flight: how many, and how long the oldest have waited, in seconds. ``unblocked``: those that nothing but a worker is missing.
+-- Runs in flight: their number, and how long the oldest have waited, in seconds. ``unblocked``: those that need only a free worker.
 SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
        count(*) FILTER (WHERE status = 'running') AS running,
        count(*) FILTER (WHERE status = 'pending' AND not_before > now()) AS delayed,

@@ -1,4 +1,4 @@
--- What `langlog dead` asks of the read model.
+-- Queries of `langlog dead`.
 
 -- name: keys
 SELECT key, count(*) AS records, min(at) AS since,

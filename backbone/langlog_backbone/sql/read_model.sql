@@ -1,4 +1,4 @@
--- The read model: what the log says, folded. Written by the projector alone, rebuilt by replaying, never migrated.
+-- The read model: the log, folded. Written by the projector alone, rebuilt by replaying, never migrated.
 -- Ids are text in C order: UUIDv7 and UUIDv6 sort by time, and the checkpoint savers allow any string.
 
 CREATE TABLE IF NOT EXISTS positions (  -- how far each partition is folded, saved with the rows it led to
@@ -226,8 +226,8 @@ CREATE TABLE IF NOT EXISTS store_items (
 
 CREATE INDEX IF NOT EXISTS store_items_expires ON store_items (expires_at) WHERE expires_at IS NOT NULL;
 
--- What texts of items mean to the embedding model. Of pgvector's type where that is to be had: without, vectors are kept and not
--- searched. Storage is MAIN, because fetching each vector from a TOAST table would cost more than comparing it.
+-- Vectors of the texts of items, by the embedding model. Of pgvector's type if the extension is available; otherwise vectors are stored
+-- but not searched. Storage is MAIN, because fetching each vector from a TOAST table would cost more than comparing it.
 CREATE TABLE IF NOT EXISTS store_vectors (
     namespace text[] COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -312,7 +312,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (  -- records that could not be handled,
 );
 CREATE INDEX IF NOT EXISTS dead_letters_open ON dead_letters (key) WHERE state IN ('bad', 'behind');
 
--- What comes compressed is not tried again: pglz found nothing to win in it, at 0.2 ms for 14 kB.
+-- Values that are already compressed are not compressed again: pglz would gain nothing, at 0.2 ms for 14 kB.
 DO $$
 DECLARE compressed text;
 BEGIN

@@ -1,4 +1,4 @@
--- What runs need of their callers' credentials: beside the log and the read model, in the schema of the keys, {schema}.
+-- Credentials of callers that their runs need: beside the log and the read model, in the schema of the keys, {schema}.
 
 -- name: there
 SELECT to_regclass('{schema}.run_credentials') IS NOT NULL
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS {schema}.run_credentials (
 CREATE INDEX IF NOT EXISTS run_credentials_kept ON {schema}.run_credentials (kept_at)
 
 -- name: keep
--- The commit waits for the disk whatever the server's default is: the run that needs them is acknowledged next.
+-- The commit waits for the disk, whatever the server's default: the run that needs the credentials is acknowledged next.
 INSERT INTO {schema}.run_credentials (run_id, sealed)
 SELECT n.run_id, n.sealed FROM unnest($1::text[], $2::bytea[]) AS n (run_id, sealed), set_config('synchronous_commit', 'on', true)
 ON CONFLICT (run_id) DO UPDATE SET sealed = EXCLUDED.sealed, kept_at = now()
@@ -22,6 +22,6 @@ ON CONFLICT (run_id) DO UPDATE SET sealed = EXCLUDED.sealed, kept_at = now()
 SELECT sealed FROM {schema}.run_credentials WHERE run_id = $1
 
 -- name: forget
--- Of runs that have ended, or that never came about.
+-- Credentials of runs that have ended, or were never created.
 DELETE FROM {schema}.run_credentials c WHERE c.kept_at < now() - make_interval(secs => $1)
 AND NOT EXISTS (SELECT FROM runs r WHERE r.run_id = c.run_id AND r.status IN ('pending', 'running'))

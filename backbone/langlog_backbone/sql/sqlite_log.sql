@@ -27,7 +27,7 @@ CREATE TABLE positions (
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 
 -- name: create_starts
--- Below which offsets partitions were cut. Records below may still be there for a moment: they count as gone.
+-- First offset of each partition that has been cut. Records below it may remain for a moment; they count as removed.
 CREATE TABLE IF NOT EXISTS starts (
     topic     TEXT    NOT NULL,
     partition INTEGER NOT NULL,
@@ -40,7 +40,7 @@ INSERT INTO starts (topic, partition, "offset") VALUES (?1, ?2, ?3)
 ON CONFLICT (topic, partition) DO UPDATE SET "offset" = max("offset", excluded."offset")
 
 -- name: save_cut_seq
--- The sequence goes on from here also when its last record is cut.
+-- The sequence continues from here even when its last record is cut.
 INSERT INTO meta (name, value) VALUES ('cut_seq', (SELECT CAST(coalesce(max(seq), 0) AS TEXT) FROM records))
 ON CONFLICT (name) DO UPDATE SET value = CAST(max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER)) AS TEXT)
 
@@ -55,7 +55,7 @@ WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2
 SELECT coalesce((SELECT "offset" FROM starts WHERE topic = ?1 AND partition = n), 0) FROM p ORDER BY n
 
 -- name: cut
--- A few at a time, so that others may write in between.
+-- Deletes a few records at a time, so that other connections can write in between.
 DELETE FROM records WHERE seq IN (
     SELECT seq FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" < ?3 ORDER BY "offset" LIMIT ?4
 )
@@ -64,11 +64,11 @@ DELETE FROM records WHERE seq IN (
 SELECT coalesce(min(seq), 0) FROM records
 
 -- name: headers_from
--- The value only where the headers are in it.
+-- Reads the value only if the headers are in it.
 SELECT seq, key, headers, CASE WHEN length(headers) = 0 THEN value ELSE x'' END FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2
 
 -- name: offsets_from
--- By sequence number: the first offset of each partition from there on, or its end.
+-- By sequence number: the first offset of each partition from that number on, or its end.
 WITH RECURSIVE p (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM p WHERE n + 1 < ?2)
 SELECT coalesce(
     (SELECT min("offset") FROM records WHERE topic = ?1 AND partition = n AND seq >= ?3),
@@ -122,7 +122,7 @@ FROM records WHERE topic = ?1 AND partition = ?2 AND "offset" IN (SELECT value F
 ORDER BY "offset"
 
 -- name: packed_after
--- As `after`, in one row: for a thread, where each row more would cost a turn of Python's interpreter lock.
+-- As `after`, in one row: for a thread, where each further row would cost a turn of Python's interpreter lock.
 -- The records' places and lengths as JSON; their keys, headers and values end to end. At most ?5 bytes of values,
 -- but always the first record.
 SELECT json_group_array(json_array(

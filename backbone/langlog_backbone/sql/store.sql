@@ -1,4 +1,4 @@
--- Reading the store: the same for clients and for nodes. An item past its time is not there, whether swept or not.
+-- Reads of the store, the same for clients and for nodes. An expired item is left out, whether it has been swept or not.
 
 -- name: vector_type
 SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 'store_vectors'::regclass AND attname = 'embedding'
@@ -9,7 +9,7 @@ FROM store_items i
 WHERE i.namespace = $1::text[] AND i.key = $2::text AND (i.expires_at IS NULL OR i.expires_at > now())
 
 -- name: listing
--- Order: as first put.
+-- In the order of their first put.
 SELECT i.namespace, i.key, i.value, i.created_at, i.updated_at, i.expires_at, i.ttl_minutes
 FROM store_items i
 WHERE {filters} AND (i.expires_at IS NULL OR i.expires_at > now())
@@ -49,7 +49,7 @@ ORDER BY r.rank, r.namespace, r.key, r.n
 LIMIT {limit} OFFSET {offset}
 
 -- name: similar_filtered
--- The same where the filter leaves few items: the filter first. OFFSET 0: the distance is computed once.
+-- The same for a filter that few items pass: the filter first. OFFSET 0: the distance is computed once.
 WITH wanted AS MATERIALIZED (SELECT {vector}::real[]::vector AS embedding)
 SELECT f.namespace, f.key, f.value, f.created_at, f.updated_at, f.expires_at, f.ttl_minutes,
        coalesce(nullif(1 - f.distance, 'NaN'), 0) AS score, f.exact

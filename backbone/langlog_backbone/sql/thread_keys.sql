@@ -14,7 +14,7 @@ CREATE INDEX IF NOT EXISTS thread_keys_erased ON {schema}.thread_keys (erased_at
 SELECT thread_id, key_id, key, wrapped FROM {schema}.thread_keys WHERE thread_id = ANY ($1::text[])
 
 -- name: make
--- A thread that was erased gets another key when it is made again ($4). Gives those whose key this is.
+-- A thread that was erased gets another key when it is created again ($4). Returns the threads whose key this is.
 INSERT INTO {schema}.thread_keys AS k (thread_id, key_id, key, wrapped)
 SELECT n.thread_id, n.key_id, n.key, $5 FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (thread_id, key_id, key)
 ON CONFLICT (thread_id) DO UPDATE SET key_id = EXCLUDED.key_id, key = EXCLUDED.key, wrapped = EXCLUDED.wrapped, erased_at = NULL
@@ -41,7 +41,7 @@ SELECT thread_id, key_id, key, wrapped FROM {schema}.thread_keys WHERE key IS NO
 ORDER BY thread_id LIMIT $2
 
 -- name: rewrap
--- Not what was destroyed, or made anew, since it was read.
+-- Leaves out keys that were destroyed, or made anew, since they were read.
 UPDATE {schema}.thread_keys k SET key = n.key, wrapped = true
 FROM unnest($1::text[], $2::text[], $3::bytea[]) AS n (thread_id, key_id, key)
 WHERE k.thread_id = n.thread_id AND k.key_id = n.key_id

@@ -1,4 +1,4 @@
--- What `langlog why` asks of the read model.
+-- Queries of `langlog why`.
 
 -- name: run
 SELECT run_id, thread_id, ordinal, status, attempt, crashes, cancel, superseded_by, not_before, created_at, dispatched_at,
@@ -6,7 +6,7 @@ SELECT run_id, thread_id, ordinal, status, attempt, crashes, cancel, superseded_
 FROM runs WHERE run_id = $1
 
 -- name: ahead
--- Runs in flight of the thread that come before: dispatched ones, and ready ones that are older.
+-- Runs in flight of the thread that come first: dispatched ones, and ready ones that are older.
 SELECT run_id FROM runs
 WHERE thread_id = $1 AND run_id <> $2 AND status IN ('pending', 'running')
   AND (attempt > 0 OR ordinal < $3 AND (not_before IS NULL OR not_before <= now()))
@@ -23,12 +23,12 @@ WHERE key = $1 AND state = 'bad' ORDER BY topic = 'commands', topic, part, "offs
 SELECT count(DISTINCT key) FROM dead_letters WHERE state IN ('bad', 'behind')
 
 -- name: waits
--- What the thread of a run waits for, if the run is its last one; no row while another one follows it.
+-- Open interrupts of a run's thread, if the run is the thread's last one; no row if another run follows it.
 SELECT status, interrupts FROM threads
 WHERE thread_id = $1 AND NOT EXISTS (SELECT FROM runs WHERE thread_id = $1 AND ordinal > $2)
 
 -- name: last_run
--- Of a thread, the run in flight that is first in line, or else the newest.
+-- The run in flight of a thread that is first in line, or else the thread's newest run.
 SELECT run_id FROM runs WHERE thread_id = $1
 ORDER BY (status IN ('pending', 'running')) DESC, (attempt > 0 AND ended_at IS NULL) DESC,
          CASE WHEN status IN ('pending', 'running') THEN ordinal END, ordinal DESC LIMIT 1

@@ -1,7 +1,7 @@
--- What deciding needs to know, from the read model.
+-- State that the decider reads from the read model.
 
 -- name: load_threads
--- With those whose events wait to be folded (parked): such a thread is not what its row says.
+-- Also returns threads with parked events: such a thread is not as its row says.
 SELECT t.thread_id, t.created_at, t.updated_at, t.metadata, t.config, t.ttl_minutes, t.ttl_strategy, t.status, t.status_when_idle,
        t.has_checkpoints, t.frame_ms, t.seq, t.settled, false AS parked,
        ARRAY(SELECT DISTINCT i ->> 'id' COLLATE "C" AS id FROM jsonb_path_query(t.interrupts, 'strict $.*[*]', '{}', true) AS i
@@ -42,7 +42,7 @@ SELECT run_id FROM runs WHERE run_id = ANY ($1::text[])
 SELECT topic, part, "offset", cause_offset, cause_index, cause_count FROM positions WHERE part = ANY ($1::int[])
 
 -- name: behind
--- In how many partitions the read model is below these positions.
+-- Number of partitions in which the read model is below these positions.
 SELECT count(*) FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (topic, part, folded)
 LEFT JOIN positions p ON p.topic = n.topic AND p.part = n.part
 WHERE coalesce(p."offset", 0) < n.folded

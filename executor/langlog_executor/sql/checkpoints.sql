@@ -3,7 +3,7 @@
 -- rows of a snapshot that was taken before positions were kept.
 
 -- name: latest
--- $3 partition of the thread in run-events: its position comes along, from the same snapshot; so does the greatest id.
+-- $3 partition of the thread in run-events. Its position is returned from the same snapshot, and so is the greatest id.
 SELECT p.position, g.greatest_id, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
@@ -79,7 +79,7 @@ LEFT JOIN LATERAL (
 ORDER BY h.log_position DESC, h.checkpoint_id DESC
 
 -- name: page_of_thread
--- As `page`, over namespaces ($2 null: all), and only id $8 (null: any); $9 namespace where the last page ended.
+-- As `page`, over namespaces ($2 null: all), and only id $8 (null: any); $9 namespace at which the last page ended.
 SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
@@ -102,7 +102,7 @@ ORDER BY h.log_position DESC, h.checkpoint_id DESC, h.ns DESC
 
 -- name: page_anywhere
 -- Over all threads, by id: positions of different partitions do not compare. $1 namespace (null: all), $2 only ids below,
--- $3 metadata to contain, $4 limit, $5 only this id (null: any), ($6 id, $7 namespace, $8 thread) where the last page ended.
+-- $3 metadata to contain, $4 limit, $5 only this id (null: any), ($6 id, $7 namespace, $8 thread) at which the last page ended.
 SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
@@ -125,18 +125,18 @@ LEFT JOIN LATERAL (
 ORDER BY h.checkpoint_id DESC, h.ns DESC, h.thread_id DESC
 
 -- name: position_of
--- Where checkpoint $3 is in the log.
+-- Position of checkpoint $3 in the log.
 SELECT log_position FROM checkpoints WHERE thread_id = $1 AND ns = $2 AND checkpoint_id = $3
 
 -- name: blobs
--- The blobs named by ($1 threads, $2 namespaces, $3 channels, $4 versions), taken together line by line.
+-- The blobs named by ($1 threads, $2 namespaces, $3 channels, $4 versions); the arrays correspond element by element.
 SELECT x.thread_id, x.ns, x.channel, x.version, x.type, x.data
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS v(thread_id, ns, channel, version)
 JOIN checkpoint_blobs x
   ON x.thread_id = v.thread_id AND x.ns = v.ns AND x.channel = v.channel AND x.version = v.version
 
 -- name: lineage
--- What checkpoint $3 and its ancestors hold of channels $4: each channel up to the nearest ancestor that has a value of it
+-- Values of channels $4 in checkpoint $3 and its ancestors: of each channel up to the nearest ancestor that has a value of it
 -- ($5 false: without checkpoint $3 itself).
 WITH RECURSIVE chain AS (
     SELECT c.checkpoint_id, c.parent_id, c.versions, 0 AS depth, $4::text[] AS wanted

@@ -7,7 +7,7 @@ SELECT to_regclass('checkpoints') IS NOT NULL AS checkpoints, to_regclass('store
 SELECT count(DISTINCT thread_id) AS count FROM checkpoints
 
 -- name: threads
--- With the times of the first and the last checkpoint of the graph itself, whose ids grow with time.
+-- Also returns the times of the first and the last checkpoint of the graph itself, whose ids grow with time.
 SELECT t.thread_id, first.ts AS created_at, last.ts AS updated_at, last.metadata ->> 'graph_id' AS graph_id
 FROM (SELECT DISTINCT thread_id FROM checkpoints WHERE thread_id > %s ORDER BY thread_id LIMIT 100) t
 CROSS JOIN LATERAL (

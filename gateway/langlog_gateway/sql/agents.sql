@@ -1,7 +1,7 @@
--- Assistants as other protocols know them: with what their graphs take. Newest first.
+-- Assistants as other protocols list them, with the input schemas of their graphs. Newest first.
 
 -- name: all
--- A graph whose input has no schema takes any object.
+-- A graph whose input has no schema accepts any object.
 SELECT a.assistant_id, a.graph_id, a.name, a.description,
   coalesce(nullif(g.schemas -> 'input_schema', 'null'::jsonb), '{"type": "object"}'::jsonb) AS input_schema
 FROM assistants a JOIN graphs g ON g.graph_id = a.graph_id
@@ -14,17 +14,17 @@ FROM assistants a LEFT JOIN graphs g ON g.graph_id = a.graph_id
 WHERE a.assistant_id = $1
 
 -- name: run
--- How a run of a thread stands, with what it came to.
+-- Status and result of a run of a thread.
 SELECT r.run_id, r.assistant_id, r.status, r.error, r.output, r.metadata, r.updated_at, r.created_at, t.state_values, t.interrupts
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
 WHERE r.thread_id = $1 AND r.run_id = $2
 
 -- name: marks
--- Which run a message belongs to.
+-- The run that a message belongs to.
 SELECT run_id, metadata -> 'a2a' ->> 'task_start_id' AS mark FROM runs WHERE thread_id = $1 AND metadata ? 'a2a'
 
 -- name: runs
--- Of one thread ($1) or of all (null) that are an assistant's ($2), newest first; $3 a status or null, $4 limit, $5 offset.
+-- Runs of one thread ($1), or of all (null) of an assistant ($2), newest first; $3 a status or null, $4 limit, $5 offset.
 SELECT r.thread_id, r.run_id, r.status, r.error, r.updated_at, t.state_values, t.interrupts, count(*) OVER () AS total
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
 WHERE ($1::text IS NULL OR r.thread_id = $1) AND r.assistant_id = $2 AND r.metadata ? 'a2a' AND ($3::text[] IS NULL OR r.status = ANY ($3))

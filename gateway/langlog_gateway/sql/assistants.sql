@@ -1,4 +1,4 @@
--- What the gateway reads of assistants and graphs.
+-- Reads of assistants and graphs.
 
 -- name: get
 SELECT * FROM assistants WHERE assistant_id = $1
@@ -7,7 +7,7 @@ SELECT * FROM assistants WHERE assistant_id = $1
 SELECT EXISTS (SELECT FROM assistants WHERE assistant_id = $1)
 
 -- name: search
--- $1 metadata, $2 graph, $3 part of the name, each may be null; one row more than asked for tells of a further page.
+-- $1 metadata, $2 graph, $3 part of the name, each may be null. One row beyond the limit shows that there is a further page.
 SELECT {columns} FROM assistants
 WHERE ($1::jsonb IS NULL OR metadata @> $1)
   AND ($2::text IS NULL OR graph_id = $2)
@@ -31,8 +31,8 @@ ORDER BY version DESC LIMIT $3 OFFSET $4
 SELECT graph_id FROM graphs ORDER BY position, graph_id
 
 -- name: registered
--- What executors said of a graph at start, for an assistant without or ($2) with a configurable of its own: a factory may make
--- another graph of that. $3: the depth of the drawing, below zero all the way.
+-- Description of a graph that executors reported at their start, for an assistant without or ($2) with a configurable of its own, of
+-- which a factory may make another graph. $3: the depth of the drawing; below zero: all levels.
 SELECT nullif(schemas, '{}')::text AS schemas, subgraphs::text AS subgraphs,
        (drawings -> LEAST($3::int, json_array_length(drawings) - 1))::text AS drawing
 FROM graphs WHERE graph_id = $1 AND (static OR NOT $2)

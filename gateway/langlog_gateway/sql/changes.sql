@@ -1,7 +1,7 @@
--- What the feed of list changes reads. Written by the projector alone.
+-- Reads of the feed of list changes. Only the projector writes these tables.
 
 -- name: positions
--- How far the read model is, and which one it is: a swap puts another table in this one's place.
+-- Position of the read model, and the identity of its table: a swap puts another table in this one's place.
 SELECT topic, part, "offset", 'positions'::regclass::oid::bigint AS model FROM positions WHERE topic = ANY ($1::text[])
 
 -- name: threads
@@ -24,10 +24,10 @@ SELECT * FROM assistants WHERE assistant_id = ANY ($1::text[]) AND {visible}
 SELECT * FROM crons WHERE cron_id = ANY ($1::text[]) AND {visible}
 
 -- name: removed_threads
--- Of threads that are gone, those whose last metadata ($2, JSON) the caller could see.
+-- Threads that were deleted and whose last metadata ($2, JSON) the caller could see.
 SELECT n.thread_id FROM unnest($1::text[], $2::text[]) AS n (thread_id, metadata) WHERE {visible}
 
 -- name: removed_runs
--- Of runs that are gone while their threads ($2) are there, those whose thread the caller can see.
+-- Runs that were deleted while their threads ($2) remain, if the caller can see the thread.
 SELECT n.run_id FROM unnest($1::text[], $2::text[]) AS n (run_id, thread_id)
 JOIN threads t ON t.thread_id = n.thread_id WHERE {visible}

@@ -1,10 +1,10 @@
--- What the gateway reads of crons.
+-- Reads of crons.
 
 -- name: get
 SELECT * FROM crons WHERE cron_id = $1
 
 -- name: search
--- $1 assistant, $2 thread, $3 enabled, $4 metadata, each may be null; one row more than asked for tells of a further page.
+-- $1 assistant, $2 thread, $3 enabled, $4 metadata, each may be null. One row beyond the limit shows that there is a further page.
 SELECT {columns} FROM crons
 WHERE ($1::text IS NULL OR assistant_id = $1)
   AND ($2::text IS NULL OR thread_id = $2)
@@ -34,5 +34,5 @@ SELECT thread_id FROM crons WHERE cron_id = $1
 SELECT count(*) FROM (SELECT FROM crons WHERE user_id = $1 AND cron_id <> $2 LIMIT $3) AS found
 
 -- name: due
--- What says when a cron fires next.
+-- Members that determine when a cron fires next.
 SELECT schedule, timezone, next_run_date, ends_at, enabled FROM crons WHERE cron_id = $1

@@ -1,4 +1,4 @@
--- What an import asks of the read model. Written by the projector alone.
+-- Reads of an import. Only the projector writes these tables.
 
 -- name: threads
 SELECT t.thread_id, t.updated_at, (SELECT count(*) FROM runs r WHERE r.thread_id = t.thread_id) AS runs,
@@ -25,7 +25,7 @@ SELECT graph_id, config, context FROM assistant_versions WHERE assistant_id = $1
 SELECT cron_id, updated_at, enabled FROM crons WHERE cron_id = ANY ($1::text[])
 
 -- name: items
--- Of each place that is asked for: when what is there was last written.
+-- For each requested key: the time of the last write of the item there.
 SELECT n.position, s.updated_at
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n (namespace, key, position)
 JOIN store_items s ON s.namespace = string_to_array(n.namespace, '.') AND s.key = n.key

@@ -1,7 +1,7 @@
--- What the streaming protocol reads of a thread (wire contract §9).
+-- Reads of the streaming protocol (wire contract §9).
 
 -- name: position
--- Up to where the thread's numbers go by runs that are over, and the run that a worker may hold.
+-- The last number of the thread's runs that are over, and the run that a worker may hold.
 SELECT t.seq, r.run_id, r.attempt, (r.kwargs::json ->> 'resumable')::boolean AS resumable
 FROM threads t
 LEFT JOIN runs r ON r.thread_id = t.thread_id AND r.status IN ('pending', 'running') AND r.attempt > 0
@@ -14,8 +14,8 @@ SELECT run_id, graph_id, status, attempt, frame_count, first_event_number, last_
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: standing
--- `place`, and with it the runs that are over and have told something after $2, as they went; with what they left, where
--- nothing has changed it since. One statement: a run that ends just now is in one of both, never in neither.
+-- As `position`, and the runs that are over and have events after number $2, in their order; with the values that they left, unless
+-- these have changed since. One statement: a run that ends at this moment is in one of the two, never in neither.
 SELECT t.seq AS thread_seq, a.run_id AS active_run_id, a.attempt AS active_attempt,
        a.graph_id AS active_graph_id, a.started_at AS active_started_at,
        (a.kwargs::json ->> 'resumable')::boolean AS active_resumable,
@@ -32,7 +32,7 @@ WHERE t.thread_id = $1
 ORDER BY r.last_event_number
 
 -- name: answered_with
--- What a run that answers an interrupt is made of; whether there is one to be answered is decided, not looked up.
+-- Members from which a run that answers an interrupt is made. The decider checks that the interrupt is open.
 SELECT config, metadata ->> 'assistant_id' AS assistant_id FROM threads WHERE thread_id = $1
 
 -- name: waits_for_answer

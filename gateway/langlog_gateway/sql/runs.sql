@@ -1,7 +1,7 @@
--- What the gateway reads of runs. Written by the projector alone.
+-- Reads of runs. Only the projector writes these tables.
 
 -- name: assistants
--- What a run needs of its assistant.
+-- Members of an assistant that its runs need.
 SELECT assistant_id, graph_id, config, context, metadata FROM assistants WHERE assistant_id = ANY ($1::text[])
 
 -- name: graph_names
@@ -21,14 +21,14 @@ SELECT run_id, thread_id, assistant_id, metadata, status, kwargs, multitask_stra
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: progress
--- How far a run is, without anything big.
+-- Progress of a run, without any large member.
 SELECT status, attempt, frame_count, temporary, (kwargs::json ->> 'resumable')::boolean AS resumable,
        extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s,
        extract(epoch FROM ended_at - created_at)::float8 AS took_s
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: young
--- As `progress`, of the thread's runs that are so many seconds old at most, in the order of their execution.
+-- As `progress`, of the thread's runs that are at most so many seconds old, in the order of their execution.
 SELECT run_id, status, attempt, frame_count, (kwargs::json ->> 'resumable')::boolean AS resumable,
        extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s,
        extract(epoch FROM ended_at - created_at)::float8 AS took_s
@@ -48,7 +48,7 @@ WHERE thread_id = $1 AND ns = '' AND checkpoint_id = $2
 SELECT thread_id FROM runs WHERE run_id = $1
 
 -- name: answer
--- What a join of a finished run answers.
+-- Response to a join of a finished run.
 SELECT r.status, r.error, r.output, t.state_values, t.has_checkpoints
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
 WHERE r.thread_id = $1 AND r.run_id = $2
@@ -66,7 +66,7 @@ ORDER BY ordinal DESC LIMIT $3 OFFSET $4
 SELECT count(*) FROM runs WHERE thread_id = $1 AND ($2::text IS NULL OR status = $2)
 
 -- name: search
--- Of all threads; one row more than asked for tells of a further page.
+-- Runs of all threads. One row beyond the limit shows that there is a further page.
 SELECT {columns} FROM runs WHERE {filters}
 ORDER BY created_at {direction}, run_id {direction} LIMIT {limit} OFFSET {offset}
 
@@ -83,7 +83,7 @@ WHERE status IN ('pending', 'running') AND ($1::text IS NULL OR status = $1)
 ORDER BY thread_id, ordinal
 
 -- name: last_of
--- Of each thread the last run that began, if any, for a run that goes on from it.
+-- The last run of each thread that has begun, if any: a new run may continue it.
 SELECT t.thread_id, t.config, t.metadata ->> 'assistant_id' AS assistant_id, r.kwargs
 FROM threads t
 LEFT JOIN LATERAL (
@@ -95,7 +95,7 @@ WHERE t.thread_id = ANY ($1::text[])
 SELECT run_id FROM runs WHERE run_id = ANY ($1::text[])
 
 -- name: to_retry
--- What runs are made of again; a run that left checkpoints is gone on with, if none has come after it.
+-- Members from which runs are created again. A run that has written checkpoints is continued, if no other has followed it.
 SELECT r.run_id, r.thread_id, r.assistant_id, r.status, r.kwargs, r.metadata, t.config, t.metadata AS thread_metadata,
        EXISTS (SELECT FROM checkpoints c WHERE c.thread_id = r.thread_id AND c.run_id = r.run_id) AS has_checkpoints,
        r.run_id = (SELECT l.run_id FROM runs l WHERE l.thread_id = r.thread_id ORDER BY l.ordinal DESC LIMIT 1) AS is_last
@@ -109,21 +109,21 @@ SELECT user_id, count(*) AS runs FROM (
 ) AS waiting GROUP BY user_id
 
 -- name: statuses
--- Of the runs asked for, which exist and how they stand.
+-- Those of the requested runs that exist, with their status.
 SELECT run_id, status FROM runs WHERE thread_id = $1 AND run_id = ANY ($2::text[])
 
 -- name: replayed
--- What handlers of threads.create_run see of a run that is to be replayed.
+-- Members of a run to be replayed that handlers of threads.create_run see.
 SELECT assistant_id, metadata, kwargs FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: removal
--- What removing a run needs to know.
+-- Members that the removal of a run needs.
 SELECT r.status, r.run_id, t.metadata ->> 'graph_id' AS graph_id, t.config, t.has_checkpoints
 FROM runs r JOIN threads t ON t.thread_id = r.thread_id
 WHERE r.thread_id = $1 AND r.run_id = $2
 
 -- name: queue
--- Figures for /metrics.
+-- Metrics for /metrics.
 SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
        count(*) FILTER (WHERE status = 'running') AS running,
        extract(epoch FROM max(now() - created_at) FILTER (WHERE status = 'pending')) AS longest,
@@ -132,5 +132,5 @@ SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
 FROM runs WHERE status IN ('pending', 'running')
 
 -- name: parked
--- By the partial index on records that wait.
+-- Uses the partial index on records that wait.
 SELECT count(DISTINCT key) AS keys, count(*) AS records FROM dead_letters WHERE state IN ('bad', 'behind')

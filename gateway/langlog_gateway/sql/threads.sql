@@ -1,30 +1,30 @@
--- What the gateway reads of threads. Written by the projector alone.
+-- Reads of threads. Only the projector writes these tables.
 
 -- name: get
 SELECT *, updated_at + make_interval(secs => ttl_minutes * 60) AS expires_at FROM threads WHERE thread_id = $1
 
 -- name: graph
--- What a query to a worker needs of the thread. The column `has_checkpoints` is true as soon as a run was dispatched.
+-- Members of the thread that a query to a worker needs. The column `has_checkpoints` is true as soon as a run was dispatched.
 SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, status,
        CASE status WHEN 'busy' THEN EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = $1) ELSE has_checkpoints END AS has_checkpoints
 FROM threads WHERE thread_id = $1
 
 -- name: graph_if_started
--- As `graph`, with whether a run of the thread is known to have been started.
+-- As `graph`, and whether a run of the thread has been started.
 SELECT metadata ->> 'graph_id' AS graph_id, metadata ->> 'assistant_id' AS assistant_id, config, status,
        CASE status WHEN 'busy' THEN EXISTS (SELECT FROM checkpoints WHERE checkpoints.thread_id = $1) ELSE has_checkpoints END AS has_checkpoints,
        EXISTS (SELECT FROM runs WHERE runs.thread_id = $1 AND runs.status = 'running') AS started
 FROM threads WHERE thread_id = $1
 
 -- name: position
--- How far the read model is in partition $1.
+-- Position of the read model in partition $1.
 SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $1), 0)
 
 -- name: has_checkpoint
 SELECT EXISTS (SELECT FROM checkpoints WHERE thread_id = $1 AND ns = '' AND checkpoint_id = $2)
 
 -- name: search
--- One row more than asked for tells of a further page.
+-- One row beyond the limit shows that there is a further page.
 SELECT {columns} FROM threads WHERE {filters} ORDER BY {order} LIMIT {limit} OFFSET {offset}
 
 -- name: count

@@ -1,4 +1,4 @@
--- Deliveries of webhooks. Written by the projector alone.
+-- Deliveries of webhooks. Only the projector writes them.
 
 -- name: of_run
 SELECT w.run_id, w.thread_id, w.url, w.ended_at, w.settled_at, w.delivered, w.next_attempt_at, w.attempt_log

@@ -1,7 +1,7 @@
 -- One statement per table and batch. Parameters are arrays, one element per row; removals run first.
 
 -- name: claim_positions
--- Moves the positions on, only from where they were: a former owner of the partition finds them moved and stops.
+-- Advances the positions, provided that they are where they were: a former owner of the partition finds them changed and stops.
 UPDATE positions p
 SET "offset" = n.after, cause_offset = n.cause_offset, cause_index = n.cause_index, cause_count = n.cause_count
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::int[])
@@ -9,8 +9,8 @@ FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6:
 WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
 
 -- name: claim_positions_and_index
--- As `claim_positions`, and where the events of the batch stand: in one statement, since a round trip costs more than the rows.
--- What a bucket holds is told once: a batch is folded once.
+-- As `claim_positions`, and stores the positions of the batch's events: in one statement, since a round trip costs more than the rows.
+-- Each bucket is written once, since each batch is folded once.
 WITH indexed AS (
     INSERT INTO thread_events AS e (thread_id, bucket, run_id, entries, first_at, last_at)
     SELECT n.thread_id, n.bucket, n.run_id, n.entries, n.first_at, n.last_at
@@ -28,7 +28,7 @@ FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6:
 WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
 
 -- name: index_again
--- Of threads that went and came back within the batch: after their removal.
+-- Inserts threads that were deleted and created again within the batch, after their removal.
 INSERT INTO thread_events (thread_id, bucket, run_id, entries, first_at, last_at)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
 
@@ -48,8 +48,8 @@ SELECT run_id, attempt FROM runs WHERE status IN ('pending', 'running') AND atte
 SELECT blob_id, idx, run_id, data FROM checkpoint_parts
 
 -- name: insert_webhooks
--- Self-contained: run and thread may be gone before it is delivered. What came in an earlier batch is looked up, as it stands
--- before this one.
+-- Self-contained: run and thread may be deleted before the delivery. Rows of earlier batches are looked up as they are before
+-- this one.
 INSERT INTO webhooks (run_id, part, thread_id, url, status, ended_at, attempt, started_at, error, state_values, assistant_id, metadata,
                       kwargs, multitask_strategy, created_at, next_attempt_at, user_id)
 SELECT n.run_id, n.part, n.thread_id, n.url, n.status, n.ended_at, n.attempt, COALESCE(n.started_at, r.started_at), n.error,
@@ -70,8 +70,8 @@ WHERE n.kwargs IS NOT NULL OR r.run_id IS NOT NULL
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: note_webhook_try
--- A try counts once, in order. With the last one, what was to be delivered goes. Its time is also the partition's clock: what has
--- been settled for long enough goes. (A clock over all partitions would depend on how they are read.)
+-- A try counts once, in order. With the last one the payload is removed. Its time is also the partition's clock: deliveries that
+-- have been settled for long enough are removed. (A clock over all partitions would depend on how they are read.)
 WITH noted AS (
     UPDATE webhooks
     SET attempts = $2, attempt_log = attempt_log || $3::jsonb, next_attempt_at = $4, settled_at = $5, delivered = $6,
@@ -82,7 +82,7 @@ WITH noted AS (
 DELETE FROM webhooks WHERE part = $7 AND settled_at < $8
 
 -- name: remove_threads
--- With their last metadata, by which gateways decide who hears of the removal.
+-- With their last metadata, by which gateways decide which callers are notified of the removal.
 WITH gone AS (DELETE FROM threads WHERE thread_id = ANY ($1::text[]) RETURNING thread_id, metadata::text AS metadata),
      runs_gone AS (DELETE FROM runs WHERE thread_id = ANY ($1::text[])),
      frames_gone AS (DELETE FROM frames WHERE thread_id = ANY ($1::text[])),
@@ -117,8 +117,8 @@ WITH frames_gone AS (DELETE FROM frames WHERE run_id = ANY ($1::text[]))
 DELETE FROM runs WHERE run_id = ANY ($1::text[])
 
 -- name: keep_latest
--- All but the head of each namespace goes. A head that has a channel without a value of its own (a delta channel between two
--- snapshots) needs its ancestors: such a thread keeps the chain of its head, and loses only what is beside it.
+-- Removes all checkpoints but the head of each namespace. A head that has a channel without a value of its own (a delta channel between two
+-- snapshots) needs its ancestors: such a thread keeps the chain of its head, and loses only the checkpoints beside it.
 WITH RECURSIVE heads AS (
     SELECT DISTINCT ON (thread_id, ns) thread_id, ns, checkpoint_id, parent_id, metadata ? 'counters_since_delta_snapshot' AS delta
     FROM checkpoints WHERE thread_id = ANY ($1::text[])
@@ -236,13 +236,13 @@ ON CONFLICT (thread_id, ns, checkpoint_id) DO UPDATE
 SET type = EXCLUDED.type, data = EXCLUDED.data, metadata = EXCLUDED.metadata, versions = EXCLUDED.versions
 
 -- name: insert_blobs
--- A version written twice (by hand; langgraph's own are unique) shows what came last, in one batch and over two.
+-- A version written twice (by hand; langgraph's own are unique) has the value of the last write, in one batch and over two.
 INSERT INTO checkpoint_blobs AS b (thread_id, ns, channel, version, type, data)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])
 ON CONFLICT (thread_id, ns, channel, version) DO UPDATE SET type = EXCLUDED.type, data = EXCLUDED.data
 
 -- name: insert_writes
--- A task's ordinary writes stand as first written; special ones (negative index) are replaced.
+-- A task's ordinary writes keep their first value; special ones (negative index) are replaced.
 INSERT INTO checkpoint_writes AS w (thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, type, data, run_id)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[])
 ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE

@@ -10,13 +10,13 @@ SELECT topic, part, "offset" FROM dead_letters WHERE state = 'dropped' AND topic
 INSERT INTO dead_letters (topic, part, "offset", key, type, state, error, headers, value, at)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
                      $10::timestamptz[])
--- A rebuild may have folded first what became of it: the row says then what it was.
+-- A rebuild may have folded first how the letter was settled: the row then gets the content of the letter.
 ON CONFLICT (topic, part, "offset") DO UPDATE SET type = EXCLUDED.type, error = EXCLUDED.error
 WHERE dead_letters.topic = 'commands' AND dead_letters.type = '' AND dead_letters.state IN ('decided', 'dropped')
 
 -- name: settle
--- Also before the letter has been met: letters are on another topic than the event that settles them. Of what went with its thread
--- nothing is kept but that: where records are encrypted, a rebuild cannot read the letter.
+-- Also before the letter has been folded: letters are on another topic than the event that settles them. Of a letter that was removed
+-- with its thread only the removal is kept: if records are encrypted, a rebuild cannot read the letter.
 INSERT INTO dead_letters AS d (topic, part, "offset", key, type, state, at)
 SELECT topic, part, "offset", key, '', state, at
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[]) AS n (topic, part, "offset", key, state, at)
@@ -26,12 +26,12 @@ SET state = EXCLUDED.state, at = EXCLUDED.at, headers = NULL, value = NULL,
     error = CASE WHEN EXCLUDED.state = 'removed' THEN NULL ELSE d.error END
 
 -- name: forget
--- Events of keys that go with their thread. What an operator has dropped stays dropped.
+-- Events of keys that are removed with their thread. An event that an operator has dropped stays dropped.
 DELETE FROM dead_letters d USING unnest($1::text[], $2::text[]) AS n (topic, key)
 WHERE d.topic = n.topic AND d.key = n.key AND d.state IN ('bad', 'behind')
 
 -- name: drop_event
--- Also before the record has been met: a rebuild may read the operator's word first.
+-- Also before the record itself has been folded: a rebuild may read the operator's command first.
 INSERT INTO dead_letters (topic, part, "offset", key, type, state, at) VALUES ($1, $2, $3, $4, '', 'dropped', $5)
 ON CONFLICT (topic, part, "offset") DO UPDATE
 SET type = '', state = 'dropped', at = EXCLUDED.at, error = NULL, headers = NULL, value = NULL

@@ -1,4 +1,4 @@
--- What the projector writes of outcomes.
+-- Outcomes of commands, as the projector writes them.
 
 -- name: insert
 INSERT INTO outcomes (command_id, topic, part, aggregate_id, status, detail, type, body, at)
@@ -6,7 +6,7 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::int[], $
 ON CONFLICT DO NOTHING
 
 -- name: prune
--- $1, $2 the partitions that got a row; $3 how long one is kept behind the newest of its partition.
+-- $1, $2 the partitions that got a row; $3 how long an outcome is kept behind the newest of its partition.
 DELETE FROM outcomes o
 USING unnest($1::text[], $2::int[]) AS touched (topic, part),
       LATERAL (SELECT max(n.at) AS newest FROM outcomes n WHERE n.topic = touched.topic AND n.part = touched.part) AS clock

@@ -13,11 +13,11 @@ SELECT obj_description(oid, 'pg_namespace') AS mark FROM pg_namespace WHERE nspn
 SELECT topic, part, "offset" FROM positions
 
 -- name: hold
--- The projector's own statement on positions waits, and afterwards finds whichever table has the name then.
+-- The projector's own statement on positions waits, and then finds the table that has the name by that time.
 LOCK TABLE positions IN EXCLUSIVE MODE
 
 -- name: lock_names
--- Against services that start at this moment and make missing tables.
+-- Keeps out services that start at this moment and create missing tables.
 SELECT pg_advisory_xact_lock(hashtext('langlog.read_model'))
 
 -- name: columns
@@ -32,5 +32,5 @@ WHERE n.nspname = $1 AND c.relkind = 'r'
 ORDER BY c.relname, a.attnum
 
 -- name: touch_positions
--- Written as they are: its commit takes all commits before it along to the disk.
+-- Writes the positions unchanged: the commit takes all commits before it to the disk.
 UPDATE positions SET "offset" = "offset" RETURNING topic, part, "offset"

@@ -4,7 +4,7 @@
 SELECT topic, part, "offset", cause_offset, cause_index, cause_count FROM positions WHERE part = ANY ($1::int[])
 
 -- name: lock_positions
--- Two that would restore the same partition take turns.
+-- Two processes that would restore the same partition take turns.
 SELECT topic, "offset" FROM positions WHERE part = $1 FOR UPDATE
 
 -- name: save_positions
@@ -16,7 +16,7 @@ SET "offset" = EXCLUDED."offset", cause_offset = EXCLUDED.cause_offset, cause_in
     cause_count = EXCLUDED.cause_count
 
 -- name: share_log
--- Held by whoever reads the log from its front: it is not cut meanwhile.
+-- Lock of every process that reads the log from its beginning: the log is not cut meanwhile.
 SELECT pg_try_advisory_lock_shared(hashtextextended($1, 0))
 
 -- name: unshare_log

@@ -1,4 +1,4 @@
--- What time has to say about crons. By the partial index on those that can be due.
+-- Crons that are due. Uses the partial index on those that can be due.
 
 -- name: due
 -- With what their runs need of their assistants; now() is the moment that all of it is about. Parked crons are left alone, and so are
@@ -20,11 +20,11 @@ LIMIT $1
 SELECT cron_id, next_run_date FROM crons WHERE cron_id = ANY ($1::text[])
 
 -- name: pending
--- Pending runs, counted up to a limit.
+-- Number of pending runs, counted up to a limit.
 SELECT count(*) FROM (SELECT FROM runs WHERE status = 'pending' AND status IN ('pending', 'running') LIMIT $1) AS waiting
 
 -- name: behind
--- Whether a partition ($1 topics, $2 numbers) is not folded up to its offset in $3.
+-- Whether there is a partition ($1 topics, $2 numbers) that is not folded up to its offset in $3.
 SELECT EXISTS (
     SELECT FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (topic, part, ending)
     LEFT JOIN positions p ON p.topic = n.topic AND p.part = n.part

@@ -1,7 +1,7 @@
--- What is past its time. By the partial indexes on threads with a TTL and items that expire.
+-- Threads and items that have expired. Uses the partial indexes on threads with a TTL and items that expire.
 
 -- name: expired_threads
--- Those that keep their latest checkpoints are due once after each change. $1 the longest TTL, $2 how many at once.
+-- Threads that keep their latest checkpoint are due once after each change. $1 the longest TTL, $2 the maximum number of rows.
 SELECT thread_id, updated_at FROM threads
 WHERE ttl_minutes IS NOT NULL AND status <> 'busy'
   AND updated_at + make_interval(secs => LEAST(ttl_minutes, $1) * 60) <= now()

@@ -1,4 +1,4 @@
--- What is to be delivered. By the partial index on deliveries that are not settled.
+-- Deliveries that are due. Uses the partial index on deliveries that are not settled.
 
 -- name: due
 -- At most $2, and of each user at most what is left of the share $3: $4 and $5 are users and how many of theirs are under way.
@@ -21,8 +21,8 @@ FROM users u CROSS JOIN LATERAL (
 ORDER BY due.next_attempt_at LIMIT $2
 
 -- name: next_due
--- Below zero when one has become due since the last look. Without those of users ($2) whose share is taken: the end of one of
--- their tries wakes us.
+-- Below zero when a delivery has become due since the last query. Leaves out users ($2) whose share is used up: the end of one of
+-- their tries wakes the scheduler.
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM webhooks
 WHERE next_attempt_at IS NOT NULL AND run_id <> ALL ($1::text[]) AND user_id <> ALL ($2::text[])
 
