@@ -44,6 +44,7 @@ from ..resources.store import check_namespace
 from ..responses.members import stamp
 from ..responses.system import Held, HeldAssistant, HeldCron, HeldThread, ImportOutcome, ImportOutcomes
 from ..threads.copy import RECORD_SHARE, parts
+from ..threads.summary import StateSummary
 
 SQL = load_sql("langlog_gateway", "imports.sql")
 EMBEDDED_AT_ONCE = 8
@@ -77,17 +78,6 @@ class _Place(msgspec.Struct):
 class _Prepared(msgspec.Struct):
     bundles: list[bytes]
     notes: list[str] = []
-
-
-class _Task(msgspec.Struct):
-    id: str
-    interrupts: list[Raw] = []
-
-
-class _State(msgspec.Struct):
-    values: Raw = Raw(b"null")
-    next: list[str] = []
-    tasks: list[_Task] = []
 
 
 class Imports:
@@ -318,7 +308,7 @@ class _Import:
     async def _complete(self, id: str, given: ImportedThread) -> list[str]:
         """Set the thread's values, status and interrupts of its state, and the time of its last change. Returns what is left out."""
         row = await self._core.reads.row(SQL["thread"], id)
-        state = _State()
+        state = StateSummary()
         if row is not None and row["has_checkpoints"]:
             question = {
                 "graph_id": given.graph_id,
@@ -328,15 +318,14 @@ class _Import:
                 "to_store": True,
                 **self._caller,
             }
-            state = msgspec.json.decode(await self._core.queries.query("state", question), type=_State)
-        interrupts = {task.id: task.interrupts for task in state.tasks if task.interrupts}
+            state = StateSummary.decode(await self._core.queries.query("state", question))
         origin = self._provenance(given.created_at, given.updated_at, given.original_id)
         command = cmd.UpdateState(
             thread_id=id,
             checkpoints=[],
             values=state.values,
             next=state.next,
-            interrupts=Raw(msgspec.json.encode(interrupts)),
+            interrupts=state.interrupts(),
             status=given.status,
             error=given.error if given.error != b"null" else cmd.ABSENT,
             provenance=msgspec.structs.replace(origin, state_updated_at=_time(given.state_updated_at)),

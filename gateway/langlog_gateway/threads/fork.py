@@ -14,7 +14,6 @@ from aiohttp import web
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas.runs.request import Checkpoint
-from msgspec import Raw
 
 from ..auth.access import admit, authorize
 from ..core import Core, encoded_response, origin_of
@@ -25,26 +24,13 @@ from ..requests.threads import THREAD_FORK, ThreadFork
 from ..responses.threads import thread
 from .copy import SQL, forked_state
 from .state import ThreadState
+from .summary import StateSummary
 
 CHECKPOINT_MISSING = "Thread {} has no checkpoint {}. GET /threads/{{thread_id}}/history returns those that it has"
 NOTHING_TO_FORK = "Thread {} has no checkpoint yet: there is nothing to fork"
 OF_SUBGRAPH = (
     "checkpoint_ns is {!r}: a thread is forked at a checkpoint of the graph itself, whose checkpoint_ns is empty"
 )
-
-
-class _Task(msgspec.Struct):
-    id: str
-    interrupts: list[Raw] = []
-
-
-class _State(msgspec.Struct):
-    values: Raw = Raw(b"null")
-    next: list[str] = []
-    tasks: list[_Task] = []
-
-
-_state = msgspec.json.Decoder(_State)
 
 
 class Forks:
@@ -107,14 +93,13 @@ class Forks:
             answer = await self._state.read(request, target, Checkpoint(), subgraphs=False)
         except UserCodeError:
             return  # a graph that no longer loads does not prevent forks of its threads
-        state = _state.decode(answer or b"{}")
-        interrupts = {task.id: task.interrupts for task in state.tasks if task.interrupts}
+        state = StateSummary.decode(answer or b"{}")
         command = cmd.UpdateState(
             thread_id=target,
             checkpoints=[],
             values=state.values,
             next=state.next,
-            interrupts=Raw(msgspec.json.encode(interrupts)),
+            interrupts=state.interrupts(),
             checkpoint_id=checkpoint_id,
         )
         await self._core.commands.execute(command, origin, "fork's state")
