@@ -114,7 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_HEALTH_PORT: Port on which a service answers ``GET /ok``, ``/live`` and ``/metrics``. 0: none."""
     metrics_tenants: int = 0
     """LANGLOG_METRICS_TENANTS: Callers that metrics name by their identity, the busiest; all others count as ``other``. 0: none.
-    ``/metrics`` needs no credentials: all who reach it see these identities."""
+    ``/metrics`` needs no credentials: every caller who can reach it sees these identities."""
     tls_cert_file: str = ""
     """LANGLOG_TLS_CERT_FILE: PEM file of the certificate chain with which the gateway serves HTTPS. Unset: HTTP."""
     tls_key_file: str = ""

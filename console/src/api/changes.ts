@@ -10,7 +10,7 @@ export const feed = signal<"closed" | "live" | "off">("closed");
 type Listener = (changes: Changes) => void;
 const listeners = new Set<Listener>();
 let close: (() => void) | null = null;
-/** What a listener gets when changes may have been missed. */
+/** Argument of a listener when changes may have been missed. */
 const EVERYTHING: Changes = { stale: ["threads", "runs", "assistants", "crons"] };
 
 function open(): void {

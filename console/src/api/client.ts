@@ -6,7 +6,7 @@ import { SseParser, type SseEvent } from "./sse";
 /** Before every path of the API: empty, or the mount prefix. */
 export const root = base.replace(/\/console\/$/, "");
 
-/** What is sent with every request. Never stored: it is gone when the page is closed. */
+/** Headers sent with every request. Never stored: they are lost when the page is closed. */
 export const credentials = signal<Record<string, string>>({});
 /** The server has refused us for want of credentials; what it said. The frame shows the form for them. */
 export const refused = signal<string | null>(null);
@@ -17,7 +17,7 @@ export const connection = signal<Connection>("up");
 /** Counts how often the server came back: what a view has read before may be old. */
 export const comebacks = signal(0);
 
-/** What the server answered instead of what was wanted, or why there was no answer (status 0). */
+/** Error response of the server, or the reason for no response (status 0). */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -125,14 +125,14 @@ const SILENCE_MS = 45_000;
 
 export interface Followed {
   asked?: Asked;
-  /** Where to go on from: sent as Last-Event-ID. */
+  /** Event to continue after: sent as Last-Event-ID. */
   from?: string;
   onEvent: (event: SseEvent) => void;
   /** The stream is open, for the first time or once more. */
   onOpen?: (again: boolean) => void;
   /** The server refuses: no try follows. */
   onRefused?: (error: ApiError) => void;
-  /** Only the first connection: what is asked for must not begin a second time. */
+  /** Connect only once: the request must not be repeated. */
   once?: boolean;
   /** The connection broke, and `once` forbids another. */
   onBroken?: () => void;

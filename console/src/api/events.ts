@@ -31,7 +31,7 @@ export function useEvents(path: string): Events {
     const close = follow(path, {
       onOpen: () => setState((before) => ({ ...before, live: true })),
       onEvent: ({ data, id }) => {
-        // a stream that goes on after a break may repeat its last event
+        // a resumed stream may repeat its last event
         if (seen.has(id)) return;
         seen.add(id);
         if (events.length >= MOST_EVENTS) {

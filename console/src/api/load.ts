@@ -1,4 +1,4 @@
-// What a view reads: with the states loading, failed and there; read again when the server comes back or the caller changes.
+// Data of a view, with the states loading, failed and loaded; read again when the server is reachable again or the caller changes.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, comebacks, credentials } from "./client";
 

@@ -1,4 +1,4 @@
-// What the operator API answers (docs/reference/operator-api.md).
+// Responses of the operator API (docs/reference/operator-api.md).
 import type { Json } from "./types";
 
 export interface Finding {
@@ -49,7 +49,7 @@ export interface SystemHealth {
   webhooks_waiting: number | null;
 }
 
-/** Of `…/why`: sentences. */
+/** Response of `…/why`: sentences. */
 export interface Explanation {
   run_id: string;
   lines: string[];

@@ -5,7 +5,7 @@ import { NOT_YET, pauseAfter } from "./load";
 
 export interface PageOf<T> {
   rows: T[];
-  /** Where the next page begins, or null on the last page. */
+  /** Start of the next page, or null on the last page. */
   next: string | null;
 }
 

@@ -54,7 +54,7 @@ export class SseParser {
   }
 }
 
-/** Where the next line ends; null when the text has no whole line. A CR at the very end waits: an LF may follow. */
+/** End of the next line; null if the text has no complete line. A CR at the very end waits: an LF may follow. */
 function lineEnd(text: string, from: number): { at: number; next: number } | null {
   for (let at = from; at < text.length; at += 1) {
     const code = text.charCodeAt(at);

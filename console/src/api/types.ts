@@ -1,4 +1,4 @@
-// What the API answers, as far as the console reads it (see /openapi.json). Members may be missing: other versions, `select`.
+// Responses of the API, as far as the console reads them (see /openapi.json). Members may be missing: other versions, `select`.
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type Metadata = Record<string, Json>;
@@ -108,7 +108,7 @@ export interface AuditEvent {
   data: { [name: string]: Json } | null;
 }
 
-/** What `GET /changes` says. */
+/** A message of `GET /changes`. */
 export interface Changes {
   threads?: Thread[];
   runs?: Run[];

@@ -1,4 +1,4 @@
-// What a page is. Each folder of src/pages has a page.ts that exports one by default; the build finds them (console:pages).
+// Definition of a page. Each folder of src/pages has a page.ts that exports one by default; the build finds them (console:pages).
 import type { ComponentType } from "preact";
 import type { IconName } from "../ui/icon";
 

@@ -1,4 +1,4 @@
-// Where the person is: the address, as signals. Every view and every filter has an address of its own.
+// The current address, as signals. Every view and every filter has an address of its own.
 import { computed, signal } from "@preact/signals";
 import type { TargetedMouseEvent } from "preact";
 import { find } from "./match";

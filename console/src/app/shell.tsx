@@ -97,10 +97,10 @@ function Side({ page }: { page: Page | null }) {
         );
       })}
       <div class="foot">
-        <Button kind="bare" icon={theme.value === "dark" ? "moon" : theme.value === "light" ? "sun" : "system"} style={{ justifyContent: "flex-start" }} onClick={nextTheme} title="Light, dark, or as the system says">
+        <Button kind="bare" icon={theme.value === "dark" ? "moon" : theme.value === "light" ? "sun" : "system"} style={{ justifyContent: "flex-start" }} onClick={nextTheme} title="Light, dark, or the system's theme">
           <span class="words">Theme: {theme.value}</span>
         </Button>
-        <Button kind="bare" icon="lock" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "credentials")} title="The header that requests carry">
+        <Button kind="bare" icon="lock" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "credentials")} title="The header of all requests">
           <span class="words">Credentials</span>
         </Button>
         <Button kind="bare" icon="search" style={{ justifyContent: "flex-start" }} onClick={() => (open.value = "go")} title="A page, or a thread by its id">
@@ -135,7 +135,7 @@ function View({ page, params }: { page: Page; params: Record<string, string> }) 
     setError(null);
     page.load().then(
       (loaded) => !gone && setView(() => loaded.default),
-      () => !gone && setError(new Error("This page cannot be loaded. If the server has been updated, load the console anew.")),
+      () => !gone && setError(new Error("This page cannot be loaded. If the server has been updated, reload the console.")),
     );
     return () => {
       gone = true;

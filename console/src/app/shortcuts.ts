@@ -1,9 +1,9 @@
-// Keys that work everywhere but where somebody types. Pages add theirs by `useShortcuts`.
+// Keyboard shortcuts, which work everywhere except in text fields. Pages add theirs by `useShortcuts`.
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 
 export interface Shortcut {
-  /** As `KeyboardEvent.key` says it (`j`, `/`, `Escape`), or two keys one after the other (`g t`). */
+  /** Key as in `KeyboardEvent.key` (`j`, `/`, `Escape`), or two keys one after the other (`g t`). */
   keys: string;
   does: string;
   run: (event: KeyboardEvent) => void;

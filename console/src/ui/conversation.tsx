@@ -86,7 +86,7 @@ function Shown({ part, role }: { part: Part; role: Message["role"] }) {
   }
 }
 
-/** What a tool answers is often JSON. */
+/** Tools' answers are often JSON. */
 function ToolText({ text }: { text: string }) {
   const start = text.trimStart()[0];
   if ((start === "{" || start === "[") && text.length < 1_000_000) {

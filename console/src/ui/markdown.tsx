@@ -1,4 +1,4 @@
-// Markdown of a message, made safe: a model wrote it, or somebody who told the model what to write. The libraries are loaded when the
+// Markdown of a message, made safe: a model wrote it, or an attacker through the model. The libraries are loaded when the
 // first text needs them. What is drawn is bounded: the rest of a long text is a click away, as plain text.
 import { useEffect, useRef, useState } from "preact/hooks";
 
@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 const MARKDOWN_MOST = 40_000;
 /** Characters of a plain text that are shown at first. */
 const PLAIN_SHOWN = 20_000;
-/** What marks a text as more than a paragraph of words. */
+/** Pattern of a text with more than a plain paragraph. */
 const MARKED = /[*_`#>|~[\]<&]|^\s*([-+]|\d+[.)])\s|https?:\/\//m;
 
 type Draw = (text: string) => DocumentFragment;

@@ -1,4 +1,4 @@
-// What messages are made of, whichever library or provider wrote them. Pure. Nothing of a message is trusted to have a shape.
+// Parts of messages of any library or provider. Pure. No member of a message is trusted to have its type.
 import type { Json } from "../api/types";
 
 export type Part =
@@ -11,10 +11,10 @@ export type Part =
 export interface Message {
   id: string;
   role: "human" | "ai" | "tool" | "system" | "other";
-  /** What it calls itself where that is no role, and the name of a tool. */
+  /** Type of the message if it is no role, and the name of a tool. */
   name: string;
   parts: Part[];
-  /** Of a tool's answer: the call that it answers. */
+  /** For a tool's answer: id of the call that it answers. */
   answers: string | null;
   failed: boolean;
   tokens: number | null;

@@ -75,7 +75,7 @@ export function JsonField({ value, onChange, label, rows = 8, onWrong }: { value
     try {
       if (JSON.stringify(parsed(text)) === JSON.stringify(value)) return;
     } catch {
-      return; // half written: the person goes on
+      return; // incomplete: the user is still typing
     }
     setText(JSON.stringify(value, null, 2));
   }, [value]);

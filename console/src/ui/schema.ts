@@ -112,7 +112,7 @@ function resolved(schema: Json | undefined, root: Schema): Schema | null {
   return null;
 }
 
-/** What a form begins with. */
+/** Initial value of a form. */
 export function initial(control: Control, schema?: Json): Json {
   if (isObject(schema) && "default" in schema) return schema["default"] as Json;
   switch (control.kind) {
@@ -137,7 +137,7 @@ export function initial(control: Control, schema?: Json): Json {
   }
 }
 
-/** What is wrong with a value, by its path; empty: nothing that a form knows of. The server decides. */
+/** Errors of a value by path; empty if the form finds none. The server validates it in any case. */
 export function faults(control: Control, value: Json | undefined, path = ""): { path: string; text: string }[] {
   switch (control.kind) {
     case "text":

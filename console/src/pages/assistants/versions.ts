@@ -1,4 +1,4 @@
-// What differs between two JSON values, member by member. Pure, and linear in their size.
+// Differences of two JSON values, member by member. Pure, and linear in their size.
 import type { Json } from "../../api/types";
 
 export interface Difference {

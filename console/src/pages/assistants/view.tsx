@@ -138,7 +138,7 @@ function Edit({ assistant, done }: { assistant: Assistant; done: () => void }) {
       </div>
       {asking && (
         <Dialog title={`Delete ${titleOf(assistant)}?`} onClose={() => setAsking(false)}>
-          <p>All its versions go. Threads and runs stay. A default assistant of a graph is made again when a worker starts.</p>
+          <p>All its versions are deleted. Threads and runs are kept. A worker creates the default assistant of a graph again when it starts.</p>
           <footer>
             <Button onClick={() => setAsking(false)}>Keep it</Button>
             <ActionButton kind="danger" act={async () => { await call(at`/assistants/${assistant.assistant_id}`, { method: "DELETE" }); setAsking(false); setQuery({ assistant: null }); done(); }}>Delete it</ActionButton>

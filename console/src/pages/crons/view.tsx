@@ -91,7 +91,7 @@ function Actions({ cron, again }: { cron: Cron; again: () => void }) {
       <Button small kind="danger" onClick={() => setAsking(true)}>Delete</Button>
       {asking && (
         <Dialog title={`Delete the cron ${cron.schedule}?`} onClose={() => setAsking(false)}>
-          <p>It fires no more. Runs that it has created stay.</p>
+          <p>It no longer fires. Runs that it has created are kept.</p>
           <footer>
             <Button onClick={() => setAsking(false)}>Keep it</Button>
             <ActionButton kind="danger" act={async () => { await call(path, { method: "DELETE" }); setAsking(false); again(); }}>Delete it</ActionButton>

@@ -1,4 +1,4 @@
-// What has changed between two states, as a list of places. Pure; the delta is jsondiffpatch's.
+// Changes between two states, as a list of paths. Pure; the delta is jsondiffpatch's.
 import type { Json } from "../../api/types";
 import { isFields } from "../../ui/messages";
 
@@ -29,7 +29,7 @@ export function changesOf(delta: unknown, path = ""): Change[] {
   });
 }
 
-/** What is the same thing in two lists: messages and the like by their id. */
+/** Identity of elements in two lists: messages and similar objects by their id. */
 export function identityOf(item: unknown, index: number | undefined): string {
   const fields = item as Json;
   if (isFields(fields)) {

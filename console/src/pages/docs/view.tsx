@@ -31,7 +31,7 @@ export default function Docs() {
         <div class="docs-split">
           <nav class="docs-list scroll" aria-label="Operations" tabIndex={0}>
             <input class="input" data-filter type="search" aria-label="Find an operation" placeholder="Find an operation" value={words} onInput={(event) => setQuery({ find: event.currentTarget.value })} />
-            {groups.length === 0 && <p class="quiet">No operation has these words.</p>}
+            {groups.length === 0 && <p class="quiet">No operation matches.</p>}
             {groups.map(([tag, of]) => (
               <section key={tag} aria-label={tag}>
                 <h2>{tag}</h2>
@@ -49,7 +49,7 @@ export default function Docs() {
             ))}
           </nav>
           <div class="docs-body scroll" tabIndex={0} role="region" aria-label="Operation">
-            {open ? <One key={open.id} operation={open} components={document.value.components?.schemas ?? {}} /> : <Nothing title={`${operations.length} operations`}><p>Choose one on the left: what it takes, what it answers, and a form that sends it.</p></Nothing>}
+            {open ? <One key={open.id} operation={open} components={document.value.components?.schemas ?? {}} /> : <Nothing title={`${operations.length} operations`}><p>Choose an operation on the left to see its parameters and responses, with a form that sends it.</p></Nothing>}
           </div>
         </div>
       )}

@@ -1,4 +1,4 @@
-// What an event says in one line, and the commands that show it in a terminal. Pure.
+// One-line summaries of events, and the commands that show them in a terminal. Pure.
 import { shortType } from "../../api/names";
 import type { AuditEvent, Json } from "../../api/types";
 import { bytes, plural, shortId } from "../../ui/format";

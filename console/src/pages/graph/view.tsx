@@ -55,7 +55,7 @@ function OfRun({ placed, thread, run, assistant }: { placed: Placed; thread: str
     <Split placed={placed} stats={stats}>
       <div class="row wrap"><strong>One run</strong><Id id={run} href={to("threads", thread, "runs", run)} />{live && timeline?.end === null && <Badge tone="busy">live</Badge>}</div>
       {error && <Failure error={error} />}
-      <a href={to("graph", { assistant })}>Its last runs together</a>
+      <a href={to("graph", { assistant })}>Its last runs combined</a>
     </Split>
   );
 }

@@ -62,7 +62,7 @@ function Release({ parked, again }: { parked: ParkedKey; again: () => void }) {
       <Button small kind="danger" onClick={() => setAsking(true)}>Drop</Button>
       {asking && (
         <Dialog title={`Discard ${parked.first} for good?`} onClose={() => setAsking(false)}>
-          <p>{`The record ${parked.type ?? ""} is never handled. The others of its key are handled after it. This cannot be undone.`}</p>
+          <p>{`The record ${parked.type ?? ""} will never be handled. The others of its key are handled next. This cannot be undone.`}</p>
           <footer>
             <Button onClick={() => setAsking(false)}>Keep it</Button>
             <ActionButton kind="danger" act={() => release("drop")}>Discard it</ActionButton>

@@ -1,4 +1,4 @@
-// What is wrong, the queue, workers, readers of the log, dead letters and webhooks; live by the server's own stream.
+// Findings, the queue, workers, readers of the log, dead letters and webhooks; live by the server's own stream.
 import { useEffect, useState } from "preact/hooks";
 import { to } from "../../app/router";
 import { ApiError, credentials, follow } from "../../api/client";

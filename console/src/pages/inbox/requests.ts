@@ -1,4 +1,4 @@
-// What an interrupt asks, as a person reads it, and the answers that graphs expect. Pure.
+// Texts of interrupts for people, and the answers that graphs expect. Pure.
 import type { Json } from "../../api/types";
 import { excerpt } from "../../ui/format";
 import type { Schema } from "../../ui/schema";
@@ -40,7 +40,7 @@ export function questionOf(value: Json): string {
   return excerpt(value, 2_000);
 }
 
-/** What tells a question from others of the same words: the calls that it is about, or its other members, in one line. */
+/** Details that distinguish interrupts with the same text: their calls, or other members, in one line. */
 export function detailOf(value: Json, most: number): string {
   const actions = actionsOf(value);
   if (actions.length > 0) return actions.slice(0, 5).map((action) => `${action.name} ${excerpt(action.args, most)}`).join(" ").slice(0, most);
@@ -71,7 +71,7 @@ export function actionsOf(value: Json): Action[] {
 
 export type Decision = { type: "approve" } | { type: "edit"; args: { [name: string]: Json } } | { type: "reject"; message: string };
 
-/** What is chosen before the person chooses: of what is allowed. */
+/** Default choice among the allowed ones. */
 export function firstDecision(action: Action): Decision {
   if (action.allowed.includes("approve")) return { type: "approve" };
   return action.allowed.includes("edit") ? { type: "edit", args: action.args } : { type: "reject", message: "" };

@@ -48,7 +48,7 @@ export default function Inbox() {
       {inbox.rows === null && !inbox.error && <Loading lines={6} />}
       {inbox.rows?.length === 0 && (
         <Nothing title="Nothing waits for a person">
-          <p>A run that calls interrupt() shows its question here until somebody answers it.</p>
+          <p>A run that calls interrupt() shows its question here until it is answered.</p>
         </Nothing>
       )}
       {rows.length > 0 && (

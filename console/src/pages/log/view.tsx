@@ -188,7 +188,7 @@ function useRecords(filters: URLSearchParams): Records {
     if (!latest.current.busy && latest.current.cursor !== null) void read(latest.current.cursor);
   };
   const paused = state.cursor !== null && state.empty >= EMPTY_PAGES;
-  // a page may be empty: the search goes on by itself for a while
+  // a page may be empty: the search continues by itself for a while
   useEffect(() => {
     if (!state.busy && state.cursor !== null && state.empty > 0 && state.empty < EMPTY_PAGES) more();
     if (!state.busy && state.cursor !== null && state.rows?.length === 0 && state.empty === 0) more();

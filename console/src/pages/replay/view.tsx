@@ -20,7 +20,7 @@ export default function Replay() {
     <div class="page">
       <PageHead title="Replay">{thread && run && <a href={to("threads", thread, "runs", run)}>The run as it was</a>}</PageHead>
       <div class="page-body stack replay">
-        <p class="quiet">A past run goes again in a sandbox, against today's code, on the thread as it was. Nothing is appended to the log and nothing written to the store. What the graph does to the world outside (models, tools), it does again.</p>
+        <p class="quiet">Replays a past run in a sandbox, with today's code, on the thread's state of that time. Nothing is appended to the log and nothing is written to the store. The graph repeats its effects on the outside (models, tools).</p>
         <Picker thread={thread} run={run} />
         {UUID.test(thread) && UUID.test(run) && <Again key={`${thread} ${run}`} thread={thread} run={run} />}
       </div>
@@ -37,7 +37,7 @@ function Picker({ thread, run }: { thread: string; run: string }) {
       <label class="field">
         <span>Thread</span>
         <input class="input mono" data-filter size={40} value={thread} placeholder="id of a thread" spellcheck={false} autocomplete="off" aria-invalid={thread !== "" && !known} onChange={(event) => setQuery({ thread: event.currentTarget.value.trim(), run: null })} />
-        <span class="hint">Each run of a thread leads here, too.</span>
+        <span class="hint">Each run of a thread links here, too.</span>
       </label>
       {runs.error && <Failure error={runs.error} again={runs.again} />}
       {known && runs.loading && !runs.value && <Loading lines={2} />}

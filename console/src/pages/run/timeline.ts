@@ -9,15 +9,15 @@ export type Tone = "gap" | "attempt" | "node" | "step" | "bad" | "wait";
 export interface Bar {
   id: string;
   label: string;
-  /** What it means, where the label does not say it. */
+  /** Explanation, if the label is not enough. */
   note: string;
   depth: number;
   /** Milliseconds since 1970. */
   start: number;
-  /** Null: it goes on. */
+  /** Null: still active. */
   end: number | null;
   tone: Tone;
-  /** What a node began from. */
+  /** Checkpoint from which a node began. */
   checkpoint: { namespace: string; id: string } | null;
   events: AuditEvent[];
 }
@@ -28,17 +28,17 @@ export interface Failure {
   message: string;
   /** The state that the failed node began from. */
   checkpoint: { namespace: string; id: string } | null;
-  /** The last checkpoint of the thread itself: what a new run goes on from. */
+  /** The last checkpoint of the thread itself: from which a new run continues. */
   from: string | null;
 }
 
 export interface Timeline {
   start: number;
-  /** Null: the run goes on. */
+  /** Null: the run has not ended. */
   end: number | null;
   bars: Bar[];
   failure: Failure | null;
-  /** How the run ended; null while it goes on. */
+  /** End of the run; null while it is in flight. */
   outcome: string | null;
 }
 
@@ -202,7 +202,7 @@ function delayOf(data: { [name: string]: Json }): string | null {
   const config = isFields(kwargs["config"]) ? kwargs["config"] : {};
   const configurable = isFields(config["configurable"]) ? config["configurable"] : {};
   const seconds = configurable["__after_seconds__"];
-  return typeof seconds === "number" && seconds > 0 ? `Delayed by ${seconds} s, as its request wanted` : null;
+  return typeof seconds === "number" && seconds > 0 ? `Delayed by ${seconds} s, as its request specifies` : null;
 }
 
 function depthOf(namespace: string): number {

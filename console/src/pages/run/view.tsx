@@ -1,4 +1,4 @@
-// One run from its events: waits, attempts and nodes as bars on one axis, live while it goes on. `?bar=` is the one that is open.
+// One run from its events: waits, attempts and nodes as bars on one axis, live while it is in flight. `?bar=` is the one that is open.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
@@ -66,7 +66,7 @@ export default function RunView({ params }: { params: Record<string, string> }) 
   );
 }
 
-/** The present, while something goes on. */
+/** Current time, while a bar is active. */
 function useNow(going: boolean): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
@@ -202,7 +202,7 @@ function Bars({ timeline, now }: { timeline: Timeline; now: number }) {
   );
 }
 
-/** Where a bar's duration stands: behind it, or before it where the axis ends, or else within it. */
+/** Place of a bar's duration: after the bar, or before it at the end of the axis, or else inside. */
 function placeOf(start: number, end: number): { left: string } | { right: string } {
   if (end < 0.88) return { left: `calc(${end * 100}% + 6px)` };
   if (start > 0.12) return { right: `calc(${100 - start * 100}% + 6px)` };
@@ -230,7 +230,7 @@ function Details({ thread, bar }: { thread: string; bar: Bar | null }) {
       <div class="details-two">
         {bar.checkpoint && (
           <div>
-            <h3>What it began with</h3>
+            <h3>State at its start</h3>
             <Before key={bar.checkpoint.id} thread={thread} checkpoint={bar.checkpoint} />
           </div>
         )}

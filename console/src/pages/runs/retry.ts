@@ -18,7 +18,7 @@ export interface Outcome {
 
 export const canBeRetried = (run: Run): boolean => (FAILED as readonly string[]).includes(run.status);
 
-/** What `POST /runs/search` is asked for by the filters of the address. `now`: milliseconds since 1970. */
+/** Body of `POST /runs/search` for the filters of the address. `now`: milliseconds since 1970. */
 export function searchBody(filters: URLSearchParams, now: number): { [name: string]: Json } {
   const body: { [name: string]: Json } = {};
   const status = filters.get("status");

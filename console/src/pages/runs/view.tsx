@@ -160,7 +160,7 @@ function Retry({ chosen, filters, onClose }: { chosen: string[] | null; filters:
     <Dialog title={title} onClose={onClose}>
       {state === "asking" && (
         <>
-          <p>Each is the last run of its thread, or is refused. It goes on from its last checkpoint: nodes that were done are not executed again. What its other nodes do to the world outside, they do again.</p>
+          <p>Each must be the last run of its thread; others are refused. It continues from its last checkpoint: completed nodes are not executed again. Other nodes repeat their effects on the outside.</p>
           {total !== null && total > RETRIED_MOST && <p>{`The first ${RETRIED_MOST.toLocaleString("en")} of ${total.toLocaleString("en")} are run again; press the button once more for the others.`}</p>}
         </>
       )}

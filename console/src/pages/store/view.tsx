@@ -152,7 +152,7 @@ function ItemPane({ item, again }: { item: Item; again: () => void }) {
       <JsonTree value={item.value} open={4} name="value" />
       {asking && (
         <Dialog title={`Delete ${oneLine(item.key, 60)}?`} onClose={() => setAsking(false)}>
-          <p>Graphs no longer find it. The log keeps what it was.</p>
+          <p>Graphs can no longer read it. The log keeps its former values.</p>
           <footer>
             <Button onClick={() => setAsking(false)}>Keep it</Button>
             <ActionButton kind="danger" act={async () => { await call("/store/items", { method: "DELETE", body: { namespace: item.namespace, key: item.key } }); setAsking(false); setQuery({ item: null }); again(); }}>Delete it</ActionButton>

@@ -15,7 +15,7 @@ interface Props {
   checkpoints: Loaded<State[]>;
   /** Null: the newest. */
   chosen: string | null;
-  /** Where a checkpoint leads to. */
+  /** Link of a checkpoint. */
   hrefOf: (id: string, isNewest: boolean) => string;
   /** Loads earlier ones, where there may be any. */
   earlier?: (() => void) | undefined;
@@ -58,7 +58,7 @@ export function Tree({ checkpoints: loaded, chosen, hrefOf, earlier }: Props) {
   );
 }
 
-/** What comes next from there. */
+/** Next nodes after the checkpoint. */
 export function label(state: State): string {
   if (state.next.length === 0) return "end";
   return `→ ${state.next.join(", ")}`;

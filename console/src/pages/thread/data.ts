@@ -1,4 +1,4 @@
-// What the page shows of a thread, read anew when its events say that something has changed.
+// Data of the thread page, read again when the thread's events report a change.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { at, call, follow, recently } from "../../api/client";
 import { useLoad, type Loaded } from "../../api/load";

@@ -1,4 +1,4 @@
-// What a thread's stream says on top of what was read: messages while they are written. Pure.
+// Updates of a thread by its stream: messages while they are written. Pure.
 import type { Json } from "../../api/types";
 import { isFields } from "../../ui/messages";
 

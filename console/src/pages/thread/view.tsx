@@ -1,5 +1,5 @@
 // One thread: the conversation (or the state) on one side; runs, checkpoints and the raw state on the other. `?checkpoint=` shows it
-// as of then, `?tab=` says which side panel is open: both can be sent to somebody.
+// as of then, `?tab=` names the open side panel: both can be shared.
 import { query, setQuery, to } from "../../app/router";
 import { readOnly } from "../../app/mode";
 import { at, call } from "../../api/client";

@@ -8,7 +8,7 @@ const SELECT = ["thread_id", "created_at", "updated_at", "metadata", "status", "
 /** How long ago a thread may have changed last: name in the address → hours. */
 export const AGES: Record<string, number> = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
 
-/** What `POST /threads/search` and `/threads/count` are asked for. `now`: milliseconds since 1970. Raises an Error that says what is wrong with a filter. */
+/** Body of `POST /threads/search` and `/threads/count`. `now`: milliseconds since 1970. Raises an Error for an invalid filter. */
 export function searchBody(filters: URLSearchParams, now: number): { [name: string]: Json } {
   const body: { [name: string]: Json } = {};
   for (const [filter, member] of [["status", "status"], ["graph", "graph_id"], ["assistant", "assistant_id"], ["id", "id_prefix"]] as const) {
@@ -58,7 +58,7 @@ export function pageBody(filters: URLSearchParams, now: number, after: string | 
   return after === null ? body : { ...body, after };
 }
 
-/** The rows after some have changed: found anew, they stand where their time places them; the others of `asked` do not fit any more. */
+/** Return the rows after changes: matching rows are sorted by their time; the others of `asked` no longer match. */
 export function merged(rows: readonly Thread[], asked: ReadonlySet<string>, found: readonly Thread[], by: "created_at" | "updated_at"): Thread[] {
   const kept = rows.filter((row) => !asked.has(row.thread_id));
   return [...kept, ...found].sort((a, b) => (a[by] < b[by] ? 1 : a[by] > b[by] ? -1 : a.thread_id < b.thread_id ? 1 : -1));

@@ -1,4 +1,4 @@
-// What somebody has typed, as the values of an update. Pure.
+// Converts typed texts to the values of an update. Pure.
 import type { Json } from "../../api/types";
 
 export interface Edited {

@@ -37,7 +37,7 @@ export default function TravelView({ params }: { params: Record<string, string> 
           <Tree checkpoints={history} chosen={checkpoint} hrefOf={(one) => to("threads", id, "travel", { checkpoint: one, beside })} />
         </nav>
         <div class="scroll" role="region" aria-label="From here" tabIndex={0}>
-          {history.value?.length === 0 && <Nothing title="No checkpoint to go on from" />}
+          {history.value?.length === 0 && <Nothing title="No checkpoint to continue from" />}
           {checkpoint !== null &&
             (beside === null ? (
               thread.value && <From key={checkpoint} thread={thread.value} checkpoint={checkpoint} isLast={newest !== undefined && idOf(newest) === checkpoint} onChange={() => setTurn((n) => n + 1)} />
@@ -106,11 +106,11 @@ function Branch({ thread, checkpoint }: { thread: string; checkpoint: string }) 
   );
 }
 
-/** What can be done from a checkpoint. */
+/** Actions at a checkpoint. */
 function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkpoint: string; isLast: boolean; onChange: () => void }) {
   const id = thread.thread_id;
   const state = useLoad((signal) => call<State>(at`/threads/${id}/state/${checkpoint}`, { signal }), [id, checkpoint]);
-  /** Channel → what was typed: a channel that nobody has touched shows its value, so that nothing set later replaces what was typed. */
+  /** Channel → typed text: an untouched channel shows its value, so that later values do not replace typed text. */
   const [texts, setTexts] = useState<Record<string, string>>({});
   const [node, setNode] = useState("");
   const [input, setInput] = useState("");
@@ -137,7 +137,7 @@ function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkp
     navigate(to("threads", id, "travel", { checkpoint: made.checkpoint_id }));
   };
   const run = async (what: { input?: Json; command?: Json }, other?: Checkpoint): Promise<void> => {
-    if (typeof assistant !== "string") throw new Error("No run has been made on this thread, so it is not known which assistant to run.");
+    if (typeof assistant !== "string") throw new Error("No run was created on this thread, so its assistant is unknown.");
     const from = other ?? (await saved());
     const made = await call<Run>(at`/threads/${id}/runs`, { body: { assistant_id: assistant, checkpoint: from, ...what } });
     navigate(to("threads", id, "runs", made.run_id));
@@ -152,7 +152,7 @@ function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkp
   const fork = async (): Promise<void> => {
     const from = await saved();
     const made = await call<Thread>(at`/threads/${id}/fork`, { body: { checkpoint_id: from.checkpoint_id } });
-    toast("A thread of its own has been made.");
+    toast("A new thread was created.");
     navigate(to("threads", made.thread_id));
   };
 
@@ -181,7 +181,7 @@ function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkp
       </header>
       {!readOnly && interrupts.length > 0 && (
         <section class="card stack" aria-label="Answer">
-          <h2>Answer what it asks</h2>
+          <h2>Answer its interrupts</h2>
           {interrupts.map((interrupt) => (
             <JsonTree key={interrupt.id} value={interrupt.value} open={2} />
           ))}
@@ -197,7 +197,7 @@ function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkp
       )}
       {!readOnly && (
         <section class="card stack" aria-label="New input">
-          <Field label="New input" hint={conversationOf(values) ? "Text becomes a message of a human; JSON is taken as it is." : "The graph's input, as JSON."}>
+          <Field label="New input" hint={conversationOf(values) ? "Text becomes a message of a human; JSON is used unchanged." : "The graph's input, as JSON."}>
             <textarea class="textarea code" rows={2} value={input} onInput={(event) => setInput(event.currentTarget.value)} spellcheck={false} />
           </Field>
           <div class="row">
@@ -210,7 +210,7 @@ function From({ thread, checkpoint, isLast, onChange }: { thread: Thread; checkp
       <section class="stack" aria-label="State">
         <div class="row wrap">
           <h2>State</h2>
-          <span class="quiet">Changed channels are written through their reducers, as a node's update is: a list that adds up gets longer.</span>
+          <span class="quiet">Changed channels are written through their reducers, like a node's update: a list with an adding reducer grows.</span>
           <label class="row push quiet">
             As node
             <input class="input" list="nodes" value={node} placeholder="the last writer" onInput={(event) => setNode(event.currentTarget.value)} spellcheck={false} />

@@ -1,4 +1,4 @@
-// What a person wrote and attached, as the input of a graph. Pure.
+// Converts the user's text and attachments to the input of a graph. Pure.
 import type { Json } from "../../api/types";
 import type { Schema } from "../../ui/schema";
 

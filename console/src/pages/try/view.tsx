@@ -242,7 +242,7 @@ function Raw({ events, live }: { events: RawEvent[]; live: boolean }) {
   const kinds = [...new Set(events.map((one) => one.event.split("|")[0] ?? one.event))];
   const [kind, setKind] = useState("all");
   const shown = kind === "all" ? events : events.filter((one) => one.event.split("|")[0] === kind);
-  if (events.length === 0) return <Nothing title="Events of the stream"><p>As a client gets them, for the modes that are chosen above.</p></Nothing>;
+  if (events.length === 0) return <Nothing title="Events of the stream"><p>As clients receive them, for the modes chosen above.</p></Nothing>;
   return (
     <Tabs label="Kinds of events" chosen={kind} onChoose={setKind} tabs={[{ key: "all", title: `all ${events.length}` }, ...kinds.map((name) => ({ key: name, title: name }))]}>
       <ol class="raw" aria-label="Raw events">
