@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 def run(*words: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
-    """What the command prints. Raises Refused with the end of what it says."""
+    """Return the command's output. Raises Refused with the end of its output."""
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, env={**os.environ, **(env or {})})
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
@@ -138,7 +138,7 @@ def build(clone: Path, version: Version, *, console: bool) -> list[Path]:
 
 
 def build_image(clone: Path, version: Version) -> str:
-    """What became of the image, in a line. Raises Refused."""
+    """Build or push the image; return one line about it. Raises Refused."""
     for builder in IMAGE_BUILDERS:
         if shutil.which(builder) and not subprocess.run([builder, "info"], capture_output=True).returncode:
             run(builder, "build", "--tag", f"langlog:{version}", ".", cwd=clone)

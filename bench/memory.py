@@ -1,8 +1,8 @@
-"""``python -m bench.memory``: what each process holds after many waited runs, beside what it held after few.
+"""``python -m bench.memory``: memory of each process after many waited runs, compared with that after few.
 
 One server on a data folder of its own; 32 callers wait for one-node runs. At both marks the load pauses for `--settle` seconds, after
-which Redis has dropped the stream events that nobody followed; then the resident size of each process is read. Exit code 1: a process
-holds more than `--limit` times what it held at the first mark.
+which Redis has dropped the stream events that no client followed; then the resident size of each process is read. Exit code 1: a process
+has more than `--limit` times its memory at the first mark.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PORTION = 10_000
 
 
 def sizes(stack: Stack) -> dict[str, float]:
-    """Resident megabytes by process; Postgres' together and proportionally, since its processes share most of what they hold."""
+    """Return the resident megabytes by process. Postgres' processes, which share most of their memory, count as one, proportionally."""
     held: dict[str, float] = {}
     for part, process in stack.processes().values():
         try:
@@ -47,14 +47,14 @@ def _name(part: str, process: psutil.Process) -> str:
 
 
 async def load(server: Server, runs: int) -> None:
-    """So many waited runs. Raises RuntimeError when one fails."""
+    """Make ``runs`` waited runs. Raises RuntimeError if one fails."""
     result = await closed_loop(server, "wait", "run", CALLERS, wait_run, total=runs)
     if result.errors:
         raise RuntimeError(f"{result.errors} of {runs} runs failed")
 
 
 async def measure(server: Server, early: int, late: int, settle_s: float) -> dict[str, dict[str, float]]:
-    """Sizes at both marks, right after the load and after the pause."""
+    """Return the sizes at both marks, directly after the load and after the pause."""
     measured: dict[str, dict[str, float]] = {}
     done = 0
     await warm_up(server)

@@ -1,5 +1,5 @@
-"""``python -m bench.scraping``: what metrics cost, as CPU of a waited run with 32 callers: with scrapes and without, and, with
-``--base PYTHON``, against the langlog of another environment. In turns on servers that run side by side, so ratios hold on a noisy machine.
+"""``python -m bench.scraping``: cost of metrics, as CPU of a waited run with 32 callers: with scrapes and without, and, with
+``--base PYTHON``, against the langlog of another environment. They take turns on servers that run side by side, so ratios hold on a noisy machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CALLERS = 32
 
 @contextlib.asynccontextmanager
 async def scraped(server: Server, every_s: float) -> AsyncIterator[None]:
-    """While somebody reads the metrics so often. 0: nobody does."""
+    """Scrape the metrics every ``every_s`` seconds while the context lasts. 0: no scrapes."""
     if not every_s:
         yield
         return

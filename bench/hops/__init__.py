@@ -1,1 +1,1 @@
-"""What a run passes through: commits, statements, commands of Redis, requests to Kafka, hand-overs between threads, a run each."""
+"""Hops of a run: commits, statements, commands of Redis, requests to Kafka, hand-overs between threads, per run."""

@@ -1,4 +1,4 @@
-"""``python -m bench.hops``: what a waited one-node run passes through, counted in every process of the server.
+"""``python -m bench.hops``: the hops of a waited one-node run, counted in every process of the server.
 
 The server starts with `counting` on its path, which counts calls where they are made; Redis counts its commands itself, and the
 kernel how often each process was woken. Figures are of one run: those of ``--runs`` runs, less what the server does in the same time
@@ -29,7 +29,7 @@ from tests.stack.server import LiveServer
 
 COUNTING = Path(__file__).parent / "counting"
 LEAST = 0.05
-"""Of a run; what is rarer is left out."""
+"""Minimum count per run; rarer hops are left out."""
 WARM_RUNS = 300
 
 Counts = Counter[tuple[str, str]]
@@ -56,7 +56,7 @@ def _counted(folder: Path, roles: dict[int, str]) -> Counts:
 
 
 def _woken(stack: Stack) -> Counts:
-    """How often threads of each process slept and were woken."""
+    """Return how often threads of each process slept and were woken."""
     counts: Counts = Counter()
     for _, process in stack.processes().values():
         with contextlib.suppress(psutil.NoSuchProcess, OSError):

@@ -10,7 +10,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from scripted import ScriptedChatModel
 
 PACKAGES = {"openai": "langchain langchain-openai", "anthropic": "langchain langchain-anthropic"}
-"""What the two best known providers need."""
+"""Variables of the two best known providers."""
 
 
 def chat_model() -> BaseChatModel:

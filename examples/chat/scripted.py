@@ -70,7 +70,7 @@ class ScriptedChatModel(BaseChatModel):
 
 
 def answer(messages: list[BaseMessage]) -> Iterator[AIMessageChunk]:
-    """What the model says next, piece by piece."""
+    """Yield the model's next message, chunk by chunk."""
     last = messages[-1]
     order = ORDER.search(last.text)
     if isinstance(last, ToolMessage):

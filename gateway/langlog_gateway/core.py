@@ -104,7 +104,7 @@ class Core:
             "streams": self._figures,
             "deployment": deployment.collect,
         }
-        """What metrics show beside what is counted where it happens."""
+        """Sources of metrics, besides those that are counted where they occur."""
         self.draining = False
         self.id_secret = b""
         self.on_drain: list[Callable[[], None]] = []

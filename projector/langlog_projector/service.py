@@ -347,7 +347,7 @@ class ProjectorService:
         async with self._turn:
             self._projection.close(partitions)
 
-    # --- records that nobody can fold ---------------------------------------------------------
+    # --- records that cannot be folded --------------------------------------------------
 
     async def _publish_dead_letter(self, bad: Refused) -> None:
         for record, error in bad:

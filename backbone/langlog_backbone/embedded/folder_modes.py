@@ -1,8 +1,9 @@
 """Ownership and modes of a data folder: closed to other users of the machine, open to langlog, and its owner's even after root used it.
 
 The log, the read model and the servers' logs hold everything that clients and graphs sent. A folder of an earlier version, one that was
-copied, or one that was made beforehand may be open to others: each start takes the rights of group and others away. What another user
-has made there, or somebody has closed, stops the start with one line, before a server stumbles over it.
+copied, or one that was made beforehand may be open to others: each start takes the rights of group and others away. A file
+that another user has created there, or that is not accessible, stops the start with one line, before a server stumbles over
+it.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Server(Protocol):
 
     @property
     def doing(self) -> str:
-        """What `start` is doing, for a progress display."""
+        """Description of what `start` is doing, for a progress display."""
         ...
 
     async def start(self) -> None: ...

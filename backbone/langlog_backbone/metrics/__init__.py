@@ -1,1 +1,2 @@
-"""Figures for operators: the table of all metrics, what one scrape shows, how worker processes take part, and the push to a collector."""
+"""Metrics for operators: the table of all metrics, the exposition of one scrape, the metrics of worker processes, and the
+push to a collector."""

@@ -1,4 +1,4 @@
-"""How far behind the end of the log a service is in seconds: the age of the oldest record that it has read and not finished."""
+"""Lag of a service behind the end of the log in seconds: the age of the oldest record that it has read and not finished."""
 
 from __future__ import annotations
 

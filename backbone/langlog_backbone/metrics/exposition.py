@@ -1,7 +1,7 @@
-"""What one process shows of itself: what its code counted, and what its sources read, together; as families or as Prometheus text.
+"""Exposition of one process's metrics: counted ones and those of its sources, combined; as families or as Prometheus text.
 
-A source is asked whenever somebody looks, and nothing is done in between. One that fails or is too slow is left out of that look,
-and named in the log once. Concurrency: on the process's event loop; looks at the same time share one.
+Sources are read at each scrape, and only then. One that fails or is too slow is left out of that scrape,
+and named in the log once. Concurrency: on the process's event loop; concurrent scrapes share one reading.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ logger = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 SOURCE_LIMIT_S = 3.0
-"""A source that takes longer is left out: a scrape waits for ten seconds by default."""
+"""Seconds after which a source is left out: a scrape waits for ten seconds by default."""
 _STARTED_S = machine_time_ns() / 1e9
 
 Source = Callable[[], Awaitable[Collection[Family]]]
 
 
 class Exposition:
-    """What is shown. ``add`` and ``remove`` a source on the event loop."""
+    """The metrics to show. ``add`` and ``remove`` a source on the event loop."""
 
     def __init__(self) -> None:
         self._sources: dict[Source, str] = {}
@@ -46,14 +46,14 @@ class Exposition:
         self._looking: asyncio.Task[list[Family]] | None = None
 
     def add(self, name: str, source: Source) -> None:
-        """``name``: of the source, in the log."""
+        """Add a source. ``name``: its name in the log."""
         self._sources[source] = name
 
     def remove(self, source: Source) -> None:
         self._sources.pop(source, None)
 
     async def families(self) -> list[Family]:
-        """All that there is now."""
+        """Return all current families."""
         loop = asyncio.get_running_loop()
         if self._looking is None or self._looking.done() or self._looking.get_loop() is not loop:
             self._looking = loop.create_task(self._look(), name="metrics")
@@ -76,7 +76,7 @@ class Exposition:
         return families
 
     async def text(self) -> bytes:
-        """The text exposition format, version 0.0.4."""
+        """Return the text exposition format, version 0.0.4."""
         return rendered(await self.families())
 
 
@@ -89,14 +89,14 @@ class _Read(Collector):
 
 
 def rendered(families: Iterable[Family]) -> bytes:
-    """As Prometheus text."""
+    """Return the families as Prometheus text."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Read(families))
     return generate_latest(registry)
 
 
 def of_process() -> list[Family]:
-    """What needs nobody else: what was counted here, and the process itself."""
+    """Return the metrics without other sources: counted ones, and those of the process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     families = [
         *counted(),
@@ -113,7 +113,7 @@ def of_process() -> list[Family]:
 
 
 def _of_availabilities(all_of_them: Iterable[Availability]) -> list[Family]:
-    """How the loops of this process get through to servers, those of the same name together."""
+    """Return the availabilities of this process's loops, those of the same name combined."""
     down: dict[tuple[str, ...], float] = {}
     failures: dict[tuple[str, ...], float] = {}
     for one in all_of_them:
@@ -148,4 +148,4 @@ def _open_files() -> int | None:
 
 
 EXPOSITION = Exposition()
-"""Of this process."""
+"""The exposition of this process."""

@@ -1,4 +1,4 @@
-"""Values of metrics between the places that make them and those that show them: plain data, which processes may exchange."""
+"""Values of metrics between their producers and the exposition: plain data, which processes may exchange."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
 
 
 def family(name: str, values: Mapping[tuple[str, ...], float] | float) -> Family:
-    """Of a counter or gauge: its value, or its values by label values in the order of the table."""
+    """Return the family of a counter or gauge, given its value, or its values by label values in the order of the table."""
     if not isinstance(values, Mapping):
         return Family(name, [Sample(name, (), values)])
     labels = TABLE[name].labels
@@ -38,7 +38,7 @@ def family(name: str, values: Mapping[tuple[str, ...], float] | float) -> Family
 
 
 def counted() -> list[Family]:
-    """What code of this process has counted."""
+    """Metrics that code of this process has counted."""
     families = []
     for metric in REGISTRY.collect():
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name
@@ -52,7 +52,7 @@ def counted() -> list[Family]:
 
 
 def merged(parts: Iterable[Iterable[Family]]) -> list[Family]:
-    """The families of several processes, or of several sources, as one: sums, or the largest where the table says so."""
+    """Return the merged families of several processes or sources: sums, or the largest value if the table declares that."""
     values: dict[str, dict[tuple[str, Labels], float]] = {name: {} for name in TABLE}
     seen: set[str] = set()
     for part in parts:
@@ -77,12 +77,12 @@ def merged(parts: Iterable[Iterable[Family]]) -> list[Family]:
 
 
 def lasting(families: Iterable[Family]) -> list[Family]:
-    """What stays true of a process that has ended: its counters and histograms."""
+    """Return the metrics that stay valid for an ended process: its counters and histograms."""
     return [one for one in families if one.name in TABLE and TABLE[one.name].kind != "gauge"]
 
 
 def described(families: Iterable[Family]) -> Iterator[PrometheusMetric]:
-    """As prometheus-client's own type, in the order of the table."""
+    """Yield the families as prometheus-client's type, in the order of the table."""
     for one in families:
         declared = TABLE[one.name]
         metric = PrometheusMetric(one.name.removesuffix("_total"), declared.text, declared.kind)

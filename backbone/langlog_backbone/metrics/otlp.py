@@ -1,11 +1,11 @@
-"""Pushes the same figures to an OpenTelemetry collector, over OTLP (extra ``langlog[otel]``), when its address is set.
+"""Push of the metrics to an OpenTelemetry collector, over OTLP (extra ``langlog[otel]``), when its address is set.
 
 Each process pushes what its ``/metrics`` shows, worker processes included, every OTEL_METRIC_EXPORT_INTERVAL milliseconds and once at
-its end. Off, nothing of OpenTelemetry is imported. What the exporter itself reads of the environment (headers, certificates, compression) holds
-here as everywhere.
+its end. Without an address, no module of OpenTelemetry is imported. The exporter reads its own variables (headers, certificates,
+compression) as in every program.
 
-Concurrency: figures are read on the event loop, sent by a thread. While the collector is away a push is dropped, and the next one holds
-all: figures are cumulative. When the process dies, what it counted since its last push is lost.
+Concurrency: figures are read on the event loop and sent by a thread. While the collector is unavailable a push is dropped; since figures
+are cumulative, the next one makes up for it. When the process dies, the counts since its last push are lost.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .table import TABLE
 logger = structlog.get_logger(__name__)
 
 SWITCHES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-"""Either one, the address of a collector that takes OTLP over HTTP, turns the push on."""
+"""Variables with the address of a collector that accepts OTLP over HTTP. Either one turns the push on."""
 INTERVAL_MS = 60_000.0
-"""OpenTelemetry's default of OTEL_METRIC_EXPORT_INTERVAL."""
+"""OpenTelemetry's default of OTEL_METRIC_EXPORT_INTERVAL, in milliseconds."""
 LAST_PUSH_S = 3.0
-"""For the push at the end of a process."""
+"""Longest duration of the push at the end of a process."""
 SCOPE = "langlog"
 
 
@@ -43,7 +43,7 @@ def wanted(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def interval_s(environ: Mapping[str, str] | None = None) -> float:
-    """Between two pushes; the default where the variable is no positive number."""
+    """Return the seconds between two pushes: the default unless the variable is a positive number."""
     text = (os.environ if environ is None else environ).get("OTEL_METRIC_EXPORT_INTERVAL", "")
     try:
         milliseconds = float(text)
@@ -53,10 +53,10 @@ def interval_s(environ: Mapping[str, str] | None = None) -> float:
 
 
 class Push:
-    """Pushes while `serve` runs."""
+    """Pushes the metrics of this process while `serve` runs."""
 
     def __init__(self, exposition: Exposition, services: Iterable[str]) -> None:
-        """``services``: of this process, as an attribute of what it pushes."""
+        """``services``: names of the services of this process, an attribute of each push."""
         self._exposition = exposition
         self._services = " ".join(services)
         self._began_ns = machine_time_ns()
@@ -65,7 +65,7 @@ class Push:
         self._failed = False
 
     def start(self) -> bool:
-        """Whether there is something to serve: the extra is installed."""
+        """Make the exporter. Return False, and log a warning, if the extra is not installed."""
         try:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
             from opentelemetry.sdk.resources import Resource
@@ -84,13 +84,13 @@ class Push:
         return True
 
     async def serve(self) -> None:
-        """Until cancelled."""
+        """Push at each interval until cancelled."""
         while True:
             await asyncio.sleep(interval_s())
             await self.push()
 
     async def push(self) -> None:
-        """One push; logs when the collector begins to refuse it, and when it takes it again."""
+        """Push once. Log when the collector begins to refuse pushes, and when it accepts them again."""
         from opentelemetry.sdk.metrics.export import MetricExportResult
 
         error = ""
@@ -98,7 +98,7 @@ class Push:
             data = metrics_data(await self._exposition.families(), self._resource, self._began_ns, machine_time_ns())
             result = await asyncio.to_thread(self._exporter.export, data)
             failed = result is not MetricExportResult.SUCCESS
-        except Exception as raised:  # whatever the exporter raises: figures are no reason to end a service
+        except Exception as raised:  # no error of the exporter may end the service
             failed, error = True, type(raised).__name__
         if failed and not self._failed:
             logger.warning("metrics.push_failed", error=error, effect="the next push holds all")
@@ -107,7 +107,7 @@ class Push:
         self._failed = failed
 
     async def end(self) -> None:
-        """A last push, for `LAST_PUSH_S` at most."""
+        """Push a last time, for `LAST_PUSH_S` at most, and shut the exporter down."""
         if self._exporter is None:
             return
         try:
@@ -120,7 +120,7 @@ class Push:
 
 
 def metrics_data(families: Iterable[Family], resource: Any, began_ns: int, now_ns: int) -> Any:
-    """As OpenTelemetry's `MetricsData`: counters are cumulative sums since ``began_ns``, nanoseconds of the epoch."""
+    """Return the families as OpenTelemetry's `MetricsData`. Counters are cumulative sums since ``began_ns`` (nanoseconds of the epoch)."""
     from opentelemetry.sdk.metrics import export as otel
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -147,7 +147,7 @@ def metrics_data(families: Iterable[Family], resource: Any, began_ns: int, now_n
 
 
 def _by_labels(one: Family) -> dict[Labels, list[Sample]]:
-    """The series of a histogram, by their labels without the limit of the bucket."""
+    """Group the samples of a histogram by their labels without ``le``."""
     groups: dict[Labels, list[Sample]] = {}
     for sample in one.samples:
         groups.setdefault(tuple(label for label in sample.labels if label[0] != "le"), []).append(sample)
@@ -155,7 +155,7 @@ def _by_labels(one: Family) -> dict[Labels, list[Sample]]:
 
 
 def _histogram(labels: Labels, samples: Iterable[Sample], began_ns: int, now_ns: int) -> Any:
-    """Prometheus counts up to each limit, OpenTelemetry between two of them."""
+    """Return the data point of one series. Prometheus' buckets count all values up to a limit, OpenTelemetry's those between two limits."""
     from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
     total, count = 0.0, 0

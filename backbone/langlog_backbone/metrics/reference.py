@@ -22,7 +22,7 @@ PARTS: dict[Part, str] = {
 
 
 def tables() -> str:
-    """One table for each part."""
+    """Return one table for each part."""
     lines: list[str] = []
     for part, title in PARTS.items():
         lines += [f"\n### {title}\n", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
@@ -34,7 +34,7 @@ def tables() -> str:
 
 
 def page(text: str) -> str:
-    """The page with its tables as they are now."""
+    """Return the page with its current tables."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n{tables()}\n{END}{rest.partition(END)[2]}"
 

@@ -3,8 +3,8 @@
 The reference page (``python -m langlog_backbone.metrics.reference``), the board and the alerts are held to this table by tests.
 Label values are bounded: graph ids come from the project, types and causes from our own lists, tenants by `tenants.TopTenants`.
 
-Concurrency: counters may be counted in any thread; each update takes a lock of its own. What is counted on a hot path is kept
-by `labels` once (`Counter.labels` costs four times the count). Death: counters begin at 0 with their process, which Prometheus knows.
+Concurrency: counters may be counted in any thread; each update takes a lock of its own. Counters on a hot path are bound
+to their labels once (`Counter.labels` costs four times the count). Death: counters begin at 0 with their process, which Prometheus knows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 Part = Literal["process", "gateway", "decider", "worker", "projector", "scheduler", "log", "postgres", "deployment"]
-"""Which part of a process has it: ``deployment`` is what a gateway reads from Postgres, Redis and the log for all processes."""
+"""The part of a process that has the metric: ``deployment`` metrics are read by a gateway from Postgres, Redis and the log
+for all processes."""
 Merge = Literal["sum", "max"]
 
 
@@ -32,7 +33,7 @@ class Metric(NamedTuple):
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The names that a query uses."""
+        """Return the names that a query uses."""
         if self.kind == "histogram":
             return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
         return (self.name,)
@@ -40,12 +41,12 @@ class Metric(NamedTuple):
 
 TABLE: dict[str, Metric] = {}
 REGISTRY = CollectorRegistry(auto_describe=False)
-"""The metrics that code counts directly; the others are made when they are read (`exposition`)."""
+"""The metrics that code counts directly; the others are created when they are read (`exposition`)."""
 
 QUICK_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Of single steps: an append, a batch."""
+"""Buckets in seconds for single steps: an append, a batch."""
 WAIT_S = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
-"""Of what a client waits for."""
+"""Buckets in seconds for waits of clients."""
 REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
 
 
@@ -72,7 +73,7 @@ def _histogram(
 
 
 def _read(name: str, kind: Kind, text: str, labels: Sequence[str] = (), *, part: Part, merge: Merge = "sum") -> str:
-    """A metric whose value is made when it is read, by a source of `exposition`."""
+    """Declare a metric whose value a source of `exposition` reads."""
     return _declared(name, kind, text, labels, part, merge)[0]
 
 

@@ -1,4 +1,4 @@
-"""Counts by caller with a bound on how many are named: the busiest by their identity, all others together as ``other``.
+"""Counts by caller with a bound on the number of names: the busiest by their identity, all others combined as ``other``.
 
 A caller is named once its count is among the largest; from then on its series counts from 0, so every series only grows. When all
 names are taken, a caller that has twice the count of the least busy one takes its place, whose series ends.
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 OTHER = "other"
 CALLERS_MAX = 10_000
-"""Callers whose counts are kept to find the busiest; when there are more, the less busy half is forgotten."""
+"""Maximum number of callers whose counts are kept to find the busiest; when there are more, the less busy half is forgotten."""
 
 
 class TopTenants:
-    """``limit``: callers that are named; 0: none, and nothing is counted. Any thread of one process's event loop."""
+    """``limit``: maximum number of named callers; 0: none, and nothing is counted. Any thread of one process's event loop."""
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
@@ -23,7 +23,7 @@ class TopTenants:
         self._others = 0
 
     def count(self, tenant: str) -> None:
-        """``tenant`` empty: nobody in particular, which is not counted."""
+        """Count one. ``tenant`` empty: without a caller, which is not counted."""
         if not self.limit or not tenant:
             return
         self._counts[tenant] = self._counts.get(tenant, 0) + 1
@@ -35,7 +35,7 @@ class TopTenants:
                 self._forget_half()
 
     def values(self) -> Mapping[tuple[str, ...], float]:
-        """By tenant; names those that have become the busiest."""
+        """Return the counts by tenant; names those that have become the busiest."""
         self._name_busiest()
         if not self.limit:
             return {}
@@ -61,6 +61,6 @@ class TopTenants:
 
 
 REQUESTS = TopTenants()
-"""Of the gateway of this process."""
+"""Requests to this process's gateway, by caller."""
 RUNS = TopTenants()
-"""Of its decider."""
+"""Runs decided by this process's decider, by caller."""

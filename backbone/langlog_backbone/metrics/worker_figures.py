@@ -1,12 +1,12 @@
-"""Figures of worker processes, through a socket pair: the pool asks, a worker answers, and one scrape shows them all.
+"""Figures of worker processes, through a socket pair: the pool requests them, a worker responds, and one scrape shows all.
 
-    pool ──one byte──► worker ──length and JSON of its families──► pool         (on each look)
-                       worker ──the same, unasked, when it ends──► pool
+    pool ──one byte──► worker ──length and JSON of its families──► pool         (at each scrape)
+                       worker ──the same, unrequested, when it ends──► pool
 
-What workers counted that have ended stays in the sums, so counters do not go back when one is swapped or dies; of one that died,
-what it counted since the last look is lost. A worker that does not answer in time is shown as it was. No file is left behind.
+Counts of ended workers stay in the sums, so counters do not decrease when a worker is swapped or dies; of one that died,
+the counts since the last scrape are lost. A worker that does not respond in time is shown with its last figures. No files are used.
 
-Concurrency: each end on the event loop of its process. What happens when a worker dies: its end of the socket closes.
+Concurrency: each end on the event loop of its process. When a worker dies, its end of the socket closes.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .families import Family, family, lasting, merged
 from .table import INFO, PYTHON, STARTED, WORKER_PROCESSES
 
 ANSWER_S = 1.0
-"""For workers to answer: their event loop does I/O only."""
+"""Seconds for workers to respond: their event loop does I/O only."""
 NOT_OF_WORKERS = frozenset({INFO, PYTHON, STARTED})
-"""Of the process that is scraped alone."""
+"""Metrics of the scraped process only."""
 MAX_BYTES = 16_000_000
 _LENGTH_BYTES = 4
 _decoder = msgspec.json.Decoder(list[Family])
 
 
 async def serve_figures(fd: int, refresh: Callable[[], None]) -> None:
-    """The worker's end, until the pool's closes; a cancellation sends the last figures. ``refresh``: brings gauges up to date."""
+    """Serve the worker's end until the pool's closes; a cancellation sends the last figures. ``refresh``: brings gauges up to date."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd))
 
     def answer() -> None:
@@ -70,13 +70,13 @@ class WorkerFigures:
         self._ended: list[Family] = []
 
     def follow(self, ours: socket.socket) -> None:
-        """A worker serves the other end of a pair."""
+        """Read the figures of a worker through this end of a socket pair."""
         worker = _Worker()
         self._workers[worker] = asyncio.create_task(self._read(worker, ours), name="figures")
 
     @property
     def alive(self) -> int:
-        """Workers that are followed."""
+        """Number of connected workers."""
         return len(self._workers)
 
     async def stop(self) -> None:
@@ -101,7 +101,7 @@ class WorkerFigures:
             worker.writer.close()
 
     async def collect(self) -> list[Family]:
-        """The figures of all workers together."""
+        """Return the merged figures of all workers."""
         workers = [worker for worker in self._workers if worker.writer is not None]
         for worker in workers:
             assert worker.writer is not None

@@ -1,6 +1,6 @@
 """Why a service is behind or not ready, in sentences for operators: the verdict first, then what to do. `explain` is pure.
 
-What processes say of themselves comes from Redis (`service_reports`), everything else from where `health` finds it.
+Processes report their state in Redis (`service_reports`); everything else is read by `health`.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ STARTED_BY: Mapping[str, str] = {
     "projector": "langlog projector",
     "scheduler": "langlog scheduler",
 }
-"""The command that starts a service, where langlog dev does not."""
+"""Command that starts a service outside of langlog dev."""
 BEHIND = 1_000
-"""Records that a service may be behind without being called so: that is less than a second's work."""
+"""Number of records behind the log from which a service is reported as behind. Fewer are less than a second's work."""
 LATE_S = 30.0
-"""By which a webhook or a cron may be late without a verdict."""
+"""Longest lateness of a webhook or a cron that is not reported."""
 NEARLY_FULL = 0.9
 LINES_MAX = 50
-"""Of one explanation."""
+"""Maximum number of lines of one explanation."""
 _SERVER_NAMES: Mapping[str, str] = {str(server): name for server, name in NAMES.items()}
 RECENT_S = 600.0
-"""A failure that is older is not mentioned."""
+"""Age from which a failure is no longer reported."""
 
 
 class Late(NamedTuple):
-    """What is due: how many, and by how many seconds the oldest is late."""
+    """Webhooks and crons that are due: their number, and the lateness of the oldest in seconds."""
 
     webhooks: int
     webhooks_s: float
@@ -57,7 +57,7 @@ class Late(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known. None: the server that knows cannot be reached."""
+    """State of the deployment. A member is None if its server cannot be reached."""
 
     health: SystemHealth
     late: Late | None
@@ -78,7 +78,7 @@ class ServiceExplanation(NamedTuple):
 
 
 async def gather(pool: asyncpg.Pool | Pool, log: Log, pipe: RedisPipe, failures: Mapping[Dependency, str]) -> Facts:
-    """Ask Postgres, Redis and the log. ``failures``: servers that are known to be away are not asked."""
+    """Read Postgres, Redis and the log. Servers in ``failures``, which are known to be unavailable, are not queried."""
     seen = await health.gather(pool, log, pipe, failures)
     late = memory = None
     if seen.runs is not None:
@@ -97,7 +97,7 @@ async def gather(pool: asyncpg.Pool | Pool, log: Log, pipe: RedisPipe, failures:
 
 
 def explain(service: ServiceName, facts: Facts) -> ServiceExplanation:
-    """Sentences about one service, server, or both parts of an executor."""
+    """Return sentences about a service, a server, or both parts of an executor."""
     match service:
         case "log" | "postgres" | "redis":
             wrong, details = list(_server(service, facts)), list(_about_server(service, facts))
@@ -115,10 +115,10 @@ def explain(service: ServiceName, facts: Facts) -> ServiceExplanation:
 
 
 def _service(service: str, facts: Facts) -> Iterator[str]:
-    """What is wrong with a service, the gravest first."""
+    """Yield the problems of a service, the gravest first."""
     running = _running(service, facts)
     if running is None:
-        yield f"{facts.away.get('redis', 'Redis cannot be reached.')} Which processes run is not known without it: mend Redis first."
+        yield f"{facts.away.get('redis', 'Redis cannot be reached.')} Which processes run is not known without it: repair Redis first."
     elif not running:
         yield f"No process that runs {_called(service)} has reported lately: start one ({STARTED_BY[service]}), or look at why it ended."
     for process in running or ():
@@ -144,7 +144,7 @@ def _service(service: str, facts: Facts) -> Iterator[str]:
 
 
 def _about_service(service: str, facts: Facts) -> Iterator[str]:
-    """What else is worth knowing."""
+    """Yield further details of a service."""
     running = _running(service, facts) or []
     for process in running:
         state = "ready" if process.services[service] is None else "not ready"
@@ -159,7 +159,7 @@ def _about_service(service: str, facts: Facts) -> Iterator[str]:
                     f"({one.last_error}); {one.failures} failures since its start."
                 )
     for name, text in facts.away.items():
-        yield f"{_SERVER_NAMES[name]} is away: {text}"
+        yield f"{_SERVER_NAMES[name]} is unavailable: {text}"
     if service in ("decider", "projector"):
         group = DECIDERS if service == "decider" else "projection "
         for view in facts.health.groups or ():
@@ -184,16 +184,16 @@ def _named(service: str, process: ProcessInfo) -> str:
 
 
 def _advice(reason: str, facts: Facts) -> str:
-    """What to do about a reason of a process."""
+    """Return advice on the reason for which a process is not ready."""
     if any(name in reason for name in NAMES.values()):
-        return "Mend that server, or the way to it from there; the service goes on by itself."
+        return "Repair that server, or the network between them; the service then continues by itself."
     if "waits for the projector" in reason:
-        return "Ask next: langlog why projector."
+        return "Next, run: langlog why projector."
     if "no worker process runs" in reason:
-        return "Its log says why they ended: worker.died, worker.start_failed."
+        return "Its log has the reason: worker.died, worker.start_failed."
     if "not folded yet" in reason:
         return "It catches up after its start; wait, or add projectors up to the number of partitions."
-    return "It goes on by itself once that is over; its log says more."
+    return "It continues by itself afterwards; its log has details."
 
 
 def _behind(prefix: str, done: str, who: str, facts: Facts) -> Iterator[str]:
@@ -244,7 +244,7 @@ def _lateness(facts: Facts) -> Iterator[str]:
 
 
 def _server(service: Dependency, facts: Facts) -> Iterator[str]:
-    """What is wrong with a server."""
+    """Yield the problems of a server."""
     if (reason := facts.away.get(service)) is not None:
         yield f"{reason} {_WITHOUT[service]}"
     for process in facts.health.processes or ():
@@ -260,9 +260,9 @@ def _server(service: Dependency, facts: Facts) -> Iterator[str]:
 
 
 _WITHOUT: Mapping[Dependency, str] = {
-    "postgres": "Commands are still taken into the log; answers and reads wait for it. Mend Postgres: connections, disk, failover.",
-    "redis": "Runs under way go on; new ones are not dispatched, and streams have gaps. Mend Redis: nothing in it has to be restored.",
-    "log": "Every change gets 503 until it takes records again. Mend the disk, or the brokers.",
+    "postgres": "Commands are still appended to the log; responses and reads wait for it. Repair Postgres: connections, disk, failover.",
+    "redis": "Runs under way continue; new ones are not dispatched, and streams have gaps. Repair Redis: nothing in it has to be restored.",
+    "log": "Every change gets 503 until it accepts records again. Repair the disk, or the brokers.",
 }
 
 

@@ -1,7 +1,7 @@
-"""Figures of the whole deployment: what a gateway reads from Postgres, Redis and the log when somebody looks at its metrics.
+"""Figures of the whole deployment: a gateway reads them from Postgres, Redis and the log at each scrape.
 
-Each server is asked by itself, so one that is away leaves out its own figures alone. A look that is younger than `FRESH_S` answers
-everybody. Concurrency: on the gateway's event loop.
+Each server is queried separately, so an unavailable one affects only its own figures. A reading that is younger than
+`FRESH_S` is shared by all scrapes. Concurrency: on the gateway's event loop.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .workers import QueueView, WorkerView, queue_and_workers
 SQL = load_sql("langlog_backbone", "figures.sql")
 FRESH_S = 2.0
 SERVER_LIMIT_S = 2.0
-"""A server that takes longer is left out."""
+"""Seconds after which a server is left out."""
 GRAPHS_MAX = 500
-"""Graphs with runs in flight that are named, the busiest first: those of former projects may have runs in flight too."""
+"""Maximum number of named graphs with runs in flight, the busiest first: those of former projects may have runs in flight too."""
 GROUPS_MAX = 50
-"""Groups of readers that are named, langlog's own first."""
+"""Maximum number of named groups of readers, langlog's own first."""
 
 
 class DeploymentFigures:
@@ -48,7 +48,7 @@ class DeploymentFigures:
         self._known_at = float("-inf")
 
     async def collect(self) -> Collection[Family]:
-        """What can be read now."""
+        """Return the figures that can be read now."""
         if monotonic() - self._known_at > FRESH_S:
             parts = await asyncio.gather(
                 _reached(self._of_postgres()), _reached(self._of_redis()), _reached(self._of_log())
@@ -108,7 +108,8 @@ def _tasks(queue: QueueView) -> float:
 
 
 def capacity(workers: Sequence[WorkerView], slots_each: int) -> tuple[int, int, int]:
-    """Runs that workers can hold, hold, and could hold beside. ``slots_each``: of a worker that does not say it."""
+    """Return the numbers of runs that workers can hold, hold, and could still take. ``slots_each``: slots of a worker
+    without a report."""
     slots = sum(_slots(worker.about, slots_each) for worker in workers)
     active = sum(worker.held for worker in workers)
     return slots, active, max(0, slots - active)
@@ -119,7 +120,7 @@ def _slots(about: WorkerInfo | None, slots_each: int) -> int:
 
 
 async def _reached(part: Any) -> list[Family]:
-    """The figures of one server; none while it is away."""
+    """Return the figures of one server; none while it is unavailable."""
     try:
         async with asyncio.timeout(SERVER_LIMIT_S):
             families: list[Family] = await part

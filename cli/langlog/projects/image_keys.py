@@ -23,7 +23,7 @@ PACKAGE_TOOLS = ("pip", "setuptools", "wheel")
 _CREDENTIALS = re.compile(r"https?://[^/\s\"']*@", re.IGNORECASE)
 _PACKAGE = re.compile(r"\.?\.?\Z|(?!\s*([-#]|\Z))[^\x00-\x1f]+\Z")
 IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,511}", re.ASCII)
-"""What the reference of an image is made of; nothing that a Dockerfile reads as more than that."""
+"""Pattern of an image reference, without characters that have another meaning in a Dockerfile."""
 _MAJOR = re.compile(r"\d{1,3}", re.ASCII)
 _TAGGED = re.compile(r":[\w.-]+(@[\w:]+)?$|@[\w:]+$")
 OTHER_SERVERS = ("langchain/langgraph-", "langchain/langgraphjs-")

@@ -1,7 +1,6 @@
-"""What a process shows of its services to operators: whether each makes progress, as a metric and as a report in Redis (`langlog why`);
-and the push of all its metrics.
+"""Progress of the services of a process, as a metric and as a report in Redis (`langlog why`); and the push of all its metrics.
 
-Concurrency: a `Service` of the process, beside those that it watches; each look asks them. What happens when it dies: nothing else does.
+Concurrency: a `Service` of the process, beside those that it watches; each scrape queries them. Its death affects nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FiguresService:
-    """``services``: those of the process."""
+    """``services``: all other services of the process."""
 
     name = "figures"
 
@@ -67,7 +66,7 @@ class FiguresService:
             await asyncio.sleep(EVERY_S)
 
     async def drain(self) -> None:
-        """The last push, while all that it asks still runs."""
+        """Push a last time, while the services that it queries still run."""
         if self._push is not None:
             with contextlib.suppress(OSError):
                 await self._push.end()

@@ -1,6 +1,6 @@
 """Reads checkpoints from the read model, once that has passed the position that the caller names.
 
-Concurrency: one for a process; its coroutines run on the I/O loop. What happens when Postgres is away: the read raises, the
+Concurrency: one for a process; its coroutines run on the I/O loop. While Postgres is unavailable a read raises, the
 attempt fails over to the next one or the query answers with an error.
 """
 

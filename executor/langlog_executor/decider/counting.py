@@ -1,4 +1,4 @@
-"""Counts what was decided: commands by outcome, and what became of runs.
+"""Counts decisions: commands by outcome, and outcomes of runs.
 
 Commands that a former owner of a partition decides a second time count twice; there are few of them.
 """
@@ -29,7 +29,7 @@ OWN_ERRORS = frozenset(
         "WorkerLost",
     }
 )
-"""Classes of errors that are named as a cause; all others come from the code of graphs, which may have any number of them."""
+"""Classes of errors that are counted by name; all others come from the code of graphs, which may have any number of them."""
 GRAPH = "graph"
 
 _command = functools.cache(table.COMMANDS.labels)
@@ -45,12 +45,12 @@ async def runs_of_tenants() -> list[Family]:
 
 
 def count_dead_letters(count: int) -> None:
-    """Commands that could not be decided, or wait behind one."""
+    """Count commands that could not be decided, or wait behind one."""
     table.DEAD_LETTERS.labels("decider").inc(count)
 
 
 def count_command(command: cmd.Command, events: Sequence[ev.AnyEvent]) -> None:
-    """A command that was decided."""
+    """Count a decided command."""
     match events[0] if events else None:
         case ev.CommandRejected():
             outcome = "rejected"
@@ -64,7 +64,7 @@ def count_command(command: cmd.Command, events: Sequence[ev.AnyEvent]) -> None:
 
 
 def count_runs(decided: Sequence[Decided]) -> None:
-    """What became of runs. ``decided``: with events that are in the log."""
+    """Count the outcomes of runs. ``decided``: with events that are in the log."""
     for one in decided:
         if one.before is None:
             continue
@@ -92,7 +92,7 @@ def count_runs(decided: Sequence[Decided]) -> None:
 
 
 def cause_of(event: ev.RunEnded) -> str:
-    """Why a run ended as it did, as one of few words; empty where nothing is to be said."""
+    """Return the cause of a run's end as one of few words; empty if there is none."""
     if event.error is not None:
         return event.error.error if event.error.error in OWN_ERRORS else GRAPH
     return "superseded" if event.superseded_by else ""

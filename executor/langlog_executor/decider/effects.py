@@ -57,7 +57,7 @@ class Decided(NamedTuple):
 
     @property
     def held(self) -> int:
-        """Of the events in these records."""
+        """Number of events in these records."""
         return sum(map(ev.count, self.events))
 
 

@@ -1,1 +1,1 @@
-"""Graphs in JavaScript and TypeScript: the process of Node that runs them, and what crosses between it and this one."""
+"""Graphs in JavaScript and TypeScript: the process of Node that runs them, and the messages between it and this one."""

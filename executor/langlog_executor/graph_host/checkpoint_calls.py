@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 HELD_UP_BYTES = 256_000
-"""A value from here on is compressed in a thread."""
+"""Size in bytes from which a value is compressed in a thread."""
 PAGE = 50
-"""Checkpoints that are handed over at once."""
+"""Number of checkpoints that are sent at once."""
 NO_MORE = 0
 """Handle of a listing that is complete."""
 
 
 class CheckpointCalls:
-    """Of one job. ``records`` None: it only reads. ``task`` None: outside a run."""
+    """The checkpoint calls of one job. ``records`` None: it only reads. ``task`` None: outside a run."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class CheckpointCalls:
         return name in self._calls
 
     def call(self, name: str, args: list[Any]) -> Awaitable[Any] | None:
-        """Raises what the call raises at once; later ones by what it returns."""
+        """Start a call. Raises immediate errors; later ones are those of the returned awaitable."""
         return self._calls[name](*args)
 
     async def settled(self) -> None:
-        """Until all writes so far are with the records."""
+        """Wait until all writes so far are with the records."""
         async with self._turn:
             pass
 
@@ -236,7 +236,7 @@ class CheckpointCalls:
         return await asyncio.to_thread(opened)
 
     async def _opened(self, checkpoints: list[StoredCheckpoint], opened: Callable[[], T]) -> T:
-        """In a thread where it would hold the loop."""
+        """Decompress in a thread if it would block the loop."""
         size = sum(len(one.data) + sum(len(data) for _, data in one.blobs.values()) for one in checkpoints)
         return await asyncio.to_thread(opened) if self._threaded or size > HELD_UP_BYTES else opened()
 

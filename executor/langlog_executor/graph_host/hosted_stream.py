@@ -1,7 +1,7 @@
-"""What a graph on the host streams, as frames: the worker's half of ``streams/items.ts``, which says what the items are.
+"""The stream of a graph on the host, as frames: the worker's half of ``streams/items.ts``, which defines the items.
 
-As `RunStream` and `ProtocolStream`, whose place it takes: one per attempt, no effects besides the calls of ``emit``, and it remembers what
-the report at the end needs. On the I/O loop.
+Replaces `RunStream` and `ProtocolStream`: one per attempt, no effects besides the calls of ``emit``, and it
+remembers what the report at the end needs. On the I/O loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FRAME, VALUES, INTERRUPTED, INTERRUPTS, TASK, MARK = range(6)
 
 
 class HostedInterrupt(NamedTuple):
-    """What `ProtocolEvents.interrupted` needs of an interrupt."""
+    """The parts of an interrupt that `ProtocolEvents.interrupted` uses."""
 
     id: str
     value: Any
@@ -32,7 +32,7 @@ class HostedStream:
     def __init__(
         self, emit: Emit, protocol: ProtocolEvents, *, nested: bool, mark: Callable[[str], None] | None = None
     ) -> None:
-        """``nested``: subgraphs are said to begin and end, as the streaming protocol has it. ``mark``: as of `RunStream`."""
+        """``nested``: emit beginnings and ends of subgraphs, for the streaming protocol. ``mark``: as in `RunStream`."""
         self._emit = emit
         self._protocol = protocol
         self._subgraphs = Subgraphs(protocol) if nested else None
@@ -42,7 +42,7 @@ class HostedStream:
         self.interrupted = False
 
     def take(self, items: list[list[Any]]) -> None:
-        """What the host has streamed. Raises ValueError for an item that none of ours is."""
+        """Handle an item of the host's stream. Raises ValueError for an unknown item."""
         for item in items:
             match item:
                 case [0, name, data]:
@@ -66,7 +66,7 @@ class HostedStream:
                     )
 
     def end(self, status: LifecycleStatus, error: str | None = None) -> None:
-        """The graph is over: what is open ends with it. The host has ended its messages."""
+        """End open subgraphs with the graph. The host has ended its messages."""
         if self._subgraphs is not None:
             self._subgraphs.end(status, error)
 

@@ -4,10 +4,10 @@
                │
                └─ does not answer: a graph blocks it ─► the next host, a new one as long as there may be more ─► runs there
 
-As graph loops do (`graph_loops`): a node that blocks holds up no run that comes later. Jobs that are on a blocked host wait for it. A further
-host ends once it has had nothing to do for a while.
+As with graph loops (`graph_loops`), a node that blocks delays no later run. Jobs on a blocked host wait for it. A further host is ended
+once it has been idle for a while.
 
-Concurrency: on the I/O loop. What happens when a host dies: as `GraphHost`; the others go on.
+Concurrency: on the I/O loop. A host that dies fails its own jobs (see `GraphHost`); the others continue.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 IDLE_S = 60.0
-"""A further host without jobs ends after this."""
+"""Time without jobs after which a further host is ended."""
 BLOCKED_PAUSE_S = 0.5
-"""Between two looks at hosts that are all blocked."""
+"""Longest wait for an answer of blocked hosts, before all of them are checked again."""
 
 
 class GraphHosts:
-    """One for a worker process."""
+    """The graph hosts of one worker process."""
 
     def __init__(self, make: Callable[[], GraphHost], most: int = 1) -> None:
-        """``make``: a host with all graphs, not started. ``most``: hosts at once."""
+        """``make`` returns a host with all graphs that is not started. ``most`` is the largest number of hosts at once."""
         self._make = make
         self._most = max(1, most)
         self._hosts = [make()]
@@ -49,11 +49,11 @@ class GraphHosts:
         self._idle_since: dict[GraphHost, float] = {}
 
     async def start(self) -> None:
-        """The first host. Raises GraphHostError."""
+        """Start the first host. Raises GraphHostError if it does not become ready."""
         await self._hosts[0].start()
 
     async def stop(self) -> None:
-        """Ends all hosts; jobs that are on them are lost."""
+        """End all hosts. Jobs that run on them are lost."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._adding is not None:
@@ -63,12 +63,12 @@ class GraphHosts:
 
     @property
     def graph_ids(self) -> frozenset[str]:
-        """The graphs that they have."""
+        """Ids of the graphs that every host has loaded."""
         return self._hosts[0].graph_ids
 
     @property
     def loaded(self) -> Loaded | None:
-        """What the first host has said of its graphs; None before it is ready."""
+        """Description of the graphs that the first host reported; None before it is ready."""
         return self._hosts[0].loaded
 
     def is_static(self, graph_id: str) -> bool:
@@ -77,32 +77,32 @@ class GraphHosts:
 
     @property
     def pids(self) -> list[int]:
-        """Of the present processes."""
+        """Process ids of the hosts that run now."""
         return [host.pid for host in self._hosts if host.pid is not None]
 
     @property
     def rss_bytes(self) -> int:
-        """Memory of all of them."""
+        """Resident memory of all hosts, in bytes."""
         return sum(host.rss_bytes for host in self._hosts)
 
     @property
     def jobs(self) -> int:
-        """How many are under way."""
+        """Number of jobs under way, on all hosts."""
         return sum(host.jobs for host in self._hosts)
 
     @property
     def starts(self) -> int:
-        """Processes that were started so far."""
+        """Number of processes that were started so far, ended ones included."""
         return sum(host.starts for host in self._hosts) + self._ended_starts
 
     @property
     def blocked(self) -> int:
-        """Hosts whose event loop a graph holds."""
+        """Number of hosts whose event loop is blocked by a graph."""
         return sum(host.blocked for host in self._hosts)
 
     @property
     def blocking(self) -> frozenset[str]:
-        """Graphs that may be what blocks them."""
+        """Ids of the graphs that may block them."""
         return frozenset[str]().union(*(host.blocking for host in self._hosts))
 
     async def job(
@@ -112,14 +112,14 @@ class GraphHosts:
         stream: Callable[[list[list[Any]]], None] | None = None,
         about: Mapping[str, str] | None = None,
     ) -> Job:
-        """As `GraphHost.job`, on a host that is not blocked."""
+        """Start a job as `GraphHost.job` does, on a host that is not blocked."""
         host = self._hosts[0]
         if not host.free:
             host = await self._choose()
         return await host.job(message, call, stream, about)
 
     async def _choose(self) -> GraphHost:
-        """The first host that answers; a new one if none does, or else the one that answers first."""
+        """Return the first host that answers. If none does, start another while fewer than ``most`` run, and check again."""
         while True:
             for host in self._hosts:
                 if host.free or await host.answers(PATIENCE_S):
@@ -157,7 +157,7 @@ class GraphHosts:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_S / 4, self.sweep)
 
     def sweep(self) -> None:
-        """End further hosts that have had nothing to do for `IDLE_S`; checks again by itself."""
+        """End further hosts that have been idle for `IDLE_S`, and schedule the next check."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._sweeper = None

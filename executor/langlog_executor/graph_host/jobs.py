@@ -1,7 +1,7 @@
-"""One run or question on a graph host, as the worker sees it: the calls that it makes, what it streams, and its result.
+"""One run or query on a graph host, as the worker sees it: its calls, its stream, and its result.
 
-Concurrency: on the I/O loop. Calls are carried out in the order in which they came, as far as they need not wait for anything; a call that
-waits (for Postgres, for the log) is a task of its own.
+Concurrency: on the I/O loop. Calls are executed in the order of arrival, as far as they need not wait for
+anything; a call that waits (for Postgres, for the log) is a task of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = structlog.get_logger(__name__)
 
 
 class HostLost(Exception):
-    """The process that had the job is gone; nobody knows how far it came beyond what it has written."""
+    """The process of the job has died; its progress beyond its writes is unknown."""
 
     for_clients = True
 
@@ -37,21 +37,21 @@ class Job:
         self.about = about
         """Names of run, thread and graph, for the log."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        """The result as the host gives it; HostLost; or what a call that nobody waited for has raised."""
+        """Future of the host's result; fails with HostLost, or with the error of a call that was not awaited."""
         self._send = send
         self._call = call
         self._stream = stream
         self._under_way: set[asyncio.Task[None]] = set()
         self.fault: BaseException | None = None
-        """What a call has raised that nobody waited for: the job was stopped for it."""
+        """Error of a call that was not awaited, for which the job was stopped."""
 
     def stop(self, how: str) -> None:
-        """``cancel`` or ``drain``: the job ends by itself."""
+        """Request the end: ``cancel`` or ``drain``; the job ends by itself."""
         if not self.done.done():
             self._send(Stop(self.id, "drain" if how == "drain" else "cancel"))
 
     def drop(self) -> None:
-        """Nothing that it sends counts any more, and its calls are refused."""
+        """Ignore further messages of the job, and refuse its calls."""
         if not self.done.done():
             self._send(Stop(self.id, "drop"))
             self.done.cancel()
@@ -92,7 +92,7 @@ class Job:
     def failed(self, error: BaseException) -> None:
         if not self.done.done():
             self.done.set_exception(error)
-            self.done.exception()  # seen: a job that was abandoned has nobody who looks
+            self.done.exception()  # retrieved: an abandoned job has no waiter
         for task in self._under_way:
             task.cancel()
 

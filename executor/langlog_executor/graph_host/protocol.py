@@ -1,4 +1,4 @@
-"""What worker and graph host say to each other, and how it stands on the socket between them.
+"""Messages between worker and graph host, and their encoding on the socket.
 
 A message is four bytes of length (unsigned, the high byte first), then a msgpack map whose member ``t`` names its kind. The socket is
 one end of a pair that the worker made; each side reads the other's messages in the order in which they were written. The same text
@@ -10,7 +10,7 @@ is at the head of ``executor/graph-host/src/protocol.ts``, and both sides' tests
       run | query (job) ─────────────────────────►        a run of a graph, or a question about one
            ◄─────────────────────── stream (job) …        what the run streams, in order
            ◄──────────────────── call (job, call)         the graph reads or writes checkpoints or the store
-      answer | refuse (job, call) ───────────────►        … unless ``call`` is 0: then nobody waits for an answer
+      answer | refuse (job, call) ───────────────►        … unless ``call`` is 0: then no answer is awaited
       stop (job) ────────────────────────────────►        cancel, drain, or drop: a dropped job sends nothing any more
            ◄─────────────────────────── end (job)         with the result; the job is over
       ping (n) ──────────────────────────────────►
@@ -31,7 +31,7 @@ import msgspec
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 LENGTH_BYTES = 4
 NO_ANSWER = 0
-"""``call`` of a call that nobody waits for."""
+"""``call`` of a call without an awaited answer."""
 
 
 class ProtocolFault(Exception):
@@ -152,7 +152,7 @@ _decoder_of_host = msgspec.msgpack.Decoder(ToHost)
 
 
 def encode(message: ToHost | ToWorker) -> bytes:
-    """The message as it stands on the socket. Raises ProtocolFault for one that is too large."""
+    """Return the encoded message. Raises ProtocolFault for one that is too large."""
     body = _encoder.encode(message)
     if len(body) > MESSAGE_BYTES_MAX:
         raise ProtocolFault(
@@ -162,7 +162,7 @@ def encode(message: ToHost | ToWorker) -> bytes:
 
 
 def decode(body: bytes | memoryview) -> ToWorker:
-    """A message of the host, without its length. Raises ProtocolFault."""
+    """Decode a message of the host, without its length. Raises ProtocolFault."""
     try:
         message: ToWorker = _decoder.decode(body)
     except msgspec.MsgspecError as error:
@@ -171,19 +171,19 @@ def decode(body: bytes | memoryview) -> ToWorker:
 
 
 def decode_of_worker(body: bytes) -> ToHost:
-    """As `decode`, of the worker's messages: for tests. Raises msgspec.MsgspecError."""
+    """Decode a message of the worker: for tests. Raises msgspec.MsgspecError."""
     message: ToHost = _decoder_of_host.decode(body)
     return message
 
 
 class Messages:
-    """Puts together messages from the pieces that a socket gives."""
+    """Assembles messages from a socket's chunks."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
     def take(self, piece: bytes) -> Iterator[ToWorker]:
-        """The messages that are complete with this piece, in order. Raises ProtocolFault."""
+        """Return the messages that are complete with this chunk, in order. Raises ProtocolFault."""
         held = self._held
         held += piece
         start = 0

@@ -33,7 +33,7 @@ class QuestionRefused(Exception):
 
 
 class GraphFailed(Exception):
-    """Code of the graph has thrown: ``name`` of what was thrown, and its text."""
+    """Code of the graph has thrown: ``name`` of the thrown error, and its text."""
 
     for_clients = True
 
@@ -49,7 +49,7 @@ async def query(
     checkpoints: CheckpointCalls | None,
     store: StoreCalls | None,
 ) -> dict[str, Any]:
-    """What the host answers. Raises QuestionRefused, GraphFailed, HostLost and GraphHostError."""
+    """Return the host's answer. Raises QuestionRefused, GraphFailed, HostLost and GraphHostError."""
 
     def call(name: str, args: list[Any]) -> Awaitable[Any] | None:
         if name == "store" and store is not None:

@@ -1,4 +1,4 @@
-"""What the host gets of a run: input or command, config and options, as the library in JavaScript takes them. Pure."""
+"""A run's arguments for the host: input or command, config and options, in the form of the JavaScript library. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = {
 
 
 class RunBody(msgspec.Struct, frozen=True, kw_only=True):
-    """As ``RunBody`` of ``executor/graph-host/src/run.ts``, which says what the members are."""
+    """The counterpart of ``RunBody`` in ``executor/graph-host/src/run.ts``, which documents the members."""
 
     graph_id: str
     run_id: str
@@ -51,7 +51,7 @@ class RunBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_body(task: Task, kwargs: Kwargs, config: Mapping[str, Any], private: Private, *, marks: bool) -> bytes:
-    """``config``: of `build_config`."""
+    """Return the body. ``config``: that of `build_config`."""
     body = RunBody(
         graph_id=task.graph_id,
         run_id=task.run_id,
@@ -77,7 +77,7 @@ def run_body(task: Task, kwargs: Kwargs, config: Mapping[str, Any], private: Pri
 
 
 def config_json(config: Mapping[str, Any]) -> msgspec.Raw:
-    """The config as the library in JavaScript takes it. The caller is there with all its members: a node may use them."""
+    """Return the config in the form of the JavaScript library. It contains all members of the caller, which nodes may use."""
     shown = {NAMES.get(name, name): value for name, value in config.items() if name != "callbacks"}
     configurable = dict(shown.get("configurable") or {})
     user = configurable.get("langgraph_auth_user")

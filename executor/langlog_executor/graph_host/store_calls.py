@@ -25,14 +25,14 @@ class NoStore(RuntimeError):
 
 
 class StoreCalls:
-    """Of one job. ``config``: the run's, whose encryption context values are sealed by."""
+    """The store calls of one job. ``config``: the run's, with the encryption context of values."""
 
     def __init__(self, store: BaseStore | None, config: RunnableConfig | None = None) -> None:
         self._store = store
         self._config = config
 
     async def call(self, operations: list[list[Any]]) -> list[Any]:
-        """Raises ValueError for an operation that cannot be, and what the store raises."""
+        """Execute a call. Raises ValueError for an invalid operation, and the store's errors."""
         if self._store is None:
             raise NoStore("there is no store here")
         var_child_runnable_config.set(self._config)  # of this task alone: each call is one

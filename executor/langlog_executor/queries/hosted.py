@@ -1,7 +1,7 @@
-"""Answers about graphs in JavaScript and their threads: those of `threads` and `graphs`, which the graph host gives.
+"""Answers about graphs in JavaScript and their threads: those of `threads` and `graphs`, from the graph host.
 
-Concurrency: on the I/O loop; what they read is read there. They append nothing: the writes of an update are captured, and come back as the
-command that the gateway appends.
+Concurrency: on the I/O loop; what they read is read there. They append nothing: the writes of an update are captured, and
+returned as the command that the gateway appends.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ NOT_IMPORTED = "The history of a graph in JavaScript cannot be imported: import 
 
 
 class HostedQueries:
-    """One for a process."""
+    """Answers queries about hosted graphs; one per process."""
 
     def __init__(
         self, host: GraphHosts, reader: CheckpointReader, store: BaseStore | None, *, max_bytes: int = 100_000_000
     ) -> None:
-        """``max_bytes``: as of `ThreadQueries`."""
+        """``max_bytes``: as in `ThreadQueries`."""
         self._host = host
         self._reader = reader
         self._store = store
@@ -79,11 +79,11 @@ class HostedQueries:
         }
 
     def has(self, graph_id: str) -> bool:
-        """Whether the graph is one of the host's."""
+        """Return whether the graph is one of the host's."""
         return graph_id in self._host.graph_ids
 
     async def answer(self, question: Any) -> bytes:
-        """Raises Refused, and what reading raises."""
+        """Answer a query. Raises Refused, and errors of reading."""
         answer = self._kinds.get(type(question))
         if answer is None:
             raise Refused(422, NOT_IMPORTED)
@@ -167,7 +167,7 @@ class HostedQueries:
     async def _command(
         self, question: ThreadQuestion, records: CapturedRecords, answer: dict[str, Any], checkpoint_id: str | None
     ) -> UpdateState:
-        """What was captured, with what the thread shows afterwards."""
+        """Return the captured checkpoints as a command, with the thread's state after them."""
         bundles = []
         for event in records.events:
             match event:
@@ -228,7 +228,7 @@ class HostedQueries:
 
 
 def _masked(answer: dict[str, Any]) -> bytes:
-    """The state, with texts of errors as clients may see them."""
+    """Return the state, with texts of errors as clients may see them."""
     data = without_nul(answer["body"])
     if not answer["errors"]:
         return data

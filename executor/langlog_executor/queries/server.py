@@ -163,7 +163,7 @@ class QueryServer:
         logger.warning("query.answer_lost", query_id=query.id, kind=query.kind)
 
     async def _answer(self, query: Query, limit_s: float) -> Answer | None:
-        """None: nobody waits for it any more."""
+        """Return the answer; None if no requester waits for it any more."""
         handler = self._own.get(query.kind) or self._kinds.get(query.kind)
         if handler is None:
             return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
@@ -213,7 +213,7 @@ class QueryServer:
                 work.cancel()
 
     def _answering_here(self, kind: str, body: bytes) -> Callable[[Any], Awaitable[bytes]] | None:
-        """What answers the question on the I/O loop: it needs no graph, or one on the graph host. None: a graph loop does."""
+        """Return the handler of a query on the I/O loop: it needs no graph, or one on the graph host. None: a graph loop answers."""
         if (own := self._own.get(kind)) is not None:
             return own[1]
         hosted = self._hosted

@@ -46,7 +46,7 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
     from ..worker.lifespan import lifespan_here
-    from .sandbox import CachedAggregate, SandboxStore, sandboxed
+    from .sandbox import ListeningSink, SandboxStore, sandboxed
     from .steps import differences
 
     task, settings = order.task, read_settings(project=Path(order.project))
@@ -67,7 +67,7 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
     overlay = recording.base.overlay()
     comparison = Comparison(recording, serde, strict=order.strict, on_step=on_step)
     checkpointer = sandboxed(
-        serde, overlay, CachedAggregate(comparison.note), msgspec.structs.replace(task, attempt=1, fresh=True)
+        serde, overlay, ListeningSink(comparison.note), msgspec.structs.replace(task, attempt=1, fresh=True)
     )
     begun = order.from_checkpoint is not None
     store = SandboxStore(lambda: stored_items(order.store_until))

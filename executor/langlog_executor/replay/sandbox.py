@@ -31,7 +31,7 @@ Items = list[tuple[tuple[str, ...], str, dict[str, Any]]]
 """(namespace, key, value)"""
 
 
-class CachedAggregate:
+class ListeningSink:
     """Implements `runtime.records.RecordSink`: events go to one listener instead of the log."""
 
     crowded = False
@@ -112,7 +112,7 @@ class _Refuse:
         """Change nothing."""
 
 
-def sandboxed(serde: SerializerProtocol, overlay: Overlay, records: CachedAggregate, task: Task) -> LogCheckpointer:
+def sandboxed(serde: SerializerProtocol, overlay: Overlay, records: ListeningSink, task: Task) -> LogCheckpointer:
     """Return the workers' checkpointer on the content of an overlay. ``task.fresh`` must be set: nothing is read from elsewhere."""
     reader = cast("CheckpointReader", _Reader(serde))
     return LogCheckpointer(records, reader, task=task, overlay=overlay, sender=cast(Any, _Refuse()))

@@ -154,7 +154,7 @@ class RunRecords:
     async def flush(self) -> None:
         """Wait until everything emitted so far is durable.
 
-        Waits as long as the log is away. Raises RecordTooLarge or LogFault, and RecordsClosed after `close`.
+        Waits as long as the log is unavailable. Raises RecordTooLarge or LogFault, and RecordsClosed after `close`.
         """
         if self._error is not None or self._durable < self._emitted:
             await self._io.call(self._settled(self._emitted))
@@ -282,7 +282,7 @@ class RunRecords:
                     )
                 self._durable += len(batch)
                 self._release()
-                if not self._waiters:  # what came meanwhile waits for company again
+                if not self._waiters:  # records that arrived meanwhile are collected again
                     self._linger_s = LINGER_S if len(batch) < FLOOD_RECORDS else FLOOD_LINGER_S
                     with self._lock:
                         self._scheduled = bool(self._waiting)

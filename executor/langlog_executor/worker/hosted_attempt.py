@@ -1,8 +1,8 @@
-"""One attempt of a run whose graph is in JavaScript, as far as the graph goes: begins it on the graph host, and says how it ended.
+"""One attempt of a run whose graph is in JavaScript, the graph's part: begins it on the graph host, and returns its end.
 
-As `GraphAttempt`, whose place it takes; the graph runs on the host, so this runs on the I/O loop. Cancelled, it has the host stop the graph
-and waits for the thread's state; the supervisor (`run_execution`) gives that a time. What happens when the host dies: the attempt is lost
-(``Ended.stopped``), and the run is taken up again as if its worker had died.
+Replaces `GraphAttempt`; the graph runs on the host, so this runs on the I/O loop. Cancelled, it has the host stop the graph
+and waits for the thread's state; the supervisor (`run_execution`) limits that time. When the host dies, the attempt is lost
+(``Ended.stopped``), and the run continues as if its worker had died.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class HostedAttempt:
         private: Private = NOTHING,
         mark: Callable[[str], None] | None = None,
     ) -> None:
-        """As of `GraphAttempt`. ``records``: what the checkpoints go to."""
+        """As in `GraphAttempt`. ``records``: sink of the checkpoints."""
         self._task = task
         self._kwargs = kwargs
         self._host = host
@@ -87,13 +87,13 @@ class HostedAttempt:
         self._store = StoreCalls(store, config)
 
     def stop(self, reason: Stop) -> None:
-        """Say why it is about to be cancelled. ``drain`` alone asks to stop at the next step boundary."""
+        """Set the reason of the coming cancellation. ``drain`` alone requests a stop at the next step boundary."""
         self._stop = reason
         if reason == "drain" and self._job is not None:
             self._job.stop("drain")
 
     async def run(self) -> Ended:
-        """Never raises for what the graph does; CancelledError only when it must drop or drain at once."""
+        """Execute the graph. Never raises the graph's errors; CancelledError only when it must drop or drain at once."""
         with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent):
             try:
                 ended = await self._run()
@@ -207,7 +207,7 @@ class HostedAttempt:
 
 
 class HostedWork:
-    """An attempt under way, as `Work` is one on a graph loop."""
+    """An attempt under way, like `Work` on a graph loop."""
 
     def __init__(self, attempt: HostedAttempt) -> None:
         self.done = asyncio.ensure_future(attempt.run())

@@ -230,7 +230,7 @@ def _gauges(worker: Worker, loops: GraphLoops, host: GraphHosts | None, settings
 
 
 def _described(settings: Settings, graphs: Graphs, loops: GraphLoops, host: GraphHosts | None) -> Callable[[], bytes]:
-    """What operators see of this worker; called on the lease's thread."""
+    """Return a function that encodes the description of this worker for operators. The lease's thread calls it."""
     machine, started_ms = socket.gethostname(), now_ms()
 
     def describe() -> bytes:

@@ -392,7 +392,7 @@ class RunExecution:
         task = self.task
         if ended.stopped == "drain":
             return RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
-        if ended.stopped == "lost":  # as the scheduler says it of a worker that is gone
+        if ended.stopped == "lost":  # as the scheduler reports it for a lost worker
             return RequeueRun(
                 thread_id=task.thread_id,
                 run_id=task.run_id,

@@ -152,7 +152,7 @@ def _message(value: Any) -> Any:
     return {"type": kept.pop("type"), **kept}
 
 
-# --- runs whose frames nobody kept ---------------------------------------------------------------
+# --- runs whose frames are lost ------------------------------------------------------
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,11 +122,11 @@ class ImportOutcomes(Struct):
 
 
 class ServiceState(msgspec.Struct, frozen=True):
-    """How a service or a server is, in sentences."""
+    """State of a service or a server, in sentences."""
 
     service: str
-    """Its name."""
+    """Name of the service"""
     well: bool
-    """Nothing is wrong with it."""
+    """Whether it has no problem"""
     lines: list[str]
-    """What is wrong and what to do, the gravest first; then details."""
+    """Problems and advice, the gravest first; then details"""

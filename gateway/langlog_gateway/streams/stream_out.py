@@ -47,7 +47,7 @@ class StreamOut:
         self._beat = 0.0
         self._writing = False
         self.permission: Permission | None = None
-        """Of the client to continue reading; None: nothing has to be checked."""
+        """Permission of the client to continue reading; None: nothing has to be checked."""
 
     @property
     def response(self) -> web.StreamResponse:

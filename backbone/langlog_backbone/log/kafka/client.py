@@ -145,7 +145,7 @@ def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
 
 
 class BrokerLogFilter(logging.Handler):
-    """aiokafka logs every retry, hundreds a second while a broker is away: the first of them becomes one event."""
+    """Filters aiokafka's log, which has hundreds of retries a second while a broker is unavailable: the first of them becomes one event."""
 
     def __init__(self) -> None:
         super().__init__(level=logging.WARNING)

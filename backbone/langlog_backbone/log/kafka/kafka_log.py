@@ -122,7 +122,7 @@ class KafkaLog:
         self._open = False
 
     async def start(self) -> None:
-        """Where several brokers are named, one that is away prevents no start. Raises LogUnavailable, LogFault."""
+        """Connect to the cluster. Of several named brokers, some may be unavailable. Raises LogUnavailable, LogFault."""
         filter_broker_log()
         until = monotonic() + START_TIMEOUT_S
         while True:
