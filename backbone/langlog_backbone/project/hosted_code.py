@@ -47,7 +47,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What a process has loaded. ``callbacks``: events that `auth` answers; ``routes``: None for an application that shows none."""
+    """Code that a process has loaded. ``callbacks``: events that `auth` answers; ``routes``: None for an application that shows none."""
 
     node: str
     callbacks: list[str]

@@ -257,7 +257,7 @@ class GraphHost:
 
 
 def _why(code: int | None) -> str | None:
-    """What the end of a process says of its cause."""
+    """Return the likely cause of an exit code, or None."""
     if code in (-6, 134):
         return "a process that has no room left in its heap ends so: LANGLOG_GRAPH_HOST_MEMORY_MB raises the bound"
     if code in (-9, 137):
@@ -439,7 +439,7 @@ class _Life(asyncio.Protocol):
 
 
 async def _forward(stream: asyncio.StreamReader, name: str) -> None:
-    """What the process writes without the console's methods: line by line into the log, as far as these are not too many."""
+    """Write the output of the process that bypasses the console's methods to the log, line by line, as far as these are not too many."""
     begun, count = 0.0, 0
     while True:
         try:
@@ -461,5 +461,5 @@ async def _forward(stream: asyncio.StreamReader, name: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """What the process inherits: the variables of this one, in which the project's are set."""
+    """Return the variables that the process inherits: those of this one, which include the project's."""
     return dict(os.environ)

@@ -281,7 +281,7 @@ class CustomAuth:
 
 
 def studios(options: Options, settings: Settings) -> Studios | None:
-    """Return how requests of Studio are recognised; None where nobody is the Studio user."""
+    """Return how requests of Studio are recognised; None if there is no Studio user."""
     return None if options.auth.disable_studio_auth else Studios(origin_of(settings.studio_url))
 
 

@@ -26,7 +26,7 @@ LIMIT_S = 60.0
 
 
 class _Refused(Exception):
-    """What the project's code, or the lack of its process, answers in place of the request."""
+    """Response of the project's code, or for the lack of its process, that replaces that of the request."""
 
     def __init__(self, status: int, detail: str) -> None:
         self.status_code, self.detail = status, detail
@@ -119,7 +119,7 @@ class HostedAuth(CustomAuth):
 
 
 DENY_BY_DEFAULT = 'auth.on("*", () => false)'
-"""What covers every action that no other handler does."""
+"""Handler that covers every action without one of its own."""
 
 
 def load_hosted_auth(hosted: HostedCode, options: Options, reads: Reads, settings: Settings) -> HostedAuth:
@@ -131,7 +131,7 @@ def load_hosted_auth(hosted: HostedCode, options: Options, reads: Reads, setting
 
 
 def _take_over(value: dict[str, Any], changed: dict[str, Any]) -> None:
-    """What a handler did to its value, in place: the gateway holds on to the parts of it."""
+    """Apply a handler's changes to its value in place, since the gateway refers to parts of it."""
     for name in [name for name in value if name not in changed]:
         del value[name]
     for name, member in changed.items():
