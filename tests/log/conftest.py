@@ -1,4 +1,4 @@
-"""Logs for the conformance suite: every test with the fixture `make_log_settings` runs on both adapters."""
+"""Logs for the conformance suite: every test that asks for `make_log_settings` runs on both adapters."""
 
 from __future__ import annotations
 

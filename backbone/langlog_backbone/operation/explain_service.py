@@ -57,7 +57,7 @@ class Late(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """State of the deployment. A member is None if its server cannot be reached."""
+    """State of the deployment; None for a member whose server cannot be reached."""
 
     health: SystemHealth
     late: Late | None
