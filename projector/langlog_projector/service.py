@@ -363,5 +363,5 @@ class ProjectorService:
 
 
 def _awaited(record: Record) -> bool:
-    """Whether somebody waits for it to be folded."""
+    """Whether a process waits until the record is folded."""
     return "ce_replyto" in record.headers or envelope.type_of(record.headers) in AWAITED

@@ -28,7 +28,7 @@ ANSWER_S = 5.0
 """Seconds of silence with calls waiting after which a connection is closed."""
 
 LATE_S = 0.02
-"""A command that nobody waits for goes out after this, or with the next one."""
+"""Delay of a command without a waiting caller, unless another command is sent earlier."""
 
 STALE_S = 1.0
 """Minimum age, in seconds, of a connection that is closed when Redis became a replica."""
@@ -93,7 +93,7 @@ class RedisConnection(asyncio.Protocol):
         self._send(command, None)
 
     def send_late(self, *command: Any) -> None:
-        """Send with whatever is sent next, `LATE_S` later at the latest; nobody waits for the answer."""
+        """Send the command with the next one, `LATE_S` later at the latest, without waiting for the reply."""
         self._send(command, None, late=True)
 
     def listen(self, listener: Listener) -> None:
