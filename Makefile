@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: chaos coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
+.PHONY: chaos simulate coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed console
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -86,6 +86,13 @@ test: $(VENV)/.installed-dev
 MINUTES ?= 10
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+
+# Worlds of the simulation (tests/simulation), one after the other: make simulate SEEDS=10000 for a night. A world that fails is made
+# smaller and printed with the line that runs it again; so is what no world has reached.
+SEEDS ?= 1000
+FIRST ?= 1
+simulate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulation --first $(FIRST) --seeds $(SEEDS) $(if $(filter 1000 %0000,$(SEEDS)),--marks) $(FIGURES)
 
 # What no test executes, over all processes that the tests start: make coverage, or make coverage TESTS="tests/core tests/cli".
 # A process that a test kills leaves no figure, so that loss and outage tests count for little.

@@ -1,20 +1,62 @@
-"""Logs for the conformance suite: every test that asks for `make_log_settings` runs on both adapters."""
+"""Logs for the conformance suite: every test that asks for `make_log_settings` runs on both adapters, and what holds of every log also on
+the one in memory that simulated worlds use (`tests/simulation`)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langlog_backbone.log import Log, LogReader, NewRecord, Record, TopicPartition, open_log
 from langlog_backbone.process.settings import Settings
 
+from tests.simulation.stand_ins.memory_log import MemoryLog
+
 LIMIT_S = 90.0
 """For whatever must happen at all."""
 
 OpenLog = Callable[[Settings], Awaitable[Log]]
+
+
+EVERY_LOG = ("test_append", "test_cut", "test_fetch", "test_groups", "test_readers")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka), "memory"])
+def log_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The log in memory has no file, no broker, and nothing in common with another process."""
+    without = [
+        item for item in items if isinstance(item, pytest.Function) and _in_memory(item) and not _of_every_log(item)
+    ]
+    config.hook.pytest_deselected(items=without)
+    items[:] = [item for item in items if item not in without]
+
+
+def _in_memory(item: pytest.Function) -> bool:
+    return (
+        item.path.parent == Path(__file__).parent
+        and getattr(item, "callspec", None) is not None
+        and (item.callspec.params.get("log_kind") == "memory")
+    )
+
+
+def _of_every_log(item: pytest.Function) -> bool:
+    return item.path.stem in EVERY_LOG and "Subprocess" not in inspect.getsource(item.function)
+
+
+@pytest.fixture
+def make_log_settings(make_log_settings: Callable[..., Settings], log_kind: str) -> Callable[..., Settings]:
+    if log_kind != "memory":
+        return make_log_settings
+    return lambda **changes: make_log_settings(**{"log_uri": "memory://", **changes})
 
 
 @pytest.fixture
@@ -23,7 +65,7 @@ async def open_started() -> AsyncIterator[OpenLog]:
     opened: list[Log] = []
 
     async def open_one(settings: Settings) -> Log:
-        log = open_log(settings)
+        log = MemoryLog(settings) if settings.log_uri == "memory://" else open_log(settings)
         await log.start()
         opened.append(log)
         return log

@@ -82,28 +82,31 @@ class Lease:
 
     def _run(self) -> None:
         while not self._stopping:
-            fresh = not self._taken.is_set()
-            sent_at = self._clock()
-            try:
-                held = renew_blocking(
-                    self._client,
-                    self._settings.redis_prefix,
-                    self.worker,
-                    self._settings.lease_s,
-                    fresh=fresh,
-                    about=self._about(),
-                )
-            except (RedisError, OSError) as error:
-                self.availability.failed(error)
-                self._pause(RETRY_S)
-                continue
-            self.availability.succeeded()
-            if held:
-                self._renewed = sent_at
-                self._taken.set()
-                self._pause(self._settings.lease_s / RENEWALS)
-            else:
-                self._not_known(sent_at)
+            self._pause(self.renew())
+
+    def renew(self) -> float:
+        """Renew the lease, or take it, once. Gives the seconds until the next time; called on the lease's thread alone."""
+        fresh = not self._taken.is_set()
+        sent_at = self._clock()
+        try:
+            held = renew_blocking(
+                self._client,
+                self._settings.redis_prefix,
+                self.worker,
+                self._settings.lease_s,
+                fresh=fresh,
+                about=self._about(),
+            )
+        except (RedisError, OSError) as error:
+            self.availability.failed(error)
+            return RETRY_S
+        self.availability.succeeded()
+        if not held:
+            self._not_known(sent_at)
+            return 0.0
+        self._renewed = sent_at
+        self._taken.set()
+        return self._settings.lease_s / RENEWALS
 
     def _not_known(self, sent_at: float) -> None:
         """Handle a lease unknown to Redis: Redis was wiped, or the lease has expired and was reaped."""

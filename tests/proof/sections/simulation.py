@@ -1,0 +1,64 @@
+"""Simulated worlds: what a night of them has tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TITLE = "Simulated worlds"
+FILE = "simulation.json"
+
+TEXT = """\
+A *world* is a whole langlog in one thread: gateways, deciders, projectors, schedulers and workers, each as a process that can be killed
+or paused, on a network whose delays are drawn. Time is virtual, and everything that is drawn comes from one number, the seed: the same
+seed is the same world, callback by callback. Clients make runs, follow, cancel, delete and repeat; faults come in between, then all is
+healed, and everything that was begun must end. `tests/simulation` holds it; `make simulate SEEDS=10000` lives through so many.
+
+**Real:** the whole code of decider (service, decisions, effects, ownership), projector (service, fold, writing, announcements) and
+scheduler (leases, delays, crons, webhooks, expiry); the gateway's commands, replies, watches, streams, joins and waits; the worker's claims,
+leases, drains, records, frames, checkpointer and queries; connections to Redis from their protocol up; pools of Postgres; start and stop of
+services.
+
+**Stand-ins:** the log (partitions and groups in memory, under the conformance suite of the real adapters), Postgres (a Python function for
+each statement), Redis (commands in memory, scripts translated), graphs (stubs that step, stream, sleep, interrupt, fail and block), receivers
+of webhooks, HTTP, and the threads of graph loops and leases. Not in worlds: the store, encryption, the streaming protocol of threads,
+replays, imports, rebuilds.
+
+After every record that is appended: at most one run of a thread is dispatched, attempts follow on each other, an attempt is begun by one
+worker, no final state is left, events that are written twice are the same, the events of a command are there whole, and each step of a
+graph counts once in the thread's values. With every answer: a reply says what the read model holds, a wait ends with its run, the ids of a
+stream grow, and a stream of a resumable run has every event of its last attempt, over any number of connections and gateways. At the end:
+every acknowledged command was decided once, the read model is the log folded record by record, no record of a past attempt counts, each
+webhook was received or given up after its tries, crons have fired, and no process has failed or logged an error."""
+
+
+def text(figures: dict[str, Any]) -> str:
+    failed = figures["failed"]
+    lines = [
+        TEXT,
+        "",
+        f"Tried on {figures['date']} (commit {figures['commit']}): **{figures['seeds']:,} worlds**, "
+        f"{figures['virtual_hours']:,.1f} virtual hours in {figures['cpu_s'] / 60:,.0f} minutes of one processor, "
+        f"{figures['runs']:,} runs, {figures['records']:,} records. Worlds that failed: {len(failed)}"
+        + (f" (seeds {', '.join(map(str, failed[:20]))})" if failed else "")
+        + ".",
+        "",
+        "| fault | times |",
+        "| --- | --- |",
+        *(f"| {name} | {count:,} |" for name, count in sorted(figures["faults"].items())),
+        "",
+        "| check | times |",
+        "| --- | --- |",
+        *(f"| {name} | {count:,} |" for name, count in sorted(figures["checks"].items())),
+        "",
+        "Found by worlds, and fixed:",
+        "",
+        *(f"- {found}" for found in FOUND),
+    ]
+    return "\n".join(lines)
+
+
+FOUND = (
+    "Two deciders that owned a partition for a moment both put the same attempt into the hot queue, and two workers executed it beside "
+    "each other. A task is now claimed once, however often it is pushed; `make chaos` found it on real servers in the same hour "
+    "([`test_a_task_that_is_pushed_again_is_not_claimed_twice`](../../tests/backbone/test_hot_queue.py)).",
+)
