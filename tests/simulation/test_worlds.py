@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import random
-import secrets
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -38,39 +32,6 @@ def test_the_same_seed_is_the_same_world() -> None:
         first, second = run(drawn(seed)), run(drawn(seed))
         assert (first.digest, first.steps, first.marks) == (second.digest, second.steps, second.marks)
         assert first.records > 0
-
-
-@pytest.fixture
-def no_machine() -> Iterator[None]:
-    """Whatever reads a clock of the machine, or draws by its chance, fails."""
-
-    def refused(name: str) -> Any:
-        def refuse(*_: Any, **__: Any) -> Any:
-            raise AssertionError(f"{name} goes around langlog_backbone.time.sources")
-
-        return refuse
-
-    patches = [
-        patch.object(module, name, refused(f"{module.__name__}.{name}"))
-        for module, names in (
-            (time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")),
-            (os, ("urandom",)),
-            (uuid, ("uuid1", "uuid4")),
-            (random, ("random", "randint", "randrange", "choice", "uniform", "getrandbits", "shuffle")),
-            (secrets, ("token_bytes", "token_hex")),
-        )
-        for name in names
-    ]
-    for one in patches:
-        one.start()
-    yield
-    for one in patches:
-        one.stop()
-
-
-def test_a_world_has_no_time_and_no_chance_but_its_own(no_machine: None) -> None:
-    for seed in range(1010, 1020):
-        assert run(drawn(seed)).violations == []
 
 
 def test_scripts_of_redis_are_those_that_were_translated() -> None:

@@ -143,6 +143,10 @@ class RedisServer:
         self.expires[key] = self._clock() + int(seconds)
         return 1
 
+    def do_pexpire(self, session: Any, key: bytes, ms: bytes) -> int:
+        self.expires[key] = self._clock() + int(ms) / 1000
+        return 1
+
     # lists
 
     def do_lpush(self, session: Any, key: bytes, *values: bytes) -> int:
