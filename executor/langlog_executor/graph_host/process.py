@@ -58,8 +58,8 @@ END_S = 2.0
 PING_EVERY_S = 5.0
 RECENT_S = 0.05
 """A host that has sent something within this time is not blocked."""
-PATIENCE_S = 0.1
-"""A host that does not answer for this long is blocked by a graph."""
+PATIENCE_S = 0.5
+"""A host that does not answer for this long is blocked by a graph. Shorter, a machine that is busy elsewhere would look so."""
 LINES_MAX = 1_000
 """Lines of a second that go into the log, as of the console's (``output.ts``)."""
 LINE_BYTES_MAX = 64_000
