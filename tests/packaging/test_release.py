@@ -104,4 +104,6 @@ def test_every_change_is_of_a_kind() -> None:
     table = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "changes/README.md").read_text(), re.MULTILINE))
     assert table == kinds
     names = [x.name for x in (ROOT / "changes").iterdir() if x.name not in ("README.md", "template.md")]
-    assert [name for name in names if not re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({'|'.join(kinds)})\.md", name)] == []
+    assert [
+        name for name in names if not re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({'|'.join(kinds)})(\.\d+)?\.md", name)
+    ] == []
