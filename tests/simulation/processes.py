@@ -164,10 +164,13 @@ class LoopLease(Lease):
     """Renewed by a task instead of a thread; each renewal is the real one."""
 
     def __init__(self, world: World, node: Node, **options: Any) -> None:
+        self._world, self._node = world, node
         super().__init__(world.settings, **options)
-        self._client = _SyncRedis(world, node)  # type: ignore[assignment]
         self._woken = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
+
+    def _connect(self) -> Any:
+        return _SyncRedis(self._world, self._node)
 
     async def begin(self) -> None:
         self._renewing = asyncio.create_task(self._renew_all())

@@ -27,6 +27,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.read_model.watermark import Waiter
 from langlog_backbone.time import clock, sources
 from langlog_executor.runtime.graph_loops import Work
+from langlog_executor.runtime.records import RecordsClosed
 from langlog_gateway.streams.watch import Watch
 from langlog_schemas import ids
 
@@ -36,6 +37,7 @@ from .clients import Clients
 from .judgement import Judge
 from .ledger import Ledger
 from .loop import NODE, WORLD, Node, NothingLeft, SimulationLoop, within
+from .machine import closed
 from .network import Network, Wire
 from .plan import FAULTS_S, Fault, Plan
 from .processes import Process
@@ -118,7 +120,7 @@ class World:
         self.net = Network(loop, plan.seed * 7 + 2)
         loop.connect_to = self._connect
         self.log = LogServer(plan.partitions, self.settings.group_session_s)
-        seconds: Callable[[], float] = lambda: loop.clock.time_ns() / 1e9  # noqa: E731
+        seconds = seconds_of(loop.clock)
         self.postgres = PostgresServer(seconds, statements())
         self.redis = RedisServer(seconds)
         self.receiver = Receiver(self, draw)
@@ -310,6 +312,10 @@ class World:
         raise structlog.DropEvent
 
 
+def seconds_of(world_clock: SteppedClock) -> Callable[[], float]:
+    return lambda: world_clock.time_ns() / 1e9
+
+
 def _trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-6000:]
 
@@ -368,6 +374,7 @@ def _live(plan: Plan, mutation: Callable[[], Any] | None) -> Result:
         loop.set_exception_handler(partial(_unhandled, world))
         if mutation is not None:
             stack.enter_context(mutation())
+        stack.enter_context(closed(world.violate, seconds_of(world_clock)))
         try:
             loop.run_until_complete(loop.create_task(world.live(), context=world.own_context))
         except NothingLeft:
@@ -402,7 +409,8 @@ def _silent(*_: Any) -> Any:
 def _unhandled(world: World, loop: Any, context: dict[str, Any]) -> None:
     error = context.get("exception")
     message = str(context.get("message"))
-    if "never retrieved" in message or "was destroyed" in message:
+    # a worker that ends closes its records, and fails those that no code waits for any longer
+    if isinstance(error, RecordsClosed) and "never retrieved" in message:
         world.marks["world.unretrieved"] += 1
         return
     world.violate(f"unhandled: {message} {_trace(error) if error is not None else ''}")

@@ -48,9 +48,7 @@ class Lease:
         self._on_lost = on_lost
         self._on_wiped = on_wiped
         self._about = about
-        self._client = Redis.from_url(
-            settings.redis_uri, socket_timeout=settings.lease_s / RENEWALS, socket_connect_timeout=settings.lease_s
-        )
+        self._client = self._connect()
         self.availability = Availability("worker.lease", "redis")
         self._stopping = False
         self._wake = threading.Event()
@@ -59,6 +57,12 @@ class Lease:
         self.worker = new_id()
         """Worker id of the lease; a new one after it was lost."""
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def _connect(self) -> Redis:
+        """Return the client; it connects at its first command."""
+        limit_s = self._settings.lease_s
+        uri = self._settings.redis_uri
+        return Redis.from_url(uri, socket_timeout=limit_s / RENEWALS, socket_connect_timeout=limit_s)
 
     def start(self) -> None:
         """Acquire the lease and renew it. Blocks until it is acquired: the worker must not claim before."""
