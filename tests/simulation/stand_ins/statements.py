@@ -1,6 +1,8 @@
-"""langlog's statements on the tables in memory: what each of the ``.sql`` files' texts that worlds use means here.
+"""langlog's statements on the tables in memory: one function for each text of the ``.sql`` files that worlds use.
 
-`tests/simulation/test_statements.py` holds the tables against a real Postgres that got the same log.
+`tests/simulation/test_statements.py` compares each of them (`REGISTERED`) with its statement on a real Postgres, over generated rows and
+arguments. Not compared: the three texts of other modules that `statements` adds, the log of a webhook's tries (texts joined instead of JSON),
+the age of a run (the clock of the statement), the order of rows where the text leaves it open, and plans, locks and speed.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ from .memory_postgres import PostgresServer, Statement
 FLIGHT = ("pending", "running")
 OPEN = ("bad", "behind")
 
-_registered: list[tuple[str, str, str, Callable[..., Any], bool]] = []
+REGISTERED: list[tuple[str, str, str, Callable[..., Any], bool]] = []
+"""(package, file, name, stand-in, whether it writes)"""
 
 
 def reads(package: str, file: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def note(act: Callable[..., Any]) -> Callable[..., Any]:
-        _registered.append((package, file, name, act, False))
+        REGISTERED.append((package, file, name, act, False))
         return act
 
     return note
@@ -32,7 +35,7 @@ def reads(package: str, file: str, name: str) -> Callable[[Callable[..., Any]], 
 
 def writes(package: str, file: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def note(act: Callable[..., Any]) -> Callable[..., Any]:
-        _registered.append((package, file, name, act, True))
+        REGISTERED.append((package, file, name, act, True))
         return act
 
     return note
@@ -42,7 +45,7 @@ def writes(package: str, file: str, name: str) -> Callable[[Callable[..., Any]],
 def statements() -> dict[str, tuple[Statement, bool]]:
     """Text -> what it does, and whether it writes. Raises KeyError for a statement that is no longer there."""
     known: dict[str, tuple[Statement, bool]] = {}
-    for package, file, name, act, writing in _registered:
+    for package, file, name, act, writing in REGISTERED:
         text = load_sql(f"langlog_{package}", f"{file}.sql")[name]
         names = re.findall(r"\bAS n \(([\w\s,\"]+)\)", text)
         columns = tuple(column.strip().strip('"') for column in names[0].split(",")) if names else ()
@@ -527,8 +530,12 @@ def read_dropped(server: PostgresServer) -> list[dict[str, Any]]:
 def insert_letters(server: PostgresServer, *arrays: Any) -> int:
     names = ("topic", "part", "offset", "key", "type", "state", "error", "headers", "value", "at")
     for values in zip(*arrays, strict=True):
-        if values[:3] not in server.tables["dead_letters"]:
-            server.tables.put("dead_letters", values[:3], dict(zip(names, values, strict=True)))
+        row = dict(zip(names, values, strict=True))
+        old = server.tables["dead_letters"].get(values[:3])
+        if old is None:
+            server.tables.put("dead_letters", values[:3], row)
+        elif old["topic"] == "commands" and old["type"] == "" and old["state"] in ("decided", "dropped"):
+            server.tables.put("dead_letters", values[:3], {**old, "type": row["type"], "error": row["error"]})
     return len(arrays[0])
 
 
@@ -767,12 +774,12 @@ def dispatched_runs(server: PostgresServer, seconds: float) -> list[dict[str, An
         {
             **{n: r[n] for n in ("run_id", "thread_id", "attempt")},
             "started": r["status"] == "running"
-            and r["started_at"] is not None
-            and r["started_at"] >= r["dispatched_at"],
+            and (None if r["started_at"] is None else r["started_at"] >= r["dispatched_at"]),
         }
         for r in server.tables["runs"].values()
         if r["status"] in FLIGHT
         and r["attempt"] > 0
+        and r["dispatched_at"] is not None
         and r["dispatched_at"] < before
         and not parked(server, r["thread_id"])
     ]
@@ -786,6 +793,7 @@ def overdue_runs(server: PostgresServer, seconds: float) -> list[dict[str, Any]]
         {**{n: r[n] for n in names}, "config": server.tables["threads"][r["thread_id"],]["config"]}
         for r in server.tables["runs"].values()
         if r["status"] == "running"
+        and r["started_at"] is not None
         and r["started_at"] < before
         and (r["thread_id"],) in server.tables["threads"]
         and not parked(server, r["thread_id"])
@@ -969,7 +977,7 @@ def values(server: PostgresServer, thread_id: str) -> list[dict[str, Any]]:
 
 @reads("gateway", "runs", "statuses")
 def statuses(server: PostgresServer, thread_id: str, ids: list[str]) -> list[dict[str, Any]]:
-    found = (_run(server, thread_id, id) for id in ids)
+    found = (_run(server, thread_id, id) for id in dict.fromkeys(ids))
     return [{n: r[n] for n in ("run_id", "status")} for r in found if r is not None]
 
 
