@@ -25,6 +25,7 @@ from .auth.access import GATE, identify, identity_of
 from .auth.encryption_context import serving
 from .changes.hub import Hub
 from .changes.routes import Changes
+from .components.routes import Components
 from .console.routes import Console, is_console
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
@@ -80,12 +81,13 @@ CLIENT_GONE = 499
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_app(core: Core) -> web.Application:
+def build_app(core: Core, components: Components) -> web.Application:
     """Return the application of one gateway. Raises StartError for an object that the project names and that cannot be loaded."""
     settings, options = core.settings, core.options
     cors = cors_of(settings, options)
     code = core.code
     code.load()
+    components.load()
     if code.any:
         from langlog_backbone.project.cache import open_cache  # here: it brings the SDK into memory
 
@@ -93,7 +95,7 @@ def build_app(core: Core) -> web.Application:
     guard = None
     if options.auth.path is None:
         guard = BrowserGuard(settings, cors, socket.gethostname())
-    around = _middleware(core, cors, guard)
+    around = _middleware(core, cors, guard, components)
     app = web.Application(middlewares=[around], client_max_size=settings.max_body_bytes)
     app[ID_SECRET] = core.id_secret
     app[LIMITS] = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
@@ -108,7 +110,7 @@ def build_app(core: Core) -> web.Application:
         if code.app is not None and not options.http.enable_custom_route_auth:
             _name_open_routes(code.app)
     system = System(core)
-    routes = _routes(core, system)
+    routes = _routes(core, system, components)
     prefix = options.prefix
     if prefix:
         app.router.add_get("/ok", system.ok)
@@ -134,7 +136,7 @@ def build_app(core: Core) -> web.Application:
     return app
 
 
-def _routes(core: Core, system: System) -> list[web.RouteDef]:
+def _routes(core: Core, system: System, components: Components) -> list[web.RouteDef]:
     """Return the routes of the API, in the order of its document."""
     state, live = ThreadState(core), LiveStreams(core)
     hub = Hub(core.bus, core.reads, core.id_secret)
@@ -160,6 +162,7 @@ def _routes(core: Core, system: System) -> list[web.RouteDef]:
         *Store(core).routes(),
         *Mcp(core).routes(),
         *A2a(core).routes(),
+        *components.routes(),
         *HealthPages(core, live).routes(),
         *LogRecords(core, live).routes(),
         *DeadLetters(core).routes(),
@@ -191,7 +194,7 @@ def _name_open_routes(custom: CustomApp) -> None:
         )
 
 
-def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middleware:
+def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, components: Components) -> Middleware:
     prefix, http, code = core.options.prefix, core.options.http, core.code
     activity = Activity(core.settings)
 
@@ -215,7 +218,8 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
         return response
 
     async def inside(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if guard is not None and (refused := _guarded(guard, request, prefix)) is not None:
+        keyed = components.admits(request)
+        if guard is not None and not keyed and (refused := _guarded(guard, request, prefix)) is not None:
             return refused
         preflight = cors.preflight(request)
         if preflight is not None:
@@ -226,7 +230,7 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None) -> Middlewar
         if "%00" in request.raw_path:
             return unprocessable("The NUL character (%00) cannot be part of an id or a key").response()
         bare = request.path.removeprefix(prefix)
-        public = bare in OPEN or is_console(bare)
+        public = bare in OPEN or is_console(bare) or keyed
         resource = request.match_info.route.resource
         path = "unknown" if resource is None else resource.canonical
         with tracing.span(f"{request.method} {path}", parent=request.headers.get("traceparent"), kind="server") as span:

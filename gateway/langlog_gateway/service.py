@@ -20,6 +20,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 
 from .app import build_app, unnamed
+from .components.routes import Components
 from .console.routes import console_path
 from .core import Core
 from .http.aiohttp_members import requests_of
@@ -32,7 +33,7 @@ KEEPALIVE_S = 75.0
 CLOSE_S = 5.0
 """Seconds for requests under way to end when the server stops."""
 BACKLOG = 1024
-READ_AGAIN = frozenset({"graphs", "dependencies", "env", "worker_lifespan", "$schema"})
+READ_AGAIN = frozenset({"graphs", "dependencies", "env", "worker_lifespan", "ui", "ui_config", "$schema"})
 """Members of langgraph.json that a reload applies."""
 LINGER_S = 5.0
 """Seconds for which the rest of a request that was refused early is read and dropped, so that the client reads the response."""
@@ -89,6 +90,7 @@ class GatewayService:
         self._settings = backbone.settings
         self._pool = backbone.pool
         self._core = Core(backbone, dev=dev)
+        self._components = Components(self._core)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 
@@ -103,11 +105,12 @@ class GatewayService:
         return console_path(self._settings, self._core.options)
 
     def load(self) -> None:
-        """Import the project's application and authentication, which `start` does otherwise. Raises StartError."""
+        """Import the project's application and authentication and bundle its components, which `start` does otherwise. Raises StartError."""
         self._core.code.load()
+        self._components.load()
 
     async def reload(self, project: Project, paths: Collection[Path], *, all_of_it: bool = False) -> bool:
-        """Load application and authentication again if ``paths``, the changed files, belong to them, and log what is in force then.
+        """Load application, authentication and components again if ``paths``, the changed files, belong to them, and log what is in force.
 
         ``all_of_it``: whichever files changed, since variables did. False: they do not load, and the former ones stay in force.
         """
@@ -121,7 +124,8 @@ class GatewayService:
         )
         if replaced is not None:
             self._core.background(replaced.retire())
-        return not self._core.code.behind
+        await self._components.reload(project, files)
+        return not (self._core.code.behind or self._components.behind)
 
     def _name_sections(self, project: Project, files: list[str], *, variables: bool) -> None:
         """Log which sections of langgraph.json, read at the start, have changed in the file."""
@@ -144,7 +148,7 @@ class GatewayService:
         """Listen. Raises StartError when the address is taken."""
         check_exposure(self._settings, self._core.options)
         await self._core.start()
-        app = build_app(self._core)
+        app = build_app(self._core, self._components)
         self._runner = web.AppRunner(
             app,
             handle_signals=False,

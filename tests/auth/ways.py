@@ -116,6 +116,8 @@ NEEDS: dict[str, Need] = {
     "GET /.well-known/agent-card.json": "protocol",
     "GET /a2a/{assistant_id}": "protocol",
     "POST /a2a/{assistant_id}": "protocol",
+    "POST /ui/{assistant_id}": "assistant",
+    "GET /ui/{name}/{file}": "none",
 }
 
 

@@ -144,11 +144,14 @@ def test_graphs_may_come_from_the_environment_alone(tmp_path: Path, monkeypatch:
 
 
 def test_keys_without_effect_are_named_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = {"ui": {"a": "b"}, "checkpointer": {"path": "x", "ttl": {}}, "priority": {"path": "p"}}
-    assert [name for name, _ in keys_without_effect(config)] == ["checkpointer.path", "priority", "ui"]
-    warn_of_unknown_keys(read_project(written(tmp_path, ui={"a": "b"})))
+    config = {"checkpointer": {"path": "x", "ttl": {}}, "priority": {"path": "p"}}
+    assert [name for name, _ in keys_without_effect(config)] == ["checkpointer.path", "priority"]
+    warn_of_unknown_keys(read_project(written(tmp_path, priority={"path": "p"})))
     said = capsys.readouterr().err
-    assert said == "langlog: langgraph.json: the key 'ui' has no effect: user interfaces are not served\n"
+    assert said == (
+        "langlog: langgraph.json: the key 'priority' has no effect: "
+        "the runs of a thread begin in the order in which they were made\n"
+    )
 
 
 def test_a_store_of_the_projects_own_is_named_with_what_it_is_for(

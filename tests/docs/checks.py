@@ -25,8 +25,8 @@ NAMES = {name for names in VARIABLES.values() for name in names}
 NAMES |= {name + FILE_SUFFIX for field in SECRETS for name in VARIABLES[field]}
 DOCKERFILE = {"FROM", "USER", "COPY", "RUN", "ENV", "WORKDIR", "ENTRYPOINT", "CMD", "EXPOSE", "ARG"}
 SHELL_WORDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", "#"}
-FENCE_KINDS = {"text", "mermaid"}
-"""Kinds without checks: output of programs, and pictures."""
+FENCE_KINDS = {"text", "mermaid", "tsx"}
+"""Kinds without checks: output of programs, pictures, and sources of web pages, which tests of their own render."""
 
 
 def check(block: Block, schemas: dict[str, Any]) -> None:

@@ -62,6 +62,14 @@ def test_packages_are_installed_before_the_project_is_copied(tmp_path: Path) -> 
     assert "pip uninstall" in lines[-2][1]
 
 
+def test_components_of_a_project_in_python_bring_node_and_their_packages(tmp_path: Path) -> None:
+    sources = {"agent.py": "graph = 1\n", "ui/cards.tsx": "export default {};\n", "package.json": "{}"}
+    graphs, ui = {"agent": "./agent.py:graph"}, {"agent": "./ui/cards.tsx"}
+    commands = runs(made(project(tmp_path, sources, graphs=graphs, ui=ui)).dockerfile)
+    assert commands[0].startswith(node("24", 25))
+    assert "cd /project && npm install" in commands
+
+
 @pytest.mark.parametrize(
     ("more", "manifest", "command"),
     [

@@ -27,6 +27,8 @@ WITHOUT = {
     "GET /threads/{thread_id}/stream/events": "an upgrade to a WebSocket",
     "GET /openapi.json": "the document itself",
     "GET /docs": "a page",
+    "POST /ui/{assistant_id}": "elements of a page",
+    "GET /ui/{name}/{file}": "a script",
     "GET /operator/health": "figures of the moment",
     "GET /operator/log/stream": "an endless stream",
     "GET /operator/services/{service}/why": "figures of the moment",

@@ -122,7 +122,10 @@ def test_every_key_of_the_published_configuration_is_known() -> None:
         ({"webhooks": {"headers": {"a": "${{ env.SECRET }}"}}}, "error", "webhooks.headers", "LG_WEBHOOK_"),
         ({"webhooks": {"headers": {"a": "${{ env.LG_WEBHOOK_X }}"}}}, "warning", "webhooks.headers", "is not set"),
         ({"worker_lifespan": "./agent.py:life"}, "error", "worker_lifespan", "no 'life'"),
-        ({"ui": {"agent": "./ui.tsx"}}, "note", "ui", "not served"),
+        ({"ui": {"agent": "./ui.tsx"}}, "error", "ui.agent", "does not exist"),
+        ({"ui": {"agent": "./agent.ts"}}, "warning", "ui.agent", "@langchain/langgraph-ui"),
+        ({"ui": {"../agent": "./agent.ts"}}, "error", "ui", "part of a URL's path"),
+        ({"ui_config": {"shared": "react"}}, "error", "ui_config", "shared"),
     ],
     ids=lambda value: json.dumps(value, default=str)[:60] if isinstance(value, dict) else None,
 )

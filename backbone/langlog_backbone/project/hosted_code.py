@@ -120,7 +120,7 @@ class HostedCode:
         )
         reading, writing = os.pipe()
         try:
-            process = _spawn([self._node.executable, str(program), "code", msgspec.json.encode(spec).decode()], writing)
+            process = spawn([self._node.executable, str(program), "code", msgspec.json.encode(spec).decode()], writing)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(reading)
@@ -130,7 +130,7 @@ class HostedCode:
         try:
             self.loaded = self._report(reading)
         except BaseException:
-            _end(process)
+            end_process(process)
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
@@ -206,7 +206,7 @@ class HostedCode:
     def end(self) -> None:
         """End the process of one that is not supervised; it is killed where it does not end."""
         if self._process is not None:
-            _end(self._process)
+            end_process(self._process)
         self._forget()
 
 
@@ -224,7 +224,7 @@ def host_program() -> Path:
     )
 
 
-def _spawn(command: list[str], report: int) -> subprocess.Popen[bytes]:
+def spawn(command: list[str], report: int) -> subprocess.Popen[bytes]:
     """Start the program; ``report``: the descriptor that it writes its report to, named by its last argument."""
     return subprocess.Popen(  # noqa: S603 - the host, by the Node that was found
         [*command, str(report)],
@@ -234,7 +234,8 @@ def _spawn(command: list[str], report: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a process that `spawn` started: by itself once its standard input is closed, or else by force."""
     if process.stdin is not None:
         with contextlib.suppress(OSError):
             process.stdin.close()

@@ -31,6 +31,9 @@ LIBRARY = "@langchain/langgraph"
 """The package that a project's graphs are made with; langlog does not include it."""
 WAYS_OUT = f"install Node {OLDEST_NODE} or newer (https://nodejs.org), name one by LANGLOG_NODE, or `pip install 'langlog[js]'`"
 
+UI_LIBRARY = "@langchain/langgraph-ui"
+"""The package that bundles the components of `ui`; langlog does not include it."""
+
 PackageManager = Literal["npm", "pnpm", "yarn", "bun"]
 LOCK_FILES: dict[str, PackageManager] = {
     "yarn.lock": "yarn",
@@ -50,8 +53,9 @@ class Node(msgspec.Struct, frozen=True):
     version: str
 
 
-def find_node(named: str = "") -> Node:
+def find_node(named: str = "", needing: str = "graphs in JavaScript or TypeScript need") -> Node:
     """Return the Node to use. ``named``: the setting LANGLOG_NODE, a path or a name on the path; then no other Node is tried.
+    ``needing``: what needs it, for the error.
 
     Raises StartError with one line that names the candidates and the remedy.
     """
@@ -70,7 +74,7 @@ def find_node(named: str = "") -> Node:
             return Node(executable, _version(executable))
         refused.append(f"{executable} {reason}")
     missing = "; ".join(refused) if refused else "there is no `node` on the path"
-    raise StartError(f"graphs in JavaScript or TypeScript need Node {OLDEST_NODE} or newer, and {missing}: {WAYS_OUT}")
+    raise StartError(f"{needing} Node {OLDEST_NODE} or newer, and {missing}: {WAYS_OUT}")
 
 
 def _too_old(executable: str) -> str | None:
@@ -147,19 +151,54 @@ def missing_packages(project: Project) -> Iterator[tuple[str, str]]:
             yield key, f"{source!r}: {_missing(project, path)}"
 
 
-def _missing(project: Project, path: Path) -> str:
+def component_sources(project: Project) -> dict[str, str]:
+    """Return name -> source, relative to the project, of the components in ``ui``: the name of a graph, or one that pages request.
+
+    Raises StartError for a section that is something else.
+    """
+    named = project.section("ui")
+    for name, source in named.items():
+        if not isinstance(source, str) or not source:
+            raise StartError(f"{project.file}: ui.{name} must be the path of a file, not {source!r}")
+        if name in ("", ".", "..") or any(part in name for part in ("/", "\\", "\0")):
+            raise StartError(f"{project.file}: ui has {name!r}, which cannot be part of a URL's path")
+    return named
+
+
+def missing_components(project: Project) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, fault) of each component whose file does not exist. Raises StartError."""
+    for name, source in component_sources(project).items():
+        path = (project.root / source).resolve()
+        if not path.is_file():
+            yield f"ui.{name}", f"{source!r} does not exist ({path})"
+
+
+def missing_bundlers(project: Project) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, fault) of each component for which the project has no bundler. Raises StartError."""
+    for name, source in component_sources(project).items():
+        path = (project.root / source).resolve()
+        if path.is_file() and ui_library(project, source) is None:
+            yield f"ui.{name}", f"{source!r}: {_missing(project, path, UI_LIBRARY)}"
+
+
+def ui_library(project: Project, source: str) -> Path | None:
+    """Return the folder of the package that bundles a component; None if it is not installed."""
+    return installed(UI_LIBRARY, (project.root / source).resolve().parent) or installed(UI_LIBRARY, project.root)
+
+
+def _missing(project: Project, path: Path, package: str = LIBRARY) -> str:
     folder = package_folder(path.parent) or project.root
     manager = package_manager(folder)
     if (plug := _above(folder, ".pnp.cjs")) is not None:
         return (
-            f"{LIBRARY} is in no node_modules above it, and langlog does not read {plug}: "
+            f"{package} is in no node_modules above it, and langlog does not read {plug}: "
             "set `nodeLinker: node-modules` in .yarnrc.yml, and run `yarn install`"
         )
     if not (folder / "package.json").is_file():
-        return f"there is no package.json in {folder} or above: make one by `npm init`, and run `npm install {LIBRARY}`"
+        return f"there is no package.json in {folder} or above: make one by `npm init`, and run `npm install {package}`"
     return (
-        f"{LIBRARY} is in no node_modules above it: run `{manager} install` in {folder}"
-        f" (if its package.json does not name it: `{manager} {'install' if manager == 'npm' else 'add'} {LIBRARY}`)"
+        f"{package} is in no node_modules above it: run `{manager} install` in {folder}"
+        f" (if its package.json does not name it: `{manager} {'install' if manager == 'npm' else 'add'} {package}`)"
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 from langlog_backbone.project.config import Project
-from langlog_backbone.project.node import javascript_sources
+from langlog_backbone.project.node import component_sources, javascript_sources
 
 from ..projects.folders import IN_IMAGE, Folders, LocalFolder, folders
 from ..projects.image_keys import DEFAULT_NODE, ImageKeys, image_keys
@@ -89,7 +89,7 @@ def recipe(project: Project, *, base_image: str | None = None) -> Recipe:
 
 def _node_version(project: Project, keys: ImageKeys) -> str | None:
     """The Node of the image; None for a project that needs none and names none."""
-    return keys.node_version or (DEFAULT_NODE if javascript_sources(project) else None)
+    return keys.node_version or (DEFAULT_NODE if javascript_sources(project) or component_sources(project) else None)
 
 
 def _common(root: Path, node: NodePackages | None) -> Path:

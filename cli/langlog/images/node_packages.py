@@ -19,6 +19,7 @@ from langlog_backbone.project.config import Project
 from langlog_backbone.project.node import (
     LOCK_FILES,
     PackageManager,
+    component_sources,
     javascript_sources,
     package_folder,
     package_manager,
@@ -99,7 +100,7 @@ class NodePackages(msgspec.Struct, frozen=True):
 def node_packages(project: Project) -> NodePackages | None:
     """Return the packages that an image of the project installs by npm or a similar program; None for a project without
     JavaScript, and without package.json."""
-    sources = javascript_sources(project)
+    sources = {**javascript_sources(project), **component_sources(project)}
     folders = [package_folder((project.root / source).resolve().parent) for source in sources.values()]
     folder = next((folder for folder in folders if folder is not None), None)
     if folder is None:

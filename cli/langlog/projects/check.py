@@ -26,7 +26,7 @@ from .folders import UNSOUND, folder_problems
 from .image_keys import image_keys, image_problems, wording
 from .keys import key_problems
 from .problems import Problem
-from .references import Reference, javascript_problems, reference_problems, references
+from .references import Reference, component_problems, javascript_problems, reference_problems, references
 
 Modules = bool | list[Annotated[list[str], msgspec.Meta(min_length=1)]] | None
 
@@ -41,6 +41,10 @@ class _Path(msgspec.Struct):
     path: str | None = None
 
 
+class _UiConfig(msgspec.Struct):
+    shared: list[str] = []
+
+
 class _Encryption(msgspec.Struct):
     path: str
     json: str | None = None
@@ -50,6 +54,7 @@ READERS: dict[str, Any] = {
     "env": dict[str, str | int | float | bool | None] | list[str] | str | None,
     "worker_lifespan": str | None,
     "ui": dict[str, str] | None,
+    "ui_config": _UiConfig | None,
     "store": dict[str, Any] | None,
     "store.path": str | None,
     "store.index": StoreIndex | None,
@@ -165,6 +170,7 @@ def _project_problems(project: Project) -> Iterator[Problem]:
     for reference in references(project):
         yield from reference_problems(project, reference)
     yield from javascript_problems(project)
+    yield from component_problems(project)
     yield from _webhook_problems(project, environment)
 
 

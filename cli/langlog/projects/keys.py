@@ -108,8 +108,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "checkpointer.path": "a thread's state, history, replay and erasure are read from the log, where langlog's own saver keeps checkpoints",
     "checkpointer.serde.allowed_json_modules": "nothing stored as JSON becomes an object",
     "priority": "the runs of a thread begin in the order in which they were made",
-    "ui": "user interfaces are not served",
-    "ui_config": "user interfaces are not served",
 }
 """Keys without effect in langlog -> reason."""
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
 from langlog_backbone.project.language import Language, language_of
-from langlog_backbone.project.node import missing_packages
+from langlog_backbone.project.node import missing_bundlers, missing_components, missing_packages
 
 from .exports import exported_names
 from .problems import Problem
@@ -90,6 +91,20 @@ def javascript_problems(project: Project) -> Iterator[Problem]:
     """Packages that the project's JavaScript needs and that are not installed here: no image lacks them."""
     for key, fault in missing_packages(project):
         yield Problem("warning", key, fault)
+
+
+def component_problems(project: Project) -> Iterator[Problem]:
+    """Yield the files of `ui` that do not exist, and the bundlers that are not installed here: an image installs them."""
+    named = project.config.get("ui") or {}
+    if not isinstance(named, dict) or not all(isinstance(source, str) for source in named.values()):
+        return  # a wrong type, which is reported as such
+    try:
+        for key, fault in missing_components(project):
+            yield Problem("error", key, fault)
+        for key, fault in missing_bundlers(project):
+            yield Problem("warning", key, fault)
+    except StartError as error:
+        yield Problem("error", "ui", str(error))
 
 
 def _export_problems(key: str, path: Path, source: str, name: str) -> Iterator[Problem]:

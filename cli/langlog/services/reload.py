@@ -25,8 +25,8 @@ logger = structlog.get_logger(__name__)
 
 IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
 """Ignored folders, besides all whose name begins with a dot."""
-CODE = JAVASCRIPT | {".py"}
-"""Ends of the names of files that graphs are made of."""
+CODE = JAVASCRIPT | {".py", ".css"}
+"""Ends of the names of files that graphs and the components of `ui` are made of."""
 DEBOUNCE_MS = 300
 """Milliseconds within which changes of an editor or a checkout are combined into one reload."""
 IN_FORCE = "the graphs that were loaded before stay in force"

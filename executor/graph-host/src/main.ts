@@ -1,6 +1,7 @@
 /** The graph host: a process of Node that a worker starts, which loads the project's graphs in JavaScript and TypeScript and runs them. */
 import { isMainThread } from "node:worker_threads";
 import { Connection, watchWorker } from "./connection.js";
+import { bundle, type BundleSpec } from "./app/bundle.js";
 import { serveCode, type Spec } from "./app/serve.js";
 import { described } from "./errors.js";
 import { GraphLoadError, Graphs } from "./graphs.js";
@@ -17,6 +18,8 @@ export { load, resolve } from "./loading/hooks.js";
 const SERVE = "serve";
 /** The argument by which a gateway starts it, for `auth` and `http.app`. */
 const CODE = "code";
+/** The argument by which a gateway starts it, for `ui`. */
+const BUNDLE = "bundle";
 
 /** `socket`: the descriptor of this end. */
 function serve(socket: number): void {
@@ -121,3 +124,5 @@ if (isMainThread && process.argv[2] === CODE) {
   registerHooks(import.meta.url);
   void serveCode(JSON.parse(process.argv[3] ?? "") as Spec, Number(process.argv[4]));
 }
+
+if (isMainThread && process.argv[2] === BUNDLE) void bundle(JSON.parse(process.argv[3] ?? "") as BundleSpec, Number(process.argv[4]));

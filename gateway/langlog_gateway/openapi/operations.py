@@ -21,6 +21,7 @@ from ..requests.assistants import (
     AssistantPatch,
     AssistantSearch,
     AssistantVersions,
+    ComponentQuery,
 )
 from ..requests.crons import CronCount, CronCreate, CronPatch, CronSearch
 from ..requests.imports import HeldQuery, Import
@@ -62,6 +63,8 @@ PATH = {
     "topic": "Topic of the log",
     "partition": "Partition of the topic",
     "offset": "Offset within the partition",
+    "name": "Name in `ui` of langgraph.json",
+    "file": "Name of the file",
     "namespace": "Name of the subgraph's node; `|` separates the names of nested ones",
 }
 """Path parameter -> its description."""
@@ -376,6 +379,23 @@ OPERATIONS: dict[str, Operation] = {
         query={"assistant_id": text("Id of the assistant; required")},
         tag="a2a",
         keyed=(400,),
+    ),
+    # ui
+    "POST /ui/{assistant_id}": Operation(
+        "Get the HTML that renders a component",
+        ComponentQuery,
+        None,
+        NOT_THERE,
+        media="text/html",
+        names=("assistant_id",),
+        tag="assistants",
+    ),
+    "GET /ui/{name}/{file}": Operation(
+        "Get a file of components",
+        errors=NOT_THERE,
+        media="text/javascript",
+        tag="assistants",
+        query={"key": text("Key in the file's address, instead of other credentials")},
     ),
     # crons
     "POST /runs/crons": Operation("Create cron", CronCreate, crons.Cron, (400, 404)),

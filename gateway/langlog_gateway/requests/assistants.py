@@ -24,6 +24,10 @@ AssistantColumn = Literal[
 ]
 
 
+COMPONENT_NAME_MAX = 1_000
+"""Maximum length of a component's name, in characters."""
+
+
 class AssistantCreate(Struct):
     """A new assistant: a graph with a configuration of its own."""
 
@@ -113,9 +117,17 @@ class AssistantLatest(Struct):
     """Number of the version. No version is created, and later ones stay listed"""
 
 
+class ComponentQuery(Struct):
+    """The component to render."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=COMPONENT_NAME_MAX)]
+    """Name of the component, as the module in `ui` exports it and messages of the graph name it"""
+
+
 ASSISTANT_CREATE = msgspec.json.Decoder(AssistantCreate)
 ASSISTANT_PATCH = msgspec.json.Decoder(AssistantPatch)
 ASSISTANT_SEARCH = msgspec.json.Decoder(AssistantSearch)
 ASSISTANT_COUNT = msgspec.json.Decoder(AssistantCount)
 ASSISTANT_VERSIONS = msgspec.json.Decoder(AssistantVersions)
 ASSISTANT_LATEST = msgspec.json.Decoder(AssistantLatest)
+COMPONENT_QUERY = msgspec.json.Decoder(ComponentQuery)
