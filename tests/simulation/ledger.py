@@ -52,6 +52,9 @@ class Ledger:
         self.queue_lost = False
         """Redis was wiped: it no longer knows what was claimed."""
         self.repeated = 0
+        """Events that consumers drop by their cause."""
+        self.repeated_otherwise = 0
+        """Those among them that differ from the first event of the same id."""
 
     @property
     def digest(self) -> str:
@@ -86,13 +89,16 @@ class Ledger:
             self._report(f"attempt {event.attempt} of {event.run_id} was begun by {worker} and by {event.worker}")
 
     def _decided(self, record: Record, kind: str, cause: Cause) -> None:
-        self.checks["repeated events are the same"] += 1
+        self.checks["an id of an event counts once"] += 1
         id = (record.topic, record.headers["ce_id"])
         first = self._first.setdefault(id, record.value)
-        if first != record.value:
-            self._report(f"two events {id}: {first!r} and {record.value!r}")
         last = self._last.get((record.topic, record.partition))
-        if last is not None and (cause.offset, cause.index) <= (last.offset, last.index):
+        repeated = last is not None and (cause.offset, cause.index) <= (last.offset, last.index)
+        if first != record.value and not repeated:
+            self._report(f"two events {id}: {first!r} and {record.value!r}")
+        if repeated:
+            # an owner that does not know yet that it was replaced decides on what its successor has changed: consumers drop it by its cause
+            self.repeated_otherwise += first != record.value
             self.repeated += 1
             return
         self._last[record.topic, record.partition] = cause

@@ -102,6 +102,60 @@ def _fault(draw: random.Random, names: list[str]) -> Fault:
     return Fault(at, what, target, seconds, draw.randint(1, 30), draw.choice(("redis", "postgres", "log")))
 
 
+STORMS = (
+    "two owners",
+    "two owners",
+    "two owners",
+    "commits lost under a takeover",
+    "leases lost in runs",
+    "drain in runs",
+)
+
+
+def _storm(draw: random.Random, names: list[str]) -> list[Fault]:
+    """Faults that meet: each alone is survived by one rule, together they need several."""
+    at, what = draw.uniform(FAULTS_FROM_S + 3.0, FAULTS_S - 4.0), draw.choice(STORMS)
+    of = lambda *kinds: [name for name in names if name.partition("-")[0] in (*kinds, "dev")]  # noqa: E731
+    workers = [name for name in names if name.startswith("worker")]
+    match what:
+        case (
+            "two owners"
+        ):  # members of one group are evicted in turn and go on for a while; some stand still in the midst
+            group, faults = draw.choice(("deciders", "projectors")), []
+            for _ in range(draw.randint(2, 5)):
+                faults.append(Fault(at, "evicted", group, draw.choice((0.1, 0.5, 2.0)), draw.randrange(30)))
+                at += draw.uniform(0.05, 1.5)
+            if draw.random() < 0.5:
+                faults.append(Fault(at, "pause", draw.choice(of(group[:-1])), draw.uniform(3.0, 7.0)))
+        case "commits lost under a takeover":
+            faults = [
+                Fault(at, draw.choice(("pause", "pause", "kill")), name, draw.uniform(1.0, 6.0))
+                for name in of("projector")
+            ]
+            at += draw.uniform(0.0, 0.4)
+            faults.append(Fault(at, "postgres lost", "", draw.choice((0.05, 0.3, 1.0)), draw.randint(1, 60)))
+            if draw.random() < 0.7:  # new owners read positions that no message has brought to their connections
+                faults.append(Fault(at - draw.uniform(1.0, 3.0), "redis down", "", 6.0))
+                faults += [Fault(at - draw.uniform(0.2, 1.5), "evicted", "deciders", 0.1, n) for n in range(2)]
+        case "leases lost in runs":
+            faults = [Fault(at, "pause", draw.choice(workers), draw.uniform(4.0, 8.0))]
+            faults.append(
+                Fault(
+                    at + draw.uniform(0.0, 5.0),
+                    draw.choice(("redis wiped", "redis down", "kill", "evicted")),
+                    draw.choice(workers),
+                    draw.uniform(0.2, 2.0),
+                    draw.randrange(30),
+                )
+            )
+        case _:
+            faults = [Fault(at, "stop", name) for name in workers if draw.random() < 0.8]
+            faults.append(
+                Fault(at + draw.uniform(0.0, 2.0), draw.choice(("postgres down", "log down", "redis cut")), "", 1.5)
+            )
+    return [msgspec.structs.replace(f, at=round(f.at, 3), seconds=round(f.seconds, 3)) for f in faults]
+
+
 def drawn(seed: int) -> Plan:
     draw = random.Random(seed)
     if draw.random() < 0.25:
@@ -115,11 +169,13 @@ def drawn(seed: int) -> Plan:
             ("worker", draw.randint(1, 3)),
         ]
     names = [f"{kind}-{number}" for kind, count in processes for number in range(count)]
-    threads = draw.randint(1, 4)
-    ops = [_op(draw, number, threads) for number in range(draw.randint(4, 16))]
+    threads = draw.choice((1, 2, 4, 12))
+    ops = [_op(draw, number, threads) for number in range(draw.choice((6, 12, 24, 32)))]
     if draw.random() < 0.3:
         ops.append(Op(round(draw.uniform(0, 5), 3), "cron", len(ops), 0, {"stateless": draw.random() < 0.5}))
-    faults = [_fault(draw, names) for _ in range(draw.choice((0, 2, 4, 6, 8)))]
+    faults = [_fault(draw, names) for _ in range(draw.choice((0, 2, 4, 6, 8, 12)))]
+    for _ in range(draw.choice((0, 1, 2, 3)) if faults else 0):
+        faults += _storm(draw, names)
     return Plan(
         seed,
         processes,

@@ -273,7 +273,12 @@ class World:
                 log.slow = 60.0
                 back(lambda: setattr(log, "slow", 1.0))
             case "evicted":
-                members = [(name, number) for name, group in self.log.groups.items() for number in group.members]
+                members = [
+                    (name, number)
+                    for name, group in self.log.groups.items()
+                    if fault.target not in ("deciders", "projectors") or fault.target[:-1] in name
+                    for number in group.members
+                ]
                 if members:
                     self.log.evict(*members[fault.amount % len(members)], late_s=fault.seconds)
             case "unreachable":
@@ -387,7 +392,11 @@ def _live(plan: Plan, mutation: Callable[[], Any] | None) -> Result:
             digest=world.ledger.digest,
             virtual_s=loop.time(),
             steps=loop.steps,
-            marks={**world.marks, "world.repeated_events": world.ledger.repeated},
+            marks={
+                **world.marks,
+                "world.repeated_events": world.ledger.repeated,
+                "world.repeated_otherwise": world.ledger.repeated_otherwise,
+            },
             faults=dict(world.faults),
             checks=dict(world.ledger.checks + world.judge.checks),
             records=world.records,

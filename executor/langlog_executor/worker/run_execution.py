@@ -336,6 +336,8 @@ class RunExecution:
             error = work.done.exception()
             if error is None:
                 return work.done.result()
+            if isinstance(error, RecordsClosed):  # the attempt was dropped or abandoned before, and its graph went on
+                return None if self._stop == "drop" else self._left_behind()
             logger.error("run.broke", run_id=self.task.run_id, traceback=traceback_of(error))
             return Ended(outcome="error", error=described(error), state_known=self.task.fresh)
         logger.warning("run.left_behind", run_id=self.task.run_id, graph_id=self.task.graph_id, reason=self._stop)

@@ -448,7 +448,8 @@ class MemoryMember(_Follower):
 
     @property
     def responsive(self) -> bool:
-        return self._link.responsive
+        """False also for one that was stopped while it joined: nothing answers for it, and its session ends."""
+        return not self._stopped and self._link.responsive
 
     def alone(self) -> bool:
         return self._members <= 1
