@@ -200,6 +200,12 @@ def test_tests_bind_no_retired_name() -> None:
     assert {source: bound for source, bound in wrong.items() if bound} == {}
 
 
+def test_docstrings_and_comments_of_tests_begin_with_a_noun_or_a_verb() -> None:
+    texts = {source: source.read_text() for source in TESTS}
+    wrong = {str(source.relative_to(ROOT)): unclear(text, parsed(text), {}) for source, text in texts.items()}
+    assert {source: lines for source, lines in wrong.items() if lines} == {}
+
+
 def test_comments_of_statements_begin_with_a_noun_or_a_verb() -> None:
     wrong = {
         f"{path.relative_to(ROOT)}:{number}": line

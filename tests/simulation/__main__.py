@@ -25,7 +25,7 @@ PYTHON = "python -m tests.simulation"
 
 
 class Figures(msgspec.Struct):
-    """What a night has tried."""
+    """Figures of a night."""
 
     commit: str = ""
     date: str = ""
@@ -87,8 +87,8 @@ def main() -> int:
         f"{sum(totals['checks'].values())} checks, {figures.cpu_s:.0f} s of CPU; failed: {figures.failed or 'none'}"
     )
     if options.figures is not None:
-        figures.commit = _git("rev-parse", "--short", "HEAD")
-        figures.date = _git("log", "-1", "--format=%cs")
+        figures.commit = git("rev-parse", "--short", "HEAD")
+        figures.date = git("log", "-1", "--format=%cs")
         options.figures.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
     missed = unreached(totals["marks"]) if options.marks else []
     if missed:
@@ -96,7 +96,7 @@ def main() -> int:
     return 1 if figures.failed or missed else 0
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -45,7 +45,7 @@ class Unknown(Exception):
 
 
 class StreamReader:
-    """What a client has received of a run, over all of its connections. ``whole``: from the run's first event on."""
+    """The events that a client has received of a run, over all of its connections. ``whole``: from the run's first event on."""
 
     def __init__(self, run_id: str, violate: Callable[[str], None], *, whole: bool) -> None:
         self.run_id, self.whole = run_id, whole

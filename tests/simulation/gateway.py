@@ -37,7 +37,7 @@ class _Query(dict[str, str]):
 
 
 class _Request(dict[str, Any]):
-    """What streams look at."""
+    """The parts that streams use."""
 
     method = "GET"
     transport = None

@@ -1,4 +1,4 @@
-"""What must hold of clients' answers, of the read model, and of all of it at the end of a world."""
+"""Rules for clients' answers, for the read model, and for all of it at the end of a world."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Judge:
     # the end
 
     def unfinished(self) -> str:
-        """What is still under way; empty: nothing."""
+        """Return the work that is still under way; empty: none."""
         world = self._world
         if runs := world.ledger.in_flight():
             return f"runs {runs} are in flight"

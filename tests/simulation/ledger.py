@@ -1,4 +1,4 @@
-"""What must hold of the log after every record that is appended, judged by rules of its own; and what worlds remember of it.
+"""Rules for the log that must hold after every record that is appended, and facts that worlds remember of it.
 
 Records are taken as a consumer takes them: an event whose cause is not past the last one of its partition is a repetition, and must be
 byte for byte what it repeats. What counts is then followed thread by thread.

@@ -83,7 +83,7 @@ class SimulationLoop(base_events.BaseEventLoop):
         """Callbacks that have run."""
         self.after_step: Callable[[], None] | None = None
         self.connect_to: Callable[[Callable[[], Any]], Any] | None = None
-        """Where connections to Unix sockets lead."""
+        """Opens connections to Unix sockets."""
         self._draw = random.Random(seed)
         self._queues: dict[Node, deque[asyncio.Handle]] = {}
         self._numbers = 0

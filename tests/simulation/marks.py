@@ -1,4 +1,4 @@
-"""What worlds must reach, so that it is known to be tried: a mark that a night's worlds never reach fails the night.
+"""Marks that worlds must reach, so that they are known to be tried: a mark that a night's worlds never reach fails the night.
 
 Marks cost the product nothing. Most are what langlog logs anyway (the names of its log events); ``world.…`` are those of the stand-ins.
 """

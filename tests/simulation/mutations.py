@@ -27,6 +27,7 @@ from langlog_projector import announce, apply, fold, projection
 from langlog_scheduler.leases import Leases
 from langlog_schemas import messages
 
+from .__main__ import git
 from .plan import drawn
 from .world import run
 
@@ -39,6 +40,7 @@ class Found(msgspec.Struct):
     found: int
     says: str = ""
     """The first violation."""
+    commit: str = ""
 
 
 def _no_fence() -> Any:
@@ -138,9 +140,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=40)
     parser.add_argument("--figures", type=Path, default=Path("docs/explanation/proof/mutations.json"))
     options = parser.parse_args()
-    rows = []
+    rows, commit = [], git("rev-parse", "--short", "HEAD")
     for bug, mutation in MUTATIONS.items():
-        row = Found(bug, options.seeds, 0)
+        row = Found(bug, options.seeds, 0, commit=commit)
         for seed in range(1, options.seeds + 1):
             result = run(drawn(seed), mutation=mutation)
             if result.violations:

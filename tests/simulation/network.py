@@ -105,7 +105,7 @@ class Network:
         return base * server.slow
 
     def speak_again(self, server: Server) -> None:
-        """What had arrived while the server was silent is carried out now."""
+        """Carry out all that had arrived while the server was silent."""
         server.silent = False
         held, self.held = self.held, []
         for of, act, args in held:

@@ -1,4 +1,4 @@
-"""What happens in a world, drawn from its seed before it begins: who runs, what clients do when, and which faults come when.
+"""Plans of worlds, drawn from their seeds before they begin: processes, requests of clients, and faults, each with its moment.
 
 A plan is a list of things with their moments, so that a failing one can be made smaller by leaving things out (`shrinking`).
 """
@@ -20,7 +20,7 @@ FAULTS_S = 26.0
 
 
 class Op(msgspec.Struct, frozen=True):
-    """What a client does. ``what``: run, cancel, delete_run, delete_thread, patch, cron, end_cron, join."""
+    """A request of a client. ``what``: run, cancel, delete_run, delete_thread, patch, cron, end_cron, join."""
 
     at: float
     what: str

@@ -14,7 +14,8 @@ either another safety net carries it, or the worlds do not reach it yet."""
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    lines = [TEXT, "", "| bug | found in | what was broken first |", "| --- | --- | --- |"]
+    tried = f"Tried on commit {rows[0]['commit']}:"
+    lines = [TEXT, "", tried, "", "| bug | found in | what was broken first |", "| --- | --- | --- |"]
     for row in sorted(rows, key=lambda row: -row["found"]):
         says = row["says"].partition(" s: ")[2].split("\n")[0].replace("|", "\\|")[:110]
         lines.append(f"| {row['bug']} | {row['found']} of {row['worlds']} | {f'`{says}`' if says else '-'} |")

@@ -11,7 +11,8 @@ TEXT = """\
 A *world* is a whole langlog in one thread: gateways, deciders, projectors, schedulers and workers, each as a process that can be killed
 or paused, on a network whose delays are drawn. Time is virtual, and everything that is drawn comes from one number, the seed: the same
 seed is the same world, callback by callback. Clients make runs, follow, cancel, delete and repeat; faults come in between, then all is
-healed, and everything that was begun must end. `tests/simulation` holds it; `make simulate SEEDS=10000` lives through so many.
+healed, and everything that was begun must end. Faults come alone and in storms (owners that are evicted in turn and go on, commits lost under
+a takeover, leases lost in runs, workers that drain with runs in flight). `tests/simulation` holds it; `make simulate SEEDS=10000` lives through so many.
 
 **Real:** the whole code of decider (service, decisions, effects, ownership), projector (service, fold, writing, announcements) and
 scheduler (leases, delays, crons, webhooks, expiry); the gateway's commands, replies, watches, streams, joins and waits; the worker's claims,
@@ -19,12 +20,15 @@ leases, drains, records, frames, checkpointer and queries; connections to Redis 
 services.
 
 **Stand-ins:** the log (partitions and groups in memory, under the conformance suite of the real adapters), Postgres (a Python function for
-each statement), Redis (commands in memory, scripts translated), graphs (stubs that step, stream, sleep, interrupt, fail and block), receivers
-of webhooks, HTTP, and the threads of graph loops and leases. Not in worlds: the store, encryption, the streaming protocol of threads,
+each statement, compared with the statement on a real Postgres by `tests/simulation/test_statements.py`; no plans, row locks or snapshots),
+Redis (commands in memory, scripts translated), graphs (stubs that step, stream, sleep, interrupt, fail and block), receivers
+of webhooks, HTTP, and the threads of graph loops and leases. The machine's clocks and
+chance are closed: a call around the port for them fails the world. Not in worlds: the embedded log, langgraph, authentication, dead letters, the store, encryption, the streaming protocol of threads,
 replays, imports, rebuilds.
 
 After every record that is appended: at most one run of a thread is dispatched, attempts follow on each other, an attempt is begun by one
-worker, no final state is left, events that are written twice are the same, the events of a command are there whole, and each step of a
+worker, no final state is left, an event counts once under its id (consumers drop repetitions
+by their cause; one of an owner that was replaced may differ), the events of a command are there whole, and each step of a
 graph counts once in the thread's values. With every answer: a reply says what the read model holds, a wait ends with its run, the ids of a
 stream grow, and a stream of a resumable run has every event of its last attempt, over any number of connections and gateways. At the end:
 every acknowledged command was decided once, the read model is the log folded record by record, no record of a past attempt counts, each
@@ -61,4 +65,6 @@ FOUND = (
     "Two deciders that owned a partition for a moment both put the same attempt into the hot queue, and two workers executed it beside "
     "each other. A task is now claimed once, however often it is pushed; `make chaos` found it on real servers in the same hour "
     "([`test_a_task_that_is_pushed_again_is_not_claimed_twice`](../../tests/backbone/test_hot_queue.py)).",
+    "A graph that wrote a checkpoint after its attempt was dropped was logged as an error of the server "
+    "([`test_a_graph_that_goes_on_after_its_thread_was_deleted_is_no_error_of_the_server`](../../tests/simulation/test_found.py)).",
 )

@@ -1,4 +1,4 @@
-"""What stands in for graphs and the threads that they run on: stubs that step, stream, sleep, interrupt, fail and block.
+"""Stand-ins for graphs and the threads that they run on: stubs that step, stream, sleep, interrupt, fail and block.
 
 A run's input says its plan, a list of actions. Each action is a step: one checkpoint by langlog's own checkpointer, which holds the list
 of all steps that the thread has made so far, and frames. So a step that counts twice, or not at all, is seen in the thread's values.

@@ -19,7 +19,7 @@ class NoAnswer(Exception):
 
 class Link(Protocol):
     async def call(self, apply: Callable[[], T], limit_s: float = 10.0) -> T:
-        """What ``apply`` gives when the server carries it out. Raises Unreachable, NoAnswer, and whatever ``apply`` raises."""
+        """Return the result of ``apply``, carried out by the server. Raises Unreachable, NoAnswer, and whatever ``apply`` raises."""
         ...
 
     def later(self, deliver: Callable[[], Any]) -> None:

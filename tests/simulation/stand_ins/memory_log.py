@@ -113,7 +113,7 @@ class LogServer:
         return number
 
     def claim(self, group: str, number: int, owned: Collection[int]) -> bool:
-        """What the member has now. False: the group does not know it (any more)."""
+        """Note the partitions that the member has now. False: the group does not know it (any more)."""
         entry = self.groups.setdefault(group, Group())
         if number not in entry.members:
             return False
@@ -377,7 +377,7 @@ class _Follower:
             self._news.set_result(None)
 
     async def _settle(self) -> None:
-        """What has to be done before records are taken."""
+        """Do all that comes before records are taken."""
 
     async def read(self, max_records: int = 1000) -> list[Record]:
         while True:

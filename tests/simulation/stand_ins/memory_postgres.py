@@ -66,7 +66,7 @@ class Tables:
     def __init__(self) -> None:
         self.tables: dict[str, Table] = {name: {} for name in self.NAMES}
         self.undo: list[tuple[str, Key, dict[str, Any] | None]] = []
-        """What the open transaction has replaced."""
+        """Rows that the open transaction has replaced."""
 
     def __getitem__(self, name: str) -> Table:
         return self.tables[name]
@@ -88,7 +88,7 @@ class Tables:
     def roll_back(
         self, undo: list[tuple[str, Key, dict[str, Any] | None]]
     ) -> list[tuple[str, Key, dict[str, Any] | None]]:
-        """What would do it again."""
+        """Return the changes that would do it again."""
         again = []
         for name, key, row in reversed(undo):
             table = self.tables[name]
@@ -100,7 +100,7 @@ class Tables:
         return again
 
     def same_as(self, other: Tables, without: Sequence[str] = ()) -> str:
-        """What differs; empty: nothing."""
+        """Return the first difference; empty: none."""
         for name in self.NAMES:
             ours, theirs = self.tables[name], other.tables[name]
             if name in without or ours == theirs:

@@ -540,7 +540,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 async def connect(net: Network, wire: Wire, server: RedisServer, factory: Callable[[], Any]) -> tuple[Any, Any]:
-    """What a loop's ``create_unix_connection`` gives. Raises OSError."""
+    """Return the result of a loop's ``create_unix_connection``. Raises OSError."""
     answer: asyncio.Future[None] = net.loop.create_future()
     protocol = factory()
     transport = MemoryTransport(net, wire, server, protocol)

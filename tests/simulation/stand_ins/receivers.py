@@ -1,4 +1,4 @@
-"""Who gets webhooks: takes them, refuses them, is slow, or takes them and does not say so."""
+"""A receiver of webhooks: takes them, refuses them, is slow, or takes them and does not say so."""
 
 from __future__ import annotations
 
