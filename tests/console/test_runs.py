@@ -47,7 +47,7 @@ def test_all_that_failed_goes_again_after_a_confirmation_and_each_outcome_is_sho
     expect(page.get_by_role("row").filter(has_text="retried")).to_have_count(3)
     page.get_by_role("button", name="Run all of these again").click()
     dialog = page.get_by_role("dialog", name="Run 3 failed runs again?")
-    expect(dialog).to_contain_text("It goes on from its last checkpoint")
+    expect(dialog).to_contain_text("It continues from its last checkpoint")
     console.check_accessible()
     dialog.get_by_role("button", name="Cancel").click()
     assert client.http.post("/runs/count", json={"assistant_id": assistant}) == 4

@@ -1,5 +1,5 @@
 /**
- * What worker and graph host say to each other, and how it stands on the socket between them.
+ * Messages between worker and graph host, and their encoding on the socket.
  *
  * A message is four bytes of length (unsigned, the high byte first), then a msgpack map whose member `t` names its kind. The socket is
  * one end of a pair that the worker made; each side reads the other's messages in the order in which they were written. The same text
@@ -11,7 +11,7 @@
  *       run | query (job) ─────────────────────────►        a run of a graph, or a question about one
  *            ◄─────────────────────── stream (job) …        what the run streams, in order
  *            ◄──────────────────── call (job, call)         the graph reads or writes checkpoints or the store
- *       answer | refuse (job, call) ───────────────►        … unless `call` is 0: then nobody waits for an answer
+ *       answer | refuse (job, call) ───────────────►        … unless `call` is 0: then no answer is awaited
  *       stop (job) ────────────────────────────────►        cancel, drain, or drop: a dropped job sends nothing any more
  *            ◄─────────────────────────── end (job)         with the result; the job is over
  *       ping (n) ──────────────────────────────────►
