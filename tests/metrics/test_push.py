@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_the_interval_is_opentelemetrys(text: str, seconds: float) -> None:
 async def test_counters_gauges_and_histograms_arrive_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     name = table.RUN_SECONDS.describe()[0].name
     buckets = [("0.1", 1.0), ("1.0", 3.0), ("+Inf", 4.0)]
-    labels = (("graph", "g"),)
+    graph = f"graph-{uuid.uuid4()}"  # counts of the process are added to the source's: no other test counts runs of this graph
+    labels = (("graph", graph),)
 
     async def source() -> list[Family]:
         samples = [Sample(f"{name}_bucket", (*labels, ("le", limit)), value) for limit, value in buckets]
@@ -59,7 +61,8 @@ async def test_counters_gauges_and_histograms_arrive_as_such(monkeypatch: pytest
         await push.push()
         (pushed,) = receiver.pushes
         assert pushed.about["service.name"] == "agents" and pushed.about["langlog.services"] == "gateway decider"
-        (point,) = [p for p in pushed.metrics[name].histogram.data_points if p.attributes[0].value.string_value == "g"]
+        points = pushed.metrics[name].histogram.data_points
+        (point,) = [one for one in points if one.attributes[0].value.string_value == graph]
         assert (list(point.bucket_counts), list(point.explicit_bounds)) == ([1, 2, 1], [0.1, 1.0])
         assert (point.count, point.sum, point.HasField("min")) == (4, 7.5, False)
         assert pushed.metrics[name].unit == "s"
