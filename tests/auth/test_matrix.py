@@ -50,11 +50,14 @@ BODIES: dict[str, Any] = {
     "PATCH /runs/crons/{cron_id}": {"enabled": False},
     "PUT /store/items": {"namespace": ["a"], "key": "k", "value": {}},
     "DELETE /store/items": {"namespace": ["a"], "key": "k"},
+    "POST /ui/{assistant_id}": {"name": "card"},
 }
 OWNERS_STATUS = {
     "POST /threads/{thread_id}/runs/{run_id}/cancel": 404,  # the run is over
     "POST /runs/cancel": 404,
     "POST /threads/{thread_id}/fork": 409,  # it has no checkpoint
+    "POST /ui/{assistant_id}": 404,  # the project has no components
+    "GET /ui/{name}/{file}": 404,
 }
 FOREIGN = re.compile(r"thread_id|run_id|assistant_id|cron_id")
 ELSEWHERE = (
@@ -62,7 +65,14 @@ ELSEWHERE = (
     "/operator",
 )
 """Protocols and operators' routes, with tests of their own; here only that unauthenticated callers are refused."""
-OF_LOG = {"topic": "run-events", "partition": "0", "offset": "0"}
+OF_SERVER = {
+    "topic": "run-events",
+    "partition": "0",
+    "offset": "0",
+    "service": "gateway",
+    "name": "echo",
+    "file": "client.js",
+}
 """Path parameters that name no object of a caller."""
 PAGES = "/console"
 """For people: in no document."""
@@ -158,7 +168,7 @@ async def objects(stack: Stack, who: str) -> dict[str, str]:
 
 def filled(value: Any, ids: dict[str, str]) -> Any:
     if isinstance(value, str):
-        return re.sub(r"\{(\w+)\}", lambda match: ids.get(match.group(1)) or OF_LOG[match.group(1)], value)
+        return re.sub(r"\{(\w+)\}", lambda match: ids.get(match.group(1)) or OF_SERVER[match.group(1)], value)
     if isinstance(value, list):
         return [filled(x, ids) for x in value]
     return {k: filled(v, ids) for k, v in value.items()} if isinstance(value, dict) else value
