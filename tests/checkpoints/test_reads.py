@@ -22,6 +22,8 @@ from langlog_schemas.commands import StoreOp, WriteStore
 from langlog_schemas.messages import Task
 from msgspec import Raw
 
+from tests.checkpoints.unfenced import UnfencedRecords
+
 pytestmark = pytest.mark.parametrize("log_kind", ["sqlite"])
 
 
@@ -110,14 +112,9 @@ async def test_what_was_read_once_is_not_asked_for_again(io: IoLoop) -> None:
 
 async def test_an_attempt_that_has_written_much_reads_its_older_checkpoints_from_the_read_model(io: IoLoop) -> None:
     reader, thread_id = Counted(io), new_id()
-
-    class Unfenced(LogCheckpointer):
-        def _fence(self, thread_id: str) -> tuple[str | None, int]:
-            return None, 0
-
     own = task(thread_id, fresh=True, partition=io.backbone.log.partition_of(thread_id))
     overlay = Overlay(kept_bytes=2_000)
-    saver = Unfenced(RunRecords(io, own, thread_id), reader, task=own, overlay=overlay)
+    saver = LogCheckpointer(UnfencedRecords(io, own, thread_id), reader, task=own, overlay=overlay)
     ids: list[str] = []
     for n in range(20):
         ids.append(await put(saver, thread_id, f"{n}" * 200, ids[-1] if ids else None))
