@@ -8,6 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
+from langlog_gateway.runs.submission import RunSubmission
+from langlog_gateway.streams.sse import Batch
+from langlog_gateway.streams.watch import Watch, Watches
+from langlog_schemas import events as ev
 
 from .conftest import Attempt, MakeStack, Stack, echo, make_thread, read_events
 
@@ -188,6 +193,54 @@ async def test_one_stream_too_many_is_429_and_a_slow_reader_is_cut_off(make_stac
             counted.set()
             [(name, data)] = await stack.events(answer)
             assert (name, data["error"]) == ("error", "SlowReader")
+
+
+@pytest.mark.parametrize("limits", [{"stream_buffer_bytes": 1_000}, {"stream_buffer_frames": 2}])
+@pytest.mark.parametrize("over", [True, False], ids=["over", "running"])
+async def test_a_run_that_is_quicker_than_the_reply_to_its_creation_has_no_slow_reader(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any], over: bool
+) -> None:
+    """Its frames wait for a stream that has not begun: they are more than a reader may lag behind."""
+    subscribed, arrived = asyncio.Event(), asyncio.Event()
+    submit, ready, put, apply = RunSubmission.submit, Watches.ready, Watch.put, Watch.add
+    values = [{"n": n, "text": "x" * 700} for n in range(4)]
+
+    async def submitted(self: RunSubmission, run: Any) -> Any:
+        reply = await submit(self, run)
+        await arrived.wait()
+        return reply
+
+    async def listening(self: Watches, watch: Watch) -> None:
+        await ready(self, watch)
+        subscribed.set()
+
+    def heard(self: Watch, batch: Batch) -> None:
+        put(self, batch)
+        if not over and batch.last == len(values):
+            arrived.set()
+
+    def updated(self: Watch, update: Any) -> None:
+        apply(self, update)
+        if isinstance(update.event, ev.RunEnded):
+            arrived.set()
+
+    monkeypatch.setattr(RunSubmission, "submit", submitted)
+    monkeypatch.setattr(Watches, "ready", listening)
+    monkeypatch.setattr(Watch, "put", heard)
+    monkeypatch.setattr(Watch, "add", updated)
+
+    async def play(attempt: Attempt) -> None:
+        await subscribed.wait()
+        for value in values:
+            await attempt.emit(("values", value))
+        if not over:
+            await arrived.wait()
+        await attempt.finish(values[-1])
+
+    async with make_stack(**limits) as stack:
+        stack.play = play
+        async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
+            assert await stack.events(answer) == [("values", value) for value in values]
 
 
 async def test_the_thread_stream_shows_all_runs_from_start_to_end(stack: Stack) -> None:

@@ -253,13 +253,14 @@ class A2a:
         run, message = await self._prepare(call, stream_mode=["messages"])
         core.enter_stream(call.request)
         watch = core.watches.enter(run.thread_id, run.run_id, frames=True)
+        watch.unread = True  # until the run's creation is confirmed
         try:
             await asyncio.gather(core.watches.ready(watch), self._runs.submit(run))
             out = TaskOut(call.request, core, watch, run, call.id, call.dialect)
             await out.begin(tasks.submitted(run.thread_id, run.run_id, message, call.dialect))
             out.guard(watch)
             out.read_task = self._read_task
-            watch.missed = run.origin.key is not None  # the run of a repetition may be over already
+            watch.missed = watch.missed or run.origin.key is not None  # the run of a repetition may be over already
             check = core.permissions.running(call.request, run.command)
             follow = TaskFollower(core, out, watch, run, call.dialect).follow
             return await out.while_permitted(core.permissions, run.thread_id, "leave", check, follow)

@@ -112,6 +112,7 @@ class Runs:
         del body  # a stream lasts, and must not hold the input
         self._core.enter_stream(request)
         watch = self._core.watches.enter(run.thread_id, run.run_id, frames=True)
+        watch.unread = True  # a quick run may publish large states before its creation is confirmed
         try:
             # frames before the subscription exists are found in the backlog: they are numbered
             with tied_to_client(self._core, run.thread_id, run.run_id, tied=run.cancel_on_disconnect):

@@ -102,6 +102,11 @@ class RunFollower(FrameFollower):
             await self._over(end)
 
     async def _catch_up(self) -> None:
+        if self._end is None:
+            await self._find_end()
+        await self.replay()
+
+    async def _find_end(self) -> None:
         """Query the run's last frame: in Postgres or, if its row is gone, in the log."""
         watch = self._watch
         row = await self._core.reads.row(SQL["progress"], watch.thread_id, self._run_id)
@@ -115,7 +120,6 @@ class RunFollower(FrameFollower):
                 self._end = (0, 0)
             else:
                 await self._over(end)
-        await self.replay()
 
     async def _overrun(self) -> bool:
         await self._out.cut_off()

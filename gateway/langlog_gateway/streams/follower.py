@@ -17,6 +17,7 @@ class FrameFollower(ABC):
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
+        watch.unread = False
 
     async def _follow(self) -> None:
         """Follow until the stream ends."""

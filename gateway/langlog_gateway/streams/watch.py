@@ -73,6 +73,7 @@ class Watch(Waker):
         "seen",
         "sent",
         "thread_id",
+        "unread",
         "updates",
         "wants_frames",
     )
@@ -93,6 +94,8 @@ class Watch(Waker):
         """Whether the read model has held its run."""
         self.overrun = False
         """Whether too many frames wait for this watch: it gets no more."""
+        self.unread = False
+        """Whether its reader does not take frames yet, and therefore cannot be too slow: what is too much is dropped, and counts as missed."""
         self.on_overrun: Callable[[], object] | None = None
         self.closing = False
         """Whether the server stops."""
@@ -112,10 +115,13 @@ class Watch(Waker):
         self._waiting_bytes += batch.bytes
         frames, size = self._limits
         if self._waiting_frames > frames or (self._waiting_bytes > size and self.batches):
-            self.overrun = True
-            self.batches.clear()
-            if self.on_overrun is not None:
-                self.on_overrun()
+            self.take_batches()
+            if self.unread:
+                self.missed = True
+            else:
+                self.overrun = True
+                if self.on_overrun is not None:
+                    self.on_overrun()
         else:
             self.batches.append(batch)
         self.wake()
