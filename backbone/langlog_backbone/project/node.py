@@ -148,7 +148,7 @@ def missing_packages(project: Project) -> Iterator[tuple[str, str]]:
     for key, source in javascript_sources(project).items():
         path = (project.root / source).resolve()
         if path.is_file() and key.startswith("graphs.") and installed(LIBRARY, path.parent) is None:
-            yield key, f"{source!r}: {_missing(project, path)}"
+            yield key, f"{source!r} is a graph in JavaScript or TypeScript: {_missing(project, path)}"
 
 
 def component_sources(project: Project) -> dict[str, str]:
