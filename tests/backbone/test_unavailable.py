@@ -212,8 +212,8 @@ async def test_a_call_is_repeated_until_it_succeeds_and_the_change_is_said_once(
     assert availability.reason is None
     assert availability.failures == 3
     text = rendered(of_process()).decode()
-    assert 'langlog_unavailable{dependency="postgres",loop="repeated"} 0.0' in text
-    assert 'langlog_unavailable_attempts_total{dependency="postgres",loop="repeated"} 3.0' in text
+    assert 'langlog_unavailable{dependency="postgres",loop="repeated"} 0' in text
+    assert 'langlog_unavailable_attempts_total{dependency="postgres",loop="repeated"} 3' in text
 
 
 async def test_a_defect_is_not_repeated() -> None:

@@ -212,7 +212,7 @@ async def test_why_and_the_metrics_say_that_a_thread_is_parked(stack: Stack, set
     assert any("1 keys are parked" in line for line in explain(new_id(), facts._replace(run=None), settings))
     figures = DeploymentFigures(backbone.pool, backbone.log, backbone.pipe, settings)
     text = rendered(await figures.collect()).decode()
-    assert "langlog_parked_keys 1.0\n" in text and "langlog_parked_records 1.0\n" in text
+    assert "langlog_parked_keys 1\n" in text and "langlog_parked_records 1\n" in text
 
 
 async def test_two_deciders_that_meet_the_same_bad_command_park_it_once(stack: Stack) -> None:

@@ -54,7 +54,7 @@ async def test_metrics_count_what_was_answered(stack: Stack) -> None:
     assert counted in body["api"]["http_requests_total"]
     assert body["queue"]["n_running"] == 0
     _, text = await stack.call("GET", "/metrics?format=zzz")
-    assert 'lg_api_http_requests_total{method="GET",path="/threads/{thread_id}",status="422"} 1.0\n' in text
+    assert 'lg_api_http_requests_total{method="GET",path="/threads/{thread_id}",status="422"} 1\n' in text
     assert await stack.call("GET", "/ok?check_db=zzz") == (
         400,
         {"detail": "invalid literal for int() with base 10: 'zzz'"},

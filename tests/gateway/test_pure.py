@@ -359,10 +359,10 @@ async def test_latencies_fall_into_growing_buckets() -> None:
     metrics.count("GET", "/x", 200, 100.0)
     text = rendered(await metrics.collect()).decode()
     labels = 'method="GET",path="/x",status="200"'
-    assert f'lg_api_http_requests_latency_bucket{{le="0.005",{labels}}} 0.0\n' in text
-    assert f'lg_api_http_requests_latency_bucket{{le="0.01",{labels}}} 1.0\n' in text
-    assert f'lg_api_http_requests_latency_bucket{{le="+Inf",{labels}}} 2.0\n' in text
-    assert f"lg_api_http_requests_latency_count{{{labels}}} 2.0\n" in text
+    assert f'lg_api_http_requests_latency_bucket{{le="0.005",{labels}}} 0\n' in text
+    assert f'lg_api_http_requests_latency_bucket{{le="0.01",{labels}}} 1\n' in text
+    assert f'lg_api_http_requests_latency_bucket{{le="+Inf",{labels}}} 2\n' in text
+    assert f"lg_api_http_requests_latency_count{{{labels}}} 2\n" in text
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,25 @@ def test_label_values_are_escaped() -> None:
     assert read.value("langlog_queue_oldest_seconds", graph=hostile) == 1.5
 
 
+def test_whole_numbers_are_written_without_decimals() -> None:
+    """Scripts compare lines of the text."""
+    shown = [
+        family(table.PARKED_KEYS, 0),
+        family(table.RESIDENT, 123_456_789),
+        family(table.CPU, 1.5),
+        family(table.STARTED, 1_764_400_000.25),
+        family(table.QUEUE_OLDEST, {("ends in 2.0",): 3}),
+    ]
+    lines = rendered(shown).decode().splitlines()
+    assert {line for line in lines if not line.startswith("#")} == {
+        "langlog_parked_keys 0",
+        "process_resident_memory_bytes 123456789",
+        "process_cpu_seconds_total 1.5",
+        "process_start_time_seconds 1.76440000025e+09",
+        'langlog_queue_oldest_seconds{graph="ends in 2.0"} 3',
+    }
+
+
 async def test_a_source_that_fails_or_hangs_leaves_the_others_alone() -> None:
     shown = Exposition()
 

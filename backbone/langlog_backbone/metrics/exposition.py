@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import platform
+import re
 import resource
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +34,10 @@ CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 SOURCE_LIMIT_S = 3.0
 """Seconds after which a source is left out: a scrape waits for ten seconds by default."""
 _STARTED_S = machine_time_ns() / 1e9
+
+_WHOLE = re.compile(rb"(?<= )-?\d+(?:\.0|(?:\.\d+)?e\+(?:0\d|1[0-4]))$", re.MULTILINE)
+"""The value of a sample that is a whole number, or has an exponent, as prometheus-client writes them; below 10 to the 15th, up to which
+a float tells whole numbers apart."""
 
 Source = Callable[[], Awaitable[Collection[Family]]]
 
@@ -89,10 +94,15 @@ class _Read(Collector):
 
 
 def rendered(families: Iterable[Family]) -> bytes:
-    """Return the families as Prometheus text."""
+    """Return the families as Prometheus text. Whole numbers have no decimals, since scripts compare them as text."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Read(families))
-    return generate_latest(registry)
+    return _WHOLE.sub(_plain, generate_latest(registry))
+
+
+def _plain(value: re.Match[bytes]) -> bytes:
+    number = float(value[0])
+    return b"%d" % number if number.is_integer() else value[0]
 
 
 def of_process() -> list[Family]:
