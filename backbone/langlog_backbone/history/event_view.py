@@ -210,7 +210,7 @@ def frames_summary(event: ev.RunFrames, *, with_frames: bool) -> dict[str, Any]:
 
 
 def node_of(task_path: str) -> str | None:
-    """Return the node's name in a task's path (``~__pregel_pull, agent``), or None if there is none: written from outside the graph."""
+    """Return the node's name in a task's path (``~__pregel_pull, agent``), or None for a task that was written from outside the graph."""
     if not task_path.startswith("~__pregel_"):
         return None
     name = task_path.rpartition(", ")[2]

@@ -133,7 +133,7 @@ interface Buildable {
   graph?: unknown;
 }
 
-/** A compiled graph; null for what is none. What `createAgent` makes wraps one. */
+/** A compiled graph; null for any other value. What `createAgent` returns wraps one. */
 function compiled(made: unknown): Graph | null {
   if (typeof made !== "object" || made === null) return null;
   const buildable = made as Buildable;

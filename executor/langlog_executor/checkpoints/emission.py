@@ -30,7 +30,7 @@ class CheckpointEmission:
 
     @property
     def sink(self) -> RecordSink:
-        """Raises RuntimeError where there is none."""
+        """Return the sink of the run's records. Raises RuntimeError for a checkpointer that only reads."""
         if self._records is None:
             raise RuntimeError("this checkpointer only reads")
         return self._records

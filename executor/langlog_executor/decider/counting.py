@@ -92,7 +92,7 @@ def count_runs(decided: Sequence[Decided]) -> None:
 
 
 def cause_of(event: ev.RunEnded) -> str:
-    """Return the cause of a run's end as one of few words; empty if there is none."""
+    """Return the cause of a run's end as one of few words, or an empty text if it has no cause."""
     if event.error is not None:
         return event.error.error if event.error.error in OWN_ERRORS else GRAPH
     return "superseded" if event.superseded_by else ""

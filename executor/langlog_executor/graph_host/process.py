@@ -147,7 +147,7 @@ class GraphHost:
 
     @property
     def pid(self) -> int | None:
-        """Of the present process; None while there is none."""
+        """Process id of the running host; None while no process runs."""
         return self._life.process.pid if self._life is not None and self._ready.is_set() else None
 
     @property
@@ -367,7 +367,7 @@ class _Life(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport does not derive from this class
 
     def data_received(self, data: bytes) -> None:
         self.received_at = monotonic()

@@ -41,7 +41,7 @@ class OffsetQueries:
         return await self._offsets(topic, lambda consumer, partitions: consumer.beginning_offsets(partitions))
 
     async def at(self, topic: str, moment: datetime) -> list[int]:
-        """Return the offset of the first record of each partition that is not before the moment; the end if there is none."""
+        """Return the offset of the first record of each partition at or after the moment, or the end of the partition."""
         at_ms = math.ceil(moment.timestamp() * 1000)
 
         async def find(consumer: AIOKafkaConsumer, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:

@@ -86,7 +86,7 @@ function patterns(given: Record<string, unknown> | undefined): [RegExp, string[]
   });
 }
 
-/** JSON with comments and commas that nothing follows, as TypeScript reads it; null for what is none. */
+/** JSON with comments and trailing commas, as TypeScript reads it; null for text that is not such JSON. */
 function parse(name: string): Record<string, unknown> | null {
   try {
     const text = readFileSync(name, "utf8").replace(/^\uFEFF/, "");
