@@ -11,8 +11,9 @@ from langlog_backbone.log import Log, NewRecord, started_log
 from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id, now_iso
+from langlog_executor.decider.decisions.thread_events import fold_thread
+from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_executor.decider.effects import Decided, event_records
-from langlog_executor.decider.threads import decide_thread, fold_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.thread import ThreadState

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
-from langlog_executor.decider.threads import decide_thread, fold_thread
+from langlog_executor.decider.decisions.thread_events import fold_thread
+from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.thread import ThreadState

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from langlog_backbone.log import Record
-from langlog_executor.decider.assistants import decide_assistant, fold_assistant
-from langlog_executor.decider.crons import decide_cron, fold_cron
-from langlog_executor.decider.store import decide_store
-from langlog_executor.decider.threads import decide_thread, fold_thread
+from langlog_executor.decider.decisions.assistants import decide_assistant, fold_assistant
+from langlog_executor.decider.decisions.crons import decide_cron, fold_cron
+from langlog_executor.decider.decisions.store import decide_store
+from langlog_executor.decider.decisions.thread_events import fold_thread
+from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope

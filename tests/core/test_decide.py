@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from langlog_executor.decider.assistants import decide_assistant, fold_assistant
-from langlog_executor.decider.threads import decide_thread, fold_thread
+from langlog_executor.decider.decisions.assistants import decide_assistant, fold_assistant
+from langlog_executor.decider.decisions.thread_events import fold_thread
+from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_projector.fold import webhook_error
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev

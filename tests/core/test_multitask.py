@@ -13,7 +13,8 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from langlog_executor.decider.threads import decide_thread, fold_thread
+from langlog_executor.decider.decisions.thread_events import fold_thread
+from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.thread import ThreadState

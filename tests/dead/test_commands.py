@@ -19,7 +19,7 @@ from langlog_backbone.operation.parked_keys import NotReleased
 from langlog_backbone.process.settings import VARIABLES, Settings
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import service as decider
-from langlog_executor.decider.threads import decide_thread
+from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id
-from langlog_executor.decider.parking.threads import decide_removal
+from langlog_executor.decider.decisions.parked_threads import decide_removal
 from langlog_projector.rebuild.comparison import compare
 from langlog_projector.rebuild.rebuild import building, follow_log
 from langlog_schemas import commands as cmd

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langlog_backbone.time.clock import new_id
-from langlog_executor.decider.sizes import metadata_refusal
+from langlog_executor.decider.decisions.sizes import metadata_refusal
 
 from .conftest import Attempt, MakeStack, Stack
 

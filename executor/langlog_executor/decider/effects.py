@@ -29,8 +29,8 @@ from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Control, Task
 
 from .aggregates import Aggregates, CachedAggregate
+from .decisions.thread_events import fold_thread
 from .orphaned_runs import OrphanedRuns, end_record
-from .threads import fold_thread
 
 logger = structlog.get_logger(__name__)
 

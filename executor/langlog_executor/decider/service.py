@@ -54,15 +54,16 @@ from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Reply
 
 from .aggregates import Aggregates
-from .assistants import decide_assistant, fold_assistant
 from .counting import count_command, count_dead_letters, count_runs, runs_of_tenants
-from .crons import decide_cron, fold_cron
+from .decisions.assistants import decide_assistant, fold_assistant
+from .decisions.crons import decide_cron, fold_cron
+from .decisions.store import decide_store
+from .decisions.thread_events import fold_thread
+from .decisions.threads import THREAD_MISSING, decide_thread
 from .effects import Decided, Effects, event_records, topic_of
 from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release
 from .parking.removal import REMOVALS, ParkedRemoval
 from .read_model import ReadModel
-from .store import decide_store
-from .threads import THREAD_MISSING, decide_thread, fold_thread
 
 logger = structlog.get_logger(__name__)
 

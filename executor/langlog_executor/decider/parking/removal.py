@@ -20,11 +20,12 @@ from langlog_schemas.envelope import CommandMeta
 from langlog_schemas.rules.filters import FilterError
 
 from ..aggregates import Aggregates
+from ..decisions.parked_threads import Removal, decide_removal
+from ..decisions.thread_events import fold_thread
+from ..decisions.threads import THREAD_MISSING
 from ..effects import Decided, Effects, event_records
 from ..read_model import ReadModel
-from ..threads import THREAD_MISSING, fold_thread
 from .keys import DeadLetter, ParkedKeys
-from .threads import Removal, decide_removal
 
 logger = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Deciding of threads and runs: ``(state, command, meta) -> events``, pure. The rules of §3, §5 and §7 of the wire contract live here.
+"""Deciding of runs: ``(state, command, meta) -> events``, pure. The rules of §5 and §7 of the wire contract live here.
 
 State model of a run (who moves it is in brackets):
 
@@ -11,13 +11,11 @@ State model of a run (who moves it is in brackets):
                        └──────────────────────────────────────────────────► run.cancelled | run.rolled_back  [cancel, newer run]
 
 At most one run of a thread is dispatched at a time. A report of an attempt that is not the present one decides nothing: it
-results in no event. Nothing here reads a clock, a random source or the network: the same commands always give the same events.
+results in no event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
 import msgspec
@@ -31,12 +29,9 @@ from langlog_schemas.runs.ends import RUN_ENDS, RunEnd
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .access import thread_refusal
 from .answers import answered_ids, refused, unanswerable
-from .sizes import metadata_refusal
+from .thread_events import Events, fold_thread, rejected, thread_deleted
 
-THREAD_EXISTS = "Thread with ID {} already exists"
-THREAD_MISSING = "Thread with ID {} not found"
 RUN_TARGET_MISSING = "Thread or assistant not found."
 RUN_EXISTS = "Run with ID {} already exists"
 THREAD_BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
@@ -44,8 +39,6 @@ NOTHING_TO_CANCEL = (
     "No matching runs to cancel. Please verify the thread ID and run IDs are correct, "
     "and the runs haven't been deleted or completed."
 )
-
-Events = list[ev.AnyEvent]
 
 
 class Kwargs(Struct):
@@ -57,181 +50,25 @@ class Kwargs(Struct):
 _kwargs = msgspec.json.Decoder(Kwargs)
 
 
-def decide_thread(  # noqa: C901 - one case a command
-    state: ThreadState, command: cmd.AnyThreadCommand, meta: CommandMeta, *, run_known: bool = False
-) -> Events:
-    """Return the events of a command to a thread or its runs; empty if the command is stale.
+def create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, *, known: bool) -> Events:
+    """Return the run's creation, after the stop of runs that it supersedes, and its dispatch if it can start at once.
 
-    ``run_known``: the run that it would create has been created before, and is over.
+    ``known``: the run has been created before, and is over.
     """
-    refusal = thread_refusal(state, command)
-    if refusal is not None:
-        return _rejected(state, *refusal)
-    match command:
-        case cmd.CreateThread():
-            return _create_thread(state, command)
-        case cmd.PatchThread():
-            if not state.exists:
-                return _rejected(state, 404, "Not Found")
-            merged = {**state.metadata, **command.metadata}
-            if (refusal := metadata_refusal(state.metadata, merged, command.metadata_limit)) is not None:
-                return _rejected(state, *refusal)
-            return [
-                ev.ThreadUpdated(
-                    thread_id=state.thread_id, metadata=merged, ttl=command.ttl, provenance=command.provenance
-                )
-            ]
-        case cmd.DeleteThread():
-            if not state.exists:
-                return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
-            return [_thread_deleted(state)]
-        case cmd.UpdateState():
-            return _update_state(state, command)
-        case cmd.DeleteCheckpoints():
-            return [
-                ev.CheckpointsDeleted(
-                    thread_id=state.thread_id, run_ids=command.run_ids, keep_latest=command.keep_latest
-                )
-            ]
-        case cmd.ExpireThread():
-            return expire_thread(state, meta)
-        case cmd.CreateRun():
-            return _create_run(state, command, meta, known=run_known)
-        case cmd.CancelRuns():
-            return _cancel_runs(state, command, meta)
-        case cmd.DeleteRun():
-            return _delete_run(state, command, meta)
-        case cmd.FinishRun():
-            return _finish_run(state, command, meta)
-        case cmd.RequeueRun():
-            return _requeue_run(state, command, meta)
-        case cmd.StartDueRun():
-            run = state.runs.get(command.run_id)
-            return [] if run is None or run.attempt else _dispatch_next(state, meta, due=run.run_id)
-        case cmd.TimeOutRun():
-            run = _held(state, command.run_id, command.attempt)
-            if run is None:
-                return []
-            error = cmd.RunError(error="TimeoutError", message=thread_aggregate.TIME_OVER)
-            ended = ev.RunTimedOut(
-                thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
-            )
-            return _ending(state, run, ended, meta)
-        case cmd.RecordWebhookAttempt():
-            return [
-                ev.WebhookAttempted(
-                    thread_id=state.thread_id,
-                    run_id=command.run_id,
-                    attempt=command.attempt,
-                    attempted_at=command.attempted_at,
-                    duration_ms=command.duration_ms,
-                    delivered=command.delivered,
-                    status_code=command.status_code,
-                    error=command.error,
-                    next_attempt_at=command.next_attempt_at,
-                )
-            ]
-        case _:
-            assert_never(command)
-
-
-def fold_thread(state: ThreadState, events: Sequence[ev.AnyEvent], time: str) -> ThreadState:
-    """Return the state after a command's events."""
-    for event in events:
-        state = thread_aggregate.evolve(state, event, time)
-    return state
-
-
-# --- threads ---------------------------------------------------------------------------------
-
-
-def _create_thread(state: ThreadState, command: cmd.CreateThread) -> Events:
-    if not state.exists:
-        return [
-            ev.ThreadCreated(
-                thread_id=state.thread_id,
-                metadata=command.metadata,
-                config=command.config,
-                ttl=command.ttl,
-                provenance=command.provenance,
-            )
-        ]
-    if command.if_exists == "do_nothing":
-        return [ev.ThreadCreated(thread_id=state.thread_id, existed=True)]
-    return _rejected(state, 409, THREAD_EXISTS.format(state.thread_id))
-
-
-def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
-    if not state.exists:
-        return _rejected(state, 404, THREAD_MISSING.format(state.thread_id))
-    if state.runs:
-        return _rejected(
-            state,
-            409,
-            f"Thread {state.thread_id} has in-flight runs: {', '.join(state.runs)}. Wait for them to finish or cancel them.",
-        )
-    if (chunk := command.chunk) is not None:
-        return [
-            ev.CheckpointPart(
-                thread_id=state.thread_id,
-                blob_id=chunk.blob_id,
-                index=chunk.index,
-                count=chunk.count,
-                whole=chunk.whole,
-                body=chunk.body,
-            )
-        ]
-    return [
-        ev.StateUpdated(
-            thread_id=state.thread_id,
-            checkpoints=command.checkpoints,
-            values=command.values,
-            status=command.status or ("interrupted" if command.next else "idle"),
-            interrupts=command.interrupts,
-            checkpoint_id=command.checkpoint_id,
-            checkpoints_only=command.checkpoints_only,
-            error=command.error,
-            provenance=command.provenance,
-        )
-    ]
-
-
-def expire_thread(state: ThreadState, meta: CommandMeta) -> Events:
-    """Return the deletion of a thread whose TTL has passed; no event if it was changed since the scheduler's query, or is
-    being run on."""
-    if not state.exists or state.runs or state.ttl is None:
-        return []
-    due = datetime.fromisoformat(state.updated_at) + timedelta(minutes=min(state.ttl.ttl, cmd.TTL_MAX_MINUTES))
-    if due > datetime.fromisoformat(meta.time):
-        return []
-    if state.ttl.strategy == "delete":
-        return [_thread_deleted(state)]
-    return [ev.CheckpointsDeleted(thread_id=state.thread_id, keep_latest=True)]
-
-
-def _thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
-    held = [(run.run_id, run.attempt) for run in state.runs.values() if run.attempt]
-    return ev.ThreadDeleted(thread_id=state.thread_id, active=held)
-
-
-# --- runs ------------------------------------------------------------------------------------
-
-
-def _create_run(state: ThreadState, command: cmd.CreateRun, meta: CommandMeta, *, known: bool) -> Events:
     if not state.exists and command.if_not_exists == "reject":
-        return _rejected(state, 404, RUN_TARGET_MISSING)
+        return rejected(state, 404, RUN_TARGET_MISSING)
     if known or (
         meta.retry and command.run_id in state.runs
     ):  # its outcome is no longer stored: an old key derives an old id
-        return _rejected(state, 409, RUN_EXISTS.format(command.run_id))
+        return rejected(state, 409, RUN_EXISTS.format(command.run_id))
     if command.run_id in state.runs:
         return []  # the same command appended twice
     if command.answers:
         refusal = unanswerable(state, command.answers)
         if refusal is not None:
-            return _rejected(state, *refusal)
+            return rejected(state, *refusal)
     if state.runs and command.multitask_strategy == "reject":
-        return _rejected(state, 409, THREAD_BUSY)
+        return rejected(state, 409, THREAD_BUSY)
     events: Events = []
     if command.multitask_strategy in ("interrupt", "rollback"):
         action: cmd.CancelAction = "interrupt" if command.multitask_strategy == "interrupt" else "rollback"
@@ -316,22 +153,24 @@ def _why_cancelled(action: cmd.CancelAction | None) -> cmd.RunError | None:
     return cmd.RunError(error="UserInterrupt", message=thread_aggregate.CLIENT_LEFT)
 
 
-def _cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
+def cancel_runs(state: ThreadState, command: cmd.CancelRuns, meta: CommandMeta) -> Events:
+    """Return the stop of each of the runs that is in flight, or a rejection if none is."""
     runs = [state.runs[run_id] for run_id in command.run_ids if run_id in state.runs]
     if not runs:
-        return _rejected(state, 404, NOTHING_TO_CANCEL)
+        return rejected(state, 404, NOTHING_TO_CANCEL)
     events: Events = []
     for run in runs:
         now = fold_thread(state, events, meta.time)
         others = len(now.runs) > 1
         events += _stop(now, run, command.action, "busy" if others else now.status_when_idle, reason=command.reason)
         if run.temporary and not run.attempt:
-            events.append(_thread_deleted(fold_thread(state, events, meta.time)))
+            events.append(thread_deleted(fold_thread(state, events, meta.time)))
             break
     return events
 
 
-def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -> Events:
+def delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -> Events:
+    """Return the run's deletion and the dispatch of the thread's next run."""
     run = state.runs.get(command.run_id)
     others = [r for r in state.runs.values() if r is not run]
     status_when_idle: ev.ThreadStatus = state.status_when_idle
@@ -353,7 +192,8 @@ def _delete_run(state: ThreadState, command: cmd.DeleteRun, meta: CommandMeta) -
     return [deleted, *_dispatch_next(fold_thread(state, [deleted], meta.time), meta)]
 
 
-def _finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -> Events:
+def finish_run(state: ThreadState, command: cmd.FinishRun, meta: CommandMeta) -> Events:
+    """Return the final event that a worker's report gives, and what follows from it."""
     run = _held(state, command.run_id, command.attempt)
     if run is None:
         return []
@@ -397,7 +237,8 @@ def _status_afterwards(end: RunEnd, state: ThreadState, command: cmd.FinishRun) 
             assert_never(end.thread)
 
 
-def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta) -> Events:
+def requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta) -> Events:
+    """Return the next attempt of a run, or its end: it is being stopped, or has crashed too often."""
     run = _held(state, command.run_id, command.attempt)
     if run is None:
         return []
@@ -441,6 +282,24 @@ def _requeue_run(state: ThreadState, command: cmd.RequeueRun, meta: CommandMeta)
     ]
 
 
+def start_due_run(state: ThreadState, command: cmd.StartDueRun, meta: CommandMeta) -> Events:
+    """Return the dispatch of a run whose delay is over."""
+    run = state.runs.get(command.run_id)
+    return [] if run is None or run.attempt else _dispatch_next(state, meta, due=run.run_id)
+
+
+def time_out_run(state: ThreadState, command: cmd.TimeOutRun, meta: CommandMeta) -> Events:
+    """Return the end of a run that exceeded its time limit."""
+    run = _held(state, command.run_id, command.attempt)
+    if run is None:
+        return []
+    error = cmd.RunError(error="TimeoutError", message=thread_aggregate.TIME_OVER)
+    ended = ev.RunTimedOut(
+        thread_id=state.thread_id, run_id=run.run_id, attempt=run.attempt, status="error", error=error
+    )
+    return _ending(state, run, ended, meta)
+
+
 def _ending(
     state: ThreadState,
     run: RunInFlight,
@@ -459,7 +318,7 @@ def _ending(
     events: Events = [ended]
     after = fold_thread(state, events, meta.time)
     if run.temporary and not after.runs:
-        return [*events, _thread_deleted(after)]
+        return [*events, thread_deleted(after)]
     return events + _dispatch_next(after, meta)
 
 
@@ -491,7 +350,7 @@ def _dispatch_next(state: ThreadState, meta: CommandMeta, *, due: str | None = N
         events.append(failed)
         state = fold_thread(state, [failed], meta.time)
         if run.temporary and not state.runs:
-            return [*events, _thread_deleted(state)]
+            return [*events, thread_deleted(state)]
     return events
 
 
@@ -519,7 +378,3 @@ def _held(state: ThreadState, run_id: str, attempt: int) -> RunInFlight | None:
     """Return the run if this attempt of it is the current one."""
     run = state.runs.get(run_id)
     return run if run is not None and run.attempt == attempt else None
-
-
-def _rejected(state: ThreadState, status: int, detail: str) -> Events:
-    return [ev.CommandRejected(aggregate_id=state.thread_id, status=status, detail=detail)]

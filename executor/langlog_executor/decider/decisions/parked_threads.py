@@ -16,8 +16,8 @@ from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import CommandMeta
 from msgspec.structs import replace
 
-from ..access import thread_refusal
-from ..threads import THREAD_MISSING, expire_thread
+from .access import thread_refusal
+from .threads import THREAD_MISSING, expire_thread
 
 Removal = cmd.DeleteThread | cmd.ExpireThread
 

@@ -1,0 +1,1 @@
+"""Decisions: `(state, command, meta) -> events`, pure, for each kind of object."""
