@@ -18,6 +18,7 @@ from langlog_backbone.operation.figures import DeploymentFigures
 from langlog_backbone.operation.parked_keys import NotReleased
 from langlog_backbone.process.settings import VARIABLES, Settings
 from langlog_backbone.time.clock import new_id
+from langlog_executor.decider import command_decider
 from langlog_executor.decider import service as decider
 from langlog_executor.decider.decisions.threads import decide_thread
 from langlog_schemas import commands as cmd
@@ -74,7 +75,7 @@ async def test_a_command_on_which_deciding_fails_parks_its_thread_and_the_decide
             raise RuntimeError("not foreseen")
         return sound(state, command, meta, **more)
 
-    monkeypatch.setattr(decider, "decide_thread", failing)
+    monkeypatch.setattr(command_decider, "decide_thread", failing)
     reply = await stack.send(cmd.PatchThread(thread_id=thread, metadata={"boom": 1}), retry=True)
     assert reply.status == 504
     assert (await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread), fresh=True))).status == 200
@@ -82,7 +83,7 @@ async def test_a_command_on_which_deciding_fails_parks_its_thread_and_the_decide
     async with operator(settings) as at_work:
         with pytest.raises(NotReleased, match="RuntimeError"):
             await at_work.release(thread, None)
-        monkeypatch.setattr(decider, "decide_thread", sound)
+        monkeypatch.setattr(command_decider, "decide_thread", sound)
         assert await at_work.release(thread, None) == 1
     assert await stack.metadata(thread) == {"boom": 1}
     outcomes = await stack.backbone.pool.fetchval("SELECT count(*) FROM outcomes WHERE aggregate_id = $1", thread)

@@ -13,7 +13,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import aggregates as aggregates_module
-from langlog_executor.decider import service as decider_module
+from langlog_executor.decider import command_decider
 from langlog_executor.decider.read_model import ReadModel
 from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService
@@ -112,7 +112,7 @@ async def test_what_was_answered_is_not_read_before_postgres_has_it_again(stack:
 
 async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregates_module, "KEPT", 0)
-    monkeypatch.setattr(decider_module, "RETRIES_REMEMBERED", 0)
+    monkeypatch.setattr(command_decider, "RETRIES_REMEMBERED", 0)
     waits = asyncio.Event()
     plainly = ReadModel._projector_moves
 

@@ -42,26 +42,22 @@ from langlog_backbone.log.dead_letters import dead_letter, error_text
 from langlog_backbone.metrics import table, tenants
 from langlog_backbone.metrics.ages import BatchAge
 from langlog_backbone.metrics.exposition import EXPOSITION
-from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
 from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
-from langlog_schemas.aggregates.thread import ThreadState
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Reply
 
 from .aggregates import Aggregates
+from .command_decider import CommandDecider
 from .counting import count_command, count_dead_letters, count_runs, runs_of_tenants
-from .decisions.assistants import decide_assistant, fold_assistant
-from .decisions.crons import decide_cron, fold_cron
-from .decisions.store import decide_store
-from .decisions.thread_events import fold_thread
-from .decisions.threads import THREAD_MISSING, decide_thread
+from .decisions.threads import THREAD_MISSING
 from .effects import Decided, Effects, event_records, topic_of
-from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, DeadLetter, ParkedKeys, another_release
+from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, ParkedKeys
+from .parking.release import ParkedRelease
 from .parking.removal import REMOVALS, ParkedRemoval
 from .read_model import ReadModel
 
@@ -71,7 +67,8 @@ BATCH_COMMANDS = 1_000
 RETRY_PAUSE_S = 0.5
 COMMIT_INTERVAL_S = 1.0
 """Seconds between two commits of positions: commands of this time are read again after a crash, and skipped by cause."""
-RETRIES_REMEMBERED = 10_000
+KEYS_REMEMBERED = 10_000
+"""Maximum number of keys of deleted threads that are remembered."""
 DRAIN_S = 2.0
 
 DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
@@ -101,13 +98,14 @@ class DeciderService:
         self._availability = Availability("decider")
         self._model = ReadModel(backbone.pool, self._aggregates, self._availability)
         self._parked = ParkedKeys()
+        # where bodies are encrypted, what deletes a thread must be readable when the thread's key is destroyed
+        self._decider = CommandDecider(
+            self._aggregates, self._model, self._parked, joins_deletions=not backbone.log.encrypts
+        )
         self._done: dict[TopicPartition, Cause] = {}
         """Recovery: (event topic, partition) -> last cause that had its events when the partition was assigned."""
         self._over: OrderedDict[str, None] = OrderedDict()
         """Keys of threads that were deleted here: commands that were sealed with one are too late, even while they can be read."""
-        self._retried: dict[str, None] = {}
-        self._known_runs: set[str] = set()
-        """Runs that retried commands about to be decided would create a second time."""
         self._next: dict[TopicPartition, int] = {}
         self._reader: LogReader | None = None
         self._effects = Effects(backbone, self._aggregates, self._append_for_sure)
@@ -116,6 +114,16 @@ class DeciderService:
             self._aggregates,
             self._parked,
             self._effects,
+            self._ends,
+            self._append_for_sure,
+            self._reply,
+        )
+        self._release = ParkedRelease(
+            self._model,
+            self._parked,
+            self._decider,
+            self._effects,
+            lambda: self._log.max_record_bytes,
             self._ends,
             self._append_for_sure,
             self._reply,
@@ -242,7 +250,8 @@ class DeciderService:
         for n, record in enumerate(records):
             if envelope.type_of(record.headers) == cmd.ReleaseParked.TYPE:
                 await self._decide_all(records[done:n])
-                await self._release(record)
+                if not self._is_decided(record):
+                    await self._release.release(record)
                 done = n + 1
             elif self._log.encrypts and envelope.type_of(record.headers) in {removal.TYPE for removal in REMOVALS}:
                 keys = await self._model.sure(functools.partial(self._log.key_ids, record.key))
@@ -261,34 +270,34 @@ class DeciderService:
         """Record keys that the projector is about to destroy: a command that was sealed with one must not make the thread again."""
         for key in keys:
             self._over[key] = None
-        while len(self._over) > RETRIES_REMEMBERED:
+        while len(self._over) > KEYS_REMEMBERED:
             self._over.popitem(last=False)
 
     async def _decide_all(self, records: Sequence[Record]) -> None:
         todo = [entry for record in records if (entry := self._read(record)) is not None]
         await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
-        await self._load([(read.command, read.meta) for read in todo if read.command is not None])
+        await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
         decided: list[Decided] = []
         dead_letters: list[tuple[Record, str | None]] = []
         for record, command, meta, error in todo:
             if self._parked.holds(record.key, record.offset):
-                if isinstance(command, REMOVALS) and meta.id not in self._retried:
+                if isinstance(command, REMOVALS) and not self._decider.is_done(meta.id):
                     await self._write(decided, dead_letters)
                     decided, dead_letters = [], []
                     if await self._removal.remove(record, command, meta) and meta.retry:
-                        self._retried[meta.id] = None
+                        self._decider.note_done(meta.id)
                 elif not isinstance(command, RETRIED_BY_SCHEDULER):
                     dead_letters.append((record, None))
                 continue
             if command is not None:
                 try:
-                    decided.append(self._traced(command, meta))
+                    decided.append(self._decider.decide(command, meta))
                     count_command(command, decided[-1].events)
                     continue
                 except Exception as failure:
                     logger.exception("decider.failed", type=command.TYPE, key=record.key)
                     error = error_text(failure)
-                    self._retried.pop(meta.id, None)
+                    self._decider.forget(meta.id)
             dead_letters.append((record, error))
             self._parked.park(record.key, record.offset)
             logger.error(
@@ -321,78 +330,8 @@ class DeciderService:
             publish = self._bus.publish if waiting.startswith(channels.WORKER_ID) else self._bus.publish_local
             publish(channels.gateway(waiting), b"R" + messages.encode(reply))
 
-    async def _release(self, record: Record) -> None:
-        """Decide the parked commands of a key until one cannot be. Their events are this command's: there all or none."""
-        if self._is_decided(record):
-            return
-        try:
-            release = cmd.decode(envelope.type_of(record.headers), record.value)
-            meta = envelope.meta_of(record.headers, record.partition, record.offset)
-        except (KeyError, ValueError, msgspec.MsgspecError) as error:
-            logger.error("decider.release_not_understood", offset=record.offset, error=error_text(error))
-            return
-        assert isinstance(release, cmd.ReleaseParked)
-        # this decider's own dead letters, and operators' requests for the key's events, must be folded first
-        end = (await self._ends(ev.DEAD_LETTERS))[record.partition]
-        await self._model.folded([record.partition], {(ev.DEAD_LETTERS, record.partition): end})
-        waiting = await self._model.current(
-            [record.partition], lambda connection: self._parked.dead_letters(connection, record.key)
-        )
-        if waiting and waiting[0].topic != cmd.TOPIC:
-            self._reply(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
-            return
-        decided, over, dropped, full = await self._decide_parked(waiting, release.drop)
-        left = waiting[len(over) + len(dropped) :]
-        if full:
-            # ahead of the events: a decider that dies in between leaves no key half released without a further release
-            await self._append_for_sure([another_release(meta, release)])
-        released = ev.ParkedReleased(aggregate_id=record.key, decided=over, dropped=dropped, left=len(left))
-        topic = next((type(event).TOPIC for d in decided for event in d.events), ev.RUN_EVENTS)
-        count = sum(d.held for d in decided) + 1
-        records: list[NewRecord] = []
-        place = 0
-        for d in decided:
-            records += event_records(d, Cause(record.partition, record.offset, place, count))
-            place += d.held
-        records += event_records(
-            Decided(meta, [released], None, None), Cause(record.partition, record.offset, count - 1, count)
-        )
-        records[-1] = records[-1]._replace(topic=topic)
-        positions = await self._append_for_sure(records)
-        self._effects.follow(decided, positions[:-1])
-        self._parked.released(record.key, left[0] if left else None)
-        logger.warning("decider.released", key=record.key, decided=len(over), dropped=len(dropped), left=len(left))
-
     async def _ends(self, topic: str) -> list[int]:
         return await until_available(lambda: self._log.end_offsets(topic), on=self._availability)
-
-    async def _decide_parked(
-        self, waiting: Sequence[DeadLetter], drop: str | None
-    ) -> tuple[list[Decided], list[str], list[str], bool]:
-        """Return the decisions of the commands in order, up to one that cannot be decided or would not fit; origins of
-        those decided and dropped; and whether it stopped because of the size."""
-        decided: list[Decided] = []
-        over: list[str] = []
-        dropped: list[str] = []
-        size = 0
-        for parked in waiting:
-            if parked.origin == drop:
-                dropped.append(parked.origin)
-                continue
-            size += len(parked.value)
-            if over and size > self._log.max_record_bytes // 4:
-                return decided, over, dropped, True
-            try:
-                command = cmd.decode(envelope.type_of(parked.headers), parked.value)
-                meta = envelope.meta_of(parked.headers, parked.part, parked.offset)
-                await self._load([(command, meta)])
-                decided.append(self._traced(command, msgspec.structs.replace(meta, reply_to=None)))
-            except Exception as error:
-                self._retried.pop(parked.headers.get("ce_id", ""), None)
-                logger.error("decider.still_bad", origin=parked.origin, error=error_text(error))
-                break
-            over.append(parked.origin)
-        return decided, over, dropped, False
 
     def _is_decided(self, record: Record) -> bool:
         """Return whether the command, or a later one of its partition, had its events at the assignment: a bad one had its letter."""
@@ -415,73 +354,6 @@ class DeciderService:
         if last is not None and record.offset <= last.offset:
             return None
         return Read(record, command, meta, None)
-
-    async def _load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]]) -> None:
-        threads: set[str] = set()
-        assistants: set[str] = set()
-        crons: set[str] = set()
-        retried = []
-        runs = []
-        for command, meta in todo:
-            if isinstance(command, cmd.AssistantCommand):
-                assistants.add(command.assistant_id)
-            elif isinstance(command, cmd.CronCommand):
-                crons.add(command.cron_id)
-            elif isinstance(command, cmd.ThreadCommand) and not getattr(command, "fresh", False):
-                threads.add(command.thread_id)
-            if meta.retry and meta.id not in self._retried:
-                retried.append(meta.id)
-                if isinstance(command, cmd.CreateRun):
-                    runs.append(command.run_id)
-        parts = {meta.partition for _, meta in todo}
-        for key in await self._model.sure(lambda: self._aggregates.load(threads, assistants, crons, parts)):
-            self._parked.park(key)
-        self._known_runs = set()
-        if retried:
-            outcomes, self._known_runs = await self._model.sure(lambda: self._aggregates.known(retried, runs, parts))
-            self._retried.update(dict.fromkeys(outcomes))
-
-    def _traced(self, command: cmd.Command, meta: CommandMeta) -> Decided:
-        """Decide within the trace that the command belongs to."""
-        if meta.traceparent is None or not tracing.on():
-            return self._decide_one(command, meta)
-        about: tracing.Attributes = {"messaging.kafka.offset": meta.offset, "langlog.subject": command.key}
-        with tracing.span(f"decide {command.TYPE}", about, parent=meta.traceparent, kind="consumer") as span:
-            decided = self._decide_one(command, meta)
-            span.set({"langlog.events": " ".join(event.TYPE for event in decided.events)})
-        return decided._replace(meta=msgspec.structs.replace(meta, traceparent=span.traceparent))
-
-    def _decide_one(self, command: cmd.Command, meta: CommandMeta) -> Decided:
-        if meta.retry:
-            if meta.id in self._retried:
-                return Decided(meta, [ev.CommandRepeated(aggregate_id=command.key, command_id=meta.id)], None, None)
-            self._retried[meta.id] = None
-            if len(self._retried) > RETRIES_REMEMBERED:
-                del self._retried[next(iter(self._retried))]
-        match command:
-            case cmd.WriteStore() | cmd.RefreshStore():
-                return Decided(meta, decide_store(command), None, None)
-            case cmd.CreateAssistant() | cmd.PatchAssistant() | cmd.SetLatestAssistant() | cmd.DeleteAssistant():
-                cached = self._aggregates.assistant(command.assistant_id)
-                events = decide_assistant(cached.state, command, meta)
-                cached.state = fold_assistant(cached.state, events)
-                return Decided(meta, events, None, cached)
-            case cmd.CreateCron() | cmd.PatchCron() | cmd.AdvanceCron() | cmd.DeleteCron():
-                cached = self._aggregates.cron(command.cron_id)
-                events = decide_cron(cached.state, command, meta)
-                cached.state = fold_cron(cached.state, events)
-                return Decided(meta, events, None, cached)
-            case cmd.ReleaseParked():
-                raise TypeError("decided by `_release`")
-            case _:
-                cached = self._aggregates.thread(command.thread_id)
-                before: ThreadState = cached.state
-                known = isinstance(command, cmd.CreateRun) and command.run_id in self._known_runs
-                decided = decide_thread(before, command, meta, run_known=known)
-                # where bodies are encrypted, what deletes a thread must be readable when the thread's key is destroyed
-                events = ev.joined(decided, deletions=not self._log.encrypts)
-                cached.state = fold_thread(before, events, meta.time)
-                return Decided(meta, events, before, cached)
 
     async def _append(self, decided: Sequence[Decided]) -> list[Position]:
         """Append in pieces that fit into one batch of a partition, so that the events of a command are there all or none."""
