@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from langlog_backbone.process.settings import read_settings
+from langlog_backbone.process.environment import read_settings
 from playwright.sync_api import Browser, CDPSession, sync_playwright
 
 from bench.driver.history import EVENTS_PER_RUN, fill

@@ -5,7 +5,7 @@ import inspect
 import itertools
 from pathlib import Path
 
-from langlog_backbone.process import settings
+from langlog_backbone.process import environment, settings
 
 PAGE = Path(__file__).parent / "reference" / "settings.md"
 
@@ -36,15 +36,15 @@ def meanings() -> dict[str, str]:
 def page() -> str:
     defaults, texts = settings.Settings(), meanings()
     rows = []
-    for field, names in settings.VARIABLES.items():
+    for field, names in environment.VARIABLES.items():
         value = getattr(defaults, field)
         shown = (
             str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
         )
         meaning = texts[field].partition(": ")[2]
         meaning = " ".join(meaning.split()).replace("``", "`").replace("|", "\\|")
-        if field in settings.SECRETS:
-            names += tuple(name + settings.FILE_SUFFIX for name in names)
+        if field in environment.SECRETS:
+            names += tuple(name + environment.FILE_SUFFIX for name in names)
         rows.append(f"| {', '.join(f'`{x}`' for x in names)} | {f'`{shown}`' if shown else ''} | {meaning} |")
     return INTRO + "\n".join(rows) + "\n"
 

@@ -66,7 +66,7 @@ def main() -> NoReturn:
     except Exception as error:
         from langlog_backbone.log import LogFault, LogUnavailable
         from langlog_backbone.process.service import StartError
-        from langlog_backbone.process.settings import SettingError
+        from langlog_backbone.process.setting_files import SettingError
 
         if isinstance(error, StartError | SettingError | LogFault | LogUnavailable):
             click.echo(f"langlog: {error}", err=True)

@@ -209,7 +209,7 @@ def test_a_strangers_group_on_kafka_is_shown_with_its_lag(scene: Scene) -> None:
     import asyncio
 
     from langlog_backbone.log import open_log
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
 
     if "LOG_URI" not in scene.server.env:
         pytest.skip("on the embedded log there are no strangers")

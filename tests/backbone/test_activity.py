@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import structlog
 from langlog_backbone.process.activity import Activity
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.process.logging import configure_logging
-from langlog_backbone.process.settings import Settings, read_settings
+from langlog_backbone.process.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from langlog_backbone.process.setting_files import FILE_BYTES_MAX
-from langlog_backbone.process.settings import SettingError, read_settings
+from langlog_backbone.process.environment import read_settings
+from langlog_backbone.process.setting_files import FILE_BYTES_MAX, SettingError
 
 NAMES = ["LANGLOG_MASTER_KEY_FILE", "LANGLOG_TLS_CERT_FILE", "LANGLOG_KAFKA_CA_FILE"]
 

@@ -10,7 +10,8 @@ import pytest
 from langlog.services.variables import unknown_variables
 from langlog_backbone.log.port import DECIDERS
 from langlog_backbone.process.ending import stop_limit_s
-from langlog_backbone.process.settings import FILES, SECRETS, VARIABLES, Settings, read_settings
+from langlog_backbone.process.environment import FILES, SECRETS, VARIABLES, read_settings
+from langlog_backbone.process.settings import Settings
 from langlog_schemas import commands, events
 
 from tests.chart.rendering import (

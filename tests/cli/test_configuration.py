@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from langlog.projects.image_keys import UvSource
 from langlog.projects.keys import FOR_IMAGES, KEYS, WITHOUT_EFFECT, keys_without_effect, warn_of_unknown_keys
+from langlog_backbone.process.environment import UNSERVED, VARIABLES, read_settings
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import UNSERVED, VARIABLES, SettingError, read_settings
+from langlog_backbone.process.setting_files import SettingError
 from langlog_backbone.project.config import GRAPHS, SECTIONS, Project, read_configuration, read_project
 from langlog_backbone.project.store_index import StoreIndex
 from langlog_backbone.project.ttl import StoreTtl, ThreadTtl

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from langlog.services.variables import NOT_FROM_ENV, unknown_variables
-from langlog_backbone.process.settings import VARIABLES
+from langlog_backbone.process.environment import VARIABLES
 
 from tests.stack.server import SURROUNDINGS
 

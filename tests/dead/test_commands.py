@@ -16,7 +16,8 @@ from langlog_backbone.metrics.exposition import rendered
 from langlog_backbone.operation.explain_run import explain, gather
 from langlog_backbone.operation.figures import DeploymentFigures
 from langlog_backbone.operation.parked_keys import NotReleased
-from langlog_backbone.process.settings import VARIABLES, Settings
+from langlog_backbone.process.environment import VARIABLES
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import command_decider
 from langlog_executor.decider import service as decider

@@ -16,7 +16,7 @@ import click
 import yaml
 from langlog.main import cli
 from langlog.projects.keys import keys_without_effect, unknown_keys
-from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES
+from langlog_backbone.process.environment import FILE_SUFFIX, SECRETS, VARIABLES
 
 from .blocks import Block
 

@@ -12,8 +12,10 @@ import pytest
 from langlog_backbone.log import Log, LogFault, NewRecord, Record, open_log, started_log
 from langlog_backbone.log.encryption.keys import ThreadKeys
 from langlog_backbone.log.encryption.sealed_log import OTHERS, PLAIN, SealedLog, is_sealed
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import SettingError, Settings, read_settings
+from langlog_backbone.process.setting_files import SettingError
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id, now_iso
 from langlog_projector.rebuild.rebuild import building, follow_log
 from langlog_schemas import commands as cmd

@@ -11,8 +11,10 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import SettingError, Settings, read_settings
+from langlog_backbone.process.setting_files import SettingError
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import read_project
 from langlog_executor.checkpoints.cipher import AesCipher, CheckpointCiphers, CheckpointUnreadable, checkpoint_ciphers
 from langlog_executor.checkpoints.serde import pack, project_serializer, unpack

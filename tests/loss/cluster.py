@@ -12,7 +12,7 @@ import asyncpg
 import redis.asyncio as aioredis
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log import Log, open_log
-from langlog_backbone.process.settings import read_settings
+from langlog_backbone.process.environment import read_settings
 
 from tests.loss.witness import Witness
 from tests.stack.fixtures import discard

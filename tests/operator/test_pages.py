@@ -14,7 +14,7 @@ import pytest
 import requests
 from langlog.whereabouts import log_alone
 from langlog_backbone.log import NewRecord
-from langlog_backbone.process.settings import read_settings
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope

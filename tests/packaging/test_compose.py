@@ -10,7 +10,7 @@ import pytest
 import yaml
 from langlog.main import cli
 from langlog_backbone.process.ending import stop_limit_s
-from langlog_backbone.process.settings import VARIABLES, read_settings
+from langlog_backbone.process.environment import VARIABLES, read_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from langlog.main import cli
-from langlog_backbone.process.settings import VARIABLES, read_settings
+from langlog_backbone.process.environment import VARIABLES, read_settings
 
 from tests.images.projects import instructions
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, SettingError, Settings, read_settings
+from langlog_backbone.process.environment import FILE_SUFFIX, SECRETS, VARIABLES, read_settings
+from langlog_backbone.process.setting_files import SettingError
+from langlog_backbone.process.settings import Settings
 from langlog_executor.worker.pool import environment
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from langlog_backbone.process.ending import stop_limit_s
-from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings, read_settings
+from langlog_backbone.process.environment import FILE_SUFFIX, SECRETS, VARIABLES, read_settings
+from langlog_backbone.process.settings import Settings
 
 from tests.docs.blocks import DOCS, blocks
 from tests.packaging.test_compose import OURS, check_command

@@ -15,8 +15,9 @@ import msgspec
 import pytest
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.log import Log, NewRecord, Position, Record
+from langlog_backbone.process.environment import VARIABLES
 from langlog_backbone.process.service import Service
-from langlog_backbone.process.settings import VARIABLES, Settings
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService

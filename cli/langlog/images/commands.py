@@ -35,7 +35,7 @@ api_version = click.option(
 
 def checked_project(file: Path | None) -> Project:
     """Return the project if an image can be built of it; warnings go to stderr. Raises click.ClickException with the errors otherwise."""
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
 
     from ..projects.check import check
 

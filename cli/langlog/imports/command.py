@@ -91,7 +91,7 @@ def import_(
     Objects keep their ids, times and versions. Existing objects are left out: start the same import again after it was stopped, or
     to import later changes. At the end a report lists objects that could not be imported, and why; then the exit code is 1.
     """
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
 
     from ..lists.commands import given_metadata
     from ..services.running import run

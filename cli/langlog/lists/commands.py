@@ -172,7 +172,7 @@ def _list(
     wide: bool,
     as_json: bool,
 ) -> None:
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
 
     from ..services.running import run
     from .api import PAGE_MAX

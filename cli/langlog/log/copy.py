@@ -47,8 +47,8 @@ def copy(
     What runs on the source must have stopped, or is followed (--follow) until it has. Encrypted records are copied as they are.
     Both logs have LANGLOG_PARTITIONS partitions and LANGLOG_TOPIC_PREFIX.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

@@ -68,8 +68,8 @@ def export(
     A thread that the read model knows is found by its index; everything else is read from the beginning, with a progress
     bar on a terminal.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

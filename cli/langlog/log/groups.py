@@ -28,8 +28,8 @@ def groups(*, each: bool, as_json: bool, data_dir: Path | None) -> None:
 
     Deciders, projections (by their Postgres schema), and on Kafka every other group that reads langlog's topics.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

@@ -32,8 +32,8 @@ def show(run_id: str, thread_id: str | None, *, as_json: bool, scan: bool, data_
 
     A deleted run (stateless, or its thread deleted) is found by scanning the log, which takes longer.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

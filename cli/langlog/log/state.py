@@ -35,8 +35,8 @@ def state(thread_id: str, at: int | datetime | None, project: Path | None, data_
 
     A position is an offset in the thread's partition, as `langlog log show --json` and the API show it.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

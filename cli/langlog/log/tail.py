@@ -55,8 +55,8 @@ def tail(
     Reads LOG_URI, or the embedded log of a data folder, also while langlog dev runs on it.
     """
     from langlog_backbone.operation.record_view import RecordFilter
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

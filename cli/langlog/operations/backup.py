@@ -42,8 +42,8 @@ def backup(where: str, *, log_only: bool, with_secrets: bool, compression: str, 
     LANGLOG_MASTER_KEY, and sealed credentials of runs under way. Neither LANGLOG_MASTER_KEY nor LANGLOG_SECRET is in it: keep them
     elsewhere. It contains everything that was acknowledged before the command began, and each thread as of one moment.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

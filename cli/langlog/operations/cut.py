@@ -44,8 +44,8 @@ def cut(before: datetime, *, dry: bool, yes: bool, ignored: tuple[str, ...], dat
 
     Uses LOG_URI and DATABASE_URI, or the data folder of langlog dev, running or not. Services may run meanwhile.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

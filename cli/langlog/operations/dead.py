@@ -59,8 +59,8 @@ def drop(key: str, *, yes: bool, data_dir: Path | None) -> None:
 
 
 def _run(what: Any, data_dir: Path | None, *args: Any, **flags: Any) -> None:
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

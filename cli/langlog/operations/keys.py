@@ -26,8 +26,8 @@ def rewrap(data_dir: Path | None) -> None:
     Services may run meanwhile; all of them must have been started with the same LANGLOG_MASTER_KEY before. If interrupted, run it
     again. Uses DATABASE_URI, or the data folder of langlog dev, running or not.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

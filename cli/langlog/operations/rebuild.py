@@ -77,8 +77,8 @@ def verify(data_dir: Path | None) -> None:
 
 
 def _run(data_dir: Path | None, work: Any, *, compared: bool = True) -> None:
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

@@ -64,8 +64,8 @@ def replay(
 
     Exit code 0: the same; 1: different; 2: it could not be run.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

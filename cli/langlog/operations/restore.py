@@ -30,8 +30,8 @@ def restore(backup: Path, *, check_only: bool, log_only: bool, add: bool, data_d
 
     Interrupted, run it again: it continues. No service starts on a log whose restore is unfinished.
     """
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

@@ -41,8 +41,8 @@ def why(run_id: str, data_dir: Path | None) -> None:
     left is explained.
     """
     from langlog_backbone.operation.explain_service import SERVICES
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
 
     from ..services.running import run
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import read_settings
 from langlog_backbone.project.config import FORMS, GRAPHS, Project, given_in_environment, path_faults, read_project
 from langlog_backbone.project.node import find_node
 from langlog_backbone.project.store_index import StoreIndex

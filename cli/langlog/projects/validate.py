@@ -29,7 +29,7 @@ def validate(project: Path | None, *, strict: bool, load: bool, as_json: bool) -
     --load.
     """
     import msgspec
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
 
     from .check import check, load_problems
 

@@ -57,8 +57,8 @@ def dev(
 ) -> None:
     """Run everything on this machine, with embedded log, PostgreSQL and Redis. Takes every option of `langgraph dev`."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
-    from langlog_backbone.process.settings import read_settings
     from langlog_backbone.project.config import read_project
     from langlog_backbone.project.node import needed_node
 

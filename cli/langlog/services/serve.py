@@ -116,9 +116,10 @@ def _serve(
 ) -> None:
     """Run a service. ``needs_project``: it does not start without one; ``reads_project``: not without one that was named."""
     from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.service import StartError
-    from langlog_backbone.process.settings import Settings, read_settings
+    from langlog_backbone.process.settings import Settings
 
     from .running import run
     from .variables import warn_of_unknown_variables

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 import structlog
-from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings
+from langlog_backbone.process.environment import FILE_SUFFIX, SECRETS, VARIABLES
+from langlog_backbone.process.settings import Settings
 
 if TYPE_CHECKING:
     from langlog_backbone.project.config import Project

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from langlog_backbone.process.settings import read_settings
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.project.config import read_project
 
 from ..checkpoints.serde import configured_serializer, unpack

@@ -12,7 +12,8 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable
 
-from langlog_backbone.process.settings import FILE_SUFFIX, VARIABLES, Settings
+from langlog_backbone.process.environment import FILE_SUFFIX, VARIABLES
+from langlog_backbone.process.settings import Settings
 
 from .request import END, HEAD_BYTES, Replayed, ReplayRequest, StepDiff, decode_replayed, decode_step, encode, head
 

@@ -38,7 +38,7 @@ class CannotReplay(Exception):
 
 async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lambda _: None) -> Replayed:
     """Replay a run. ``on_step`` is called with each completed step. Raises CannotReplay, StartError, GraphLoadError."""
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
 
     from ..checkpoints.serde import configured_serializer, json_cipher
@@ -236,7 +236,7 @@ def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]
 
 async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
     from langlog_backbone.log import started_log
-    from langlog_backbone.process.settings import read_settings
+    from langlog_backbone.process.environment import read_settings
 
     moment = datetime.fromisoformat(until)
     items: dict[tuple[tuple[str, ...], str], dict[str, Any]] = {}
@@ -276,9 +276,9 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115
+    from langlog_backbone.process.environment import read_settings
     from langlog_backbone.process.logging import configure_logging
     from langlog_backbone.process.service import StartError
-    from langlog_backbone.process.settings import read_settings
 
     from ..graphs.loading import GraphLoadError
 

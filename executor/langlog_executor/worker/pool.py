@@ -26,9 +26,10 @@ from langlog_backbone.metrics.exposition import EXPOSITION
 from langlog_backbone.metrics.worker_figures import WorkerFigures
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.probe import Probe
+from langlog_backbone.process.environment import FILE_SUFFIX, SECRETS, VARIABLES
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import FILE_SUFFIX, SECRETS, VARIABLES, Settings
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import read_project
 from langlog_backbone.project.imports import not_of_the_shell
 from langlog_backbone.redis import channels

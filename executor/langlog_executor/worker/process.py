@@ -26,9 +26,10 @@ from langlog_backbone.metrics import table
 from langlog_backbone.metrics.worker_figures import serve_figures
 from langlog_backbone.process.collector import tune_collector
 from langlog_backbone.process.ending import Ending, end_by_force, stop_limit_s
+from langlog_backbone.process.environment import read_settings
 from langlog_backbone.process.logging import configure_logging
 from langlog_backbone.process.service import StartError
-from langlog_backbone.process.settings import Settings, read_settings
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Configuration, Project, read_project
 from langlog_backbone.project.imports import leave_to_project
 from langlog_backbone.time.clock import now_ms
