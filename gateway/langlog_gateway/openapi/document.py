@@ -22,7 +22,8 @@ from langlog_schemas.member_texts import member_texts
 from ..custom_app.asgi import CustomApp
 from ..http.errors import ErrorAnswer
 from ..http.options import Options
-from .operations import OPERATIONS, PATH, Operation
+from .operations import OPERATIONS, Operation
+from .parameters import PATH
 
 TITLE = "langlog"
 COMMON = (413, 422, 429, 503, 504)
