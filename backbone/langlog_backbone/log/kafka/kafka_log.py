@@ -62,8 +62,9 @@ from .client import (
     make_producer,
 )
 from .fetch import KafkaFetcher
+from .group_positions import GroupPositions
 from .member import KafkaMember
-from .offsets import QUERY_TIMEOUT_S, OffsetQueries
+from .offsets import OffsetQueries
 from .reader import KafkaReader
 from .sharing import Sharing
 from .topics import prepare_topics
@@ -89,9 +90,6 @@ _appends = table.APPENDS.labels("kafka")
 _records, _bytes = table.APPENDED_RECORDS.labels("kafka"), table.APPENDED_BYTES.labels("kafka")
 _failures = table.APPEND_FAILURES.labels("kafka")
 
-GROUPS_AT_ONCE = 16
-"""Maximum number of groups whose positions are queried at the same time."""
-
 
 class KafkaLog:
     """Implements `port.Log`. ``bootstrap``: ``host:port``, several separated by commas."""
@@ -111,6 +109,12 @@ class KafkaLog:
         self._making: asyncio.Task[AIOKafkaProducer] | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._offsets = OffsetQueries(lambda: make_consumer(bootstrap, self._settings), self.partitions)
+        self._group_positions = GroupPositions(
+            lambda: self._admin,
+            lambda group: make_member(bootstrap, self._settings, group, Sharing()),
+            topics,
+            self._prefix,
+        )
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
@@ -335,97 +339,14 @@ class KafkaLog:
         if joined:
             taken = {partition for member in joined for partition in await member.commit(ahead)}
         else:
-            taken = set(ahead) if await self._commit_alone(group, ahead) else set()
+            taken = set(ahead) if await self._group_positions.commit_alone(group, ahead) else set()
         self._done.update({(group, partition): ahead[partition] for partition in taken})
 
-    async def _commit_alone(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
-        """Commit from outside the group, which Kafka allows while it has no members."""
-        known = await self.committed(group, positions)
-        offsets = {
-            KafkaPartition(self._stored(partition[0]), partition[1]): offset
-            for partition, offset in positions.items()
-            if offset > known.get(partition, -1)
-        }
-        if not offsets:
-            return True
-        consumer = make_member(self._bootstrap, self._settings, self._stored(group), Sharing())
-        try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S):
-                await consumer.start()
-                consumer.assign(list(offsets))
-                await consumer.commit(offsets)
-        except (KafkaError, OSError, TimeoutError):
-            return False
-        finally:
-            await consumer.stop()
-        return True
-
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
-        wanted = {KafkaPartition(self._stored(topic), p): (topic, p) for topic, p in partitions}
-        if not wanted:
-            return {}
-        failure: Exception | None = None
-        try:
-            async with asyncio.timeout(QUERY_TIMEOUT_S):
-                while True:
-                    if self._admin is None:
-                        raise LogUnavailable("the log is not open")
-                    try:
-                        offsets = await self._admin.list_consumer_group_offsets(
-                            self._stored(group), partitions=list(wanted)
-                        )
-                    except KafkaError as error:
-                        # the coordinator moves, or loads what it knows
-                        failure = error
-                        await asyncio.sleep(RETRY_PAUSE_S)
-                        continue
-                    return {
-                        wanted[partition]: entry.offset
-                        for partition, entry in offsets.items()
-                        if entry.offset >= 0 and partition in wanted
-                    }
-        except (OSError, TimeoutError):
-            raise LogUnavailable(
-                f"Kafka did not answer for the positions of groups: {failure or 'no answer'}"
-            ) from None
+        return await self._group_positions.committed(group, partitions)
 
     async def group_positions(self) -> dict[str, Positions]:
-        topics = {self._stored(topic): topic for topic in self._topics}
-        limit = asyncio.Semaphore(GROUPS_AT_ONCE)
-        failure: Exception | None = None
-
-        async def offsets_of(admin: AIOKafkaAdminClient, group: str) -> Any:
-            nonlocal failure
-            while True:
-                try:
-                    return await admin.list_consumer_group_offsets(group)
-                except KafkaError as error:
-                    if not error.retriable:
-                        raise
-                    failure = error  # as above
-                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the coordinator has moved
-
-        async def of_group(admin: AIOKafkaAdminClient, group: str) -> Positions:
-            async with limit:
-                offsets = await offsets_of(admin, group)
-            return {
-                (topics[partition.topic], partition.partition): entry.offset
-                for partition, entry in offsets.items()
-                if partition.topic in topics and entry.offset >= 0
-            }
-
-        if self._admin is None:
-            raise LogUnavailable("the log is not open")
-        try:
-            async with asyncio.timeout(2 * QUERY_TIMEOUT_S):
-                groups = [name for name, _ in await self._admin.list_consumer_groups()]
-                by_group = await asyncio.gather(*(of_group(self._admin, group) for group in groups))
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(
-                f"Kafka did not answer for the positions of groups: {failure or error or 'no answer'}"
-            ) from None
-        named = zip(groups, by_group, strict=True)
-        return {group.removeprefix(self._prefix): positions for group, positions in named if positions}
+        return await self._group_positions.all()
 
     # the producer
 
