@@ -12,7 +12,7 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.envelope import Cause
 
-from .changes import Changes, RunRow
+from .folding.changes import Changes, RunRow
 
 SQL = load_sql("langlog_projector", "apply.sql")
 

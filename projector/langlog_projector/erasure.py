@@ -15,7 +15,7 @@ from langlog_backbone.log.encryption.keys import FORGOTTEN_DAYS, statements
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.settings import Settings
 
-from .changes import Changes
+from .folding.changes import Changes
 
 SQL = load_sql("langlog_projector", "erasure.sql")
 

@@ -37,13 +37,14 @@ from langlog_schemas.envelope import Cause
 
 from .announce import reply_to
 from .apply import SQL, PositionsMoved, Step, apply
-from .changes import Changes
 from .erasure import Erasure
-from .fold import Fences, Fold, ReceivedParts
+from .folding.changes import Changes
+from .folding.dead_letters import SQL as DEAD_LETTER_SQL
+from .folding.dead_letters import parsed_origin
+from .folding.fold import Fences, Fold, ReceivedParts
+from .folding.outcomes import Outcome
 from .listener import Listener, PublishDeadLetter
-from .outcomes import Outcome
-from .parking import SQL as DEAD_LETTER_SQL
-from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, parsed_origin, releases_events
+from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, releases_events
 
 logger = structlog.get_logger(__name__)
 

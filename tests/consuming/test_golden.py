@@ -11,7 +11,7 @@ import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_projector.apply import apply
-from langlog_projector.fold import Fences, Fold
+from langlog_projector.folding.fold import Fences, Fold
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, snapshots
 from langlog_schemas import events as ev

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from langlog_projector.apply import SQL, columns_of
-from langlog_projector.changes import RunRow, ThreadRow, WebhookRow
+from langlog_projector.folding.changes import RunRow, ThreadRow, WebhookRow
 
 BY_POSITION = [name for name, statement in SQL.items() if len(re.findall(r"\bAS n \(", statement)) == 1]
 

@@ -18,7 +18,7 @@ from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_backbone.process.settings import Settings
 from langlog_projector.apply import SQL, PositionsMoved, Step, apply
-from langlog_projector.fold import Fences, Fold
+from langlog_projector.folding.fold import Fences, Fold
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause

@@ -12,7 +12,7 @@ import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_backbone.process.settings import Settings
-from langlog_projector.outcomes import KEPT_LEAST, Outcome, OutcomeChanges
+from langlog_projector.folding.outcomes import KEPT_LEAST, Outcome, OutcomeChanges
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEPT = timedelta(days=2)

@@ -23,7 +23,8 @@ from langlog_executor.decider.aggregates import Aggregates
 from langlog_executor.decider.effects import Effects
 from langlog_executor.worker.claims import Worker
 from langlog_gateway.streams.sequencer import FrameSequencer
-from langlog_projector import announce, apply, fold, projection
+from langlog_projector import announce, apply, projection
+from langlog_projector.folding import fold
 from langlog_scheduler.leases import Leases
 from langlog_schemas import messages
 

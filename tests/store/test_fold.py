@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.postgres.database import connect_pool, ensure_read_model
 from langlog_backbone.process.settings import Settings
-from langlog_projector.changes import Changes
-from langlog_projector.store import StoreChanges
+from langlog_projector.folding.changes import Changes
+from langlog_projector.folding.store import StoreChanges
 from langlog_schemas import events as ev
 from langlog_schemas.commands import StoreOp, StoreVector
 from langlog_schemas.rules.vectors import pack, similarity, unpack

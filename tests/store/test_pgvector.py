@@ -15,7 +15,7 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Configuration, Project
 from langlog_backbone.project.store_index import StoreIndex, check_pgvector, store_index
-from langlog_projector.store import SQL
+from langlog_projector.folding.store import SQL
 
 
 @pytest.fixture

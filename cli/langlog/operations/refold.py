@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from langlog_backbone.history.thread_snapshot import ThreadRows
     from langlog_backbone.log import Log
     from langlog_backbone.process.settings import Settings
-    from langlog_projector.fold import Fences
+    from langlog_projector.folding.fold import Fences
 
 TABLES = ("threads", "runs", "checkpoints", "checkpoint_blobs", "checkpoint_writes", "frames", "thread_events")
 """The tables whose rows belong to a thread by its id."""
@@ -45,7 +45,7 @@ async def refold(settings: Settings, log: Log, pool: asyncpg.Pool, history: Hist
 
 async def _fold(scratch: asyncpg.Pool, schema: str, partition: int, history: History) -> None:
     from langlog_projector.apply import SQL, Step, apply
-    from langlog_projector.fold import Fences, Fold
+    from langlog_projector.folding.fold import Fences, Fold
 
     await scratch.execute(SQL["open_positions"], ["run-events"], [partition])
     fences = Fences()
@@ -71,7 +71,7 @@ async def _fold(scratch: asyncpg.Pool, schema: str, partition: int, history: His
 
 async def _restore(scratch: asyncpg.Pool, schema: str, base: ThreadRows, fences: Fences) -> None:
     """Restore the rows of the snapshot, and the fold's state from them."""
-    from langlog_projector.fold import ReceivedParts
+    from langlog_projector.folding.fold import ReceivedParts
     from langlog_projector.rebuild.snapshot_read import Loader
     from langlog_projector.rebuild.snapshot_write import columns_of
     from langlog_schemas.snapshots import rows_of

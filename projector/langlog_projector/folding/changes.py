@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from .crons import CronChanges
+from .dead_letters import DeadLetterChanges
 from .event_index import EventIndex
 from .outcomes import OutcomeChanges
-from .parking import DeadLetterChanges
 from .store import StoreChanges
 
 

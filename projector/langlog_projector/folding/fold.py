@@ -10,21 +10,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
-import msgspec
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.thread import status_when_idle
-from langlog_schemas.commands import ABSENT, RunError
+from langlog_schemas.commands import ABSENT
 from langlog_schemas.envelope import Cause
 from langlog_schemas.runs import results as run_results
 from langlog_schemas.runs.ends import end_of
 from msgspec import Raw
 from msgspec.structs import replace
 
-from .changes import ORIGIN, Changes, ThreadRow, WebhookRow, WebhookTry
-from .json_text import jsonb
-
-_dumps = msgspec.json.encode
+from .changes import ORIGIN, Changes
+from .json_text import json_text, jsonb
+from .webhooks import webhook_attempted, webhook_due
 
 _Lifecycle = (
     ev.ThreadCreated
@@ -119,7 +117,7 @@ class Fold:
                     self.changes.remove_thread(event.thread_id)
                     return True
             case ev.WebhookAttempted():
-                self._webhook_attempted(event, partition)
+                webhook_attempted(self.changes, event, partition)
             case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
                 self._assistant(event, at)
             case ev.CronCreated() | ev.CronChanged() | ev.CronAdvanced() | ev.CronDeleted():
@@ -130,10 +128,10 @@ class Fold:
                 self.changes.graphs[event.graph_id] = (
                     event.position,
                     event.description,
-                    jsonb(_dumps(event.schemas)),
+                    json_text(event.schemas),
                     event.static,
-                    jsonb(_dumps(event.drawings)),
-                    None if event.subgraphs is None else jsonb(_dumps(event.subgraphs)),
+                    json_text(event.drawings),
+                    None if event.subgraphs is None else json_text(event.subgraphs),
                 )
             case ev.ParkedReleased():
                 self.changes.dead_letters.settle(event.key, event.decided, "decided", at)
@@ -158,13 +156,13 @@ class Fold:
                 if (origin := event.provenance) is not None:
                     thread.created_at = thread.state_updated_at = _moment(origin.created_at, at)
                     thread.updated_at = _moment(origin.updated_at, at)
-                thread.metadata, thread.config = _text(event.metadata), _text(event.config)
+                thread.metadata, thread.config = json_text(event.metadata), json_text(event.config)
                 thread.status = thread.status_when_idle = "idle"
                 if event.ttl is not None:
                     thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
             case ev.ThreadUpdated():
                 thread = changes.thread(event.thread_id, at)
-                thread.metadata = _text(event.metadata)
+                thread.metadata = json_text(event.metadata)
                 if event.ttl is not None:
                     thread.ttl_minutes, thread.ttl_strategy = event.ttl.ttl, event.ttl.strategy
             case ev.ThreadDeleted():
@@ -227,7 +225,7 @@ class Fold:
                 thread.ttl_minutes, thread.ttl_strategy = event.thread_ttl.ttl, event.thread_ttl.strategy
         else:
             thread = self.changes.thread(event.thread_id, at)
-        thread.metadata, thread.config = _text(event.thread_metadata), _text(event.thread_config)
+        thread.metadata, thread.config = json_text(event.thread_metadata), json_text(event.thread_config)
         thread.status = "busy"
         run = self.changes.run(event.run_id, event.thread_id, at)
         run.status = "pending"
@@ -236,7 +234,7 @@ class Fold:
             "assistant_id": event.assistant_id,
             "graph_id": event.graph_id,
             "created_at": at,
-            "metadata": _text(event.metadata),
+            "metadata": json_text(event.metadata),
             "kwargs": bytes(event.kwargs).decode(),
             "multitask_strategy": event.multitask_strategy,
             "not_before": datetime.fromisoformat(event.not_before) if event.not_before else None,
@@ -276,16 +274,16 @@ class Fold:
         if event.interrupts:
             thread.interrupts = _raw(event.interrupts)
         if event.webhook is not None:
-            self._webhook_due(event, event.webhook, thread, at, partition)
+            webhook_due(self.changes, event, event.webhook, thread, at, partition)
         if isinstance(event, ev.RunRolledBack):
-            thread.error = thread.error if event.error is None else _text(event.error)
+            thread.error = thread.error if event.error is None else json_text(event.error)
             self.changes.remove_run(event.thread_id, event.run_id)
             return
         if event.error is None or event.error.refusal is None:  # a refused run leaves the thread as it was
-            thread.error = "null" if event.error is None else _text(event.error)
+            thread.error = "null" if event.error is None else json_text(event.error)
         run = self.changes.run(event.run_id, event.thread_id, at)
         run.status, run.ended_at = end_of(event).status, at
-        run.error = None if event.error is None else _text(event.error)
+        run.error = None if event.error is None else json_text(event.error)
         run.output = bytes(event.output).decode() if event.output else None
         run.frame_count = event.frame_count
         run.first_event_number, run.last_event_number = event.first_event_number, event.last_event_number
@@ -294,57 +292,6 @@ class Fold:
             run.cancel_reason = event.reason or run.cancel_reason
         if event.started_at is not None:
             run.started_at = datetime.fromisoformat(event.started_at)
-
-    # --- webhooks ----------------------------------------------------------------------------
-
-    def _webhook_due(
-        self,
-        event: ev.FinalRunEvent,
-        url: str,
-        thread: ThreadRow,
-        at: datetime,
-        partition: int,
-    ) -> None:
-        if event.run_id in self.changes.webhooks:
-            return
-        run = self.changes.run(event.run_id, event.thread_id, at)
-        new = run.new or {}
-        gone = isinstance(event, ev.RunRolledBack)
-        error = webhook_error(event)
-        self.changes.webhooks[event.run_id] = WebhookRow(
-            part=partition,
-            thread_id=event.thread_id,
-            url=url,
-            status=end_of(event).webhook,
-            ended_at=at,
-            attempt=event.attempt,
-            started_at=run.started_at if event.started_at is None else datetime.fromisoformat(event.started_at),
-            error=None if error is None else _text(error),
-            state_values=None if gone else thread.state_values,
-            look_up_values=not gone and thread.state_values is None and thread.created_at is None,
-            assistant_id=new.get("assistant_id"),
-            metadata=new.get("metadata"),
-            kwargs=new.get("kwargs"),
-            multitask_strategy=new.get("multitask_strategy"),
-            created_at=new.get("created_at"),
-            temporary=new.get("temporary"),
-            user_id=new.get("user_id"),
-        )
-
-    def _webhook_attempted(self, event: ev.WebhookAttempted, partition: int) -> None:
-        at = datetime.fromisoformat(event.attempted_at)
-        again = None if event.next_attempt_at is None else datetime.fromisoformat(event.next_attempt_at)
-        entry = {
-            "attempt": event.attempt,
-            "attempted_at": event.attempted_at,
-            "duration_ms": event.duration_ms,
-            "status_code": event.status_code,
-            "error": event.error,
-        }
-        settled = at if again is None else None
-        self.changes.webhook_tries.append(
-            WebhookTry(event.run_id, event.attempt, _text([entry]), again, settled, event.delivered, partition, at)
-        )
 
     # --- worker records ----------------------------------------------------------------------
 
@@ -434,7 +381,7 @@ class Fold:
             body.type,
             body.data,
             jsonb(body.metadata),
-            _text(body.versions),
+            json_text(body.versions),
         )
         blobs = self.changes.blobs.setdefault(thread_id, {})
         for blob in body.blobs:
@@ -467,9 +414,9 @@ class Fold:
         made = isinstance(event, ev.AssistantCreated)
         fields = (
             content.graph_id,
-            _text(content.config),
-            _text(content.context),
-            _text(content.metadata),
+            json_text(content.config),
+            json_text(content.context),
+            json_text(content.metadata),
             content.name,
             content.description,
         )
@@ -493,24 +440,6 @@ def _moment(imported: str | None, at: datetime) -> datetime:
 def _present(json: bytes) -> Raw:
     """`ABSENT` itself, and no other empty value, is left out when the event is encoded."""
     return Raw(json) if json else ABSENT
-
-
-def webhook_error(event: ev.RunEnded) -> RunError | None:
-    """Return the error text of a webhook (wire contract §12)."""
-    if not isinstance(event, ev.RunCancelled | ev.RunRolledBack):
-        return event.error
-    name, action = (
-        ("UserInterrupt", "interrupt") if isinstance(event, ev.RunCancelled) else ("UserRollback", "rollback")
-    )
-    if event.superseded_by is not None:
-        return RunError(name, f"{action} requested by run {event.superseded_by}")
-    if event.error is not None:
-        return event.error
-    return RunError(name, f"{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel")
-
-
-def _text(value: object) -> str:
-    return jsonb(_dumps(value)) or ""
 
 
 def _raw(value: Raw) -> str | None:

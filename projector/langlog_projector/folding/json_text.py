@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from langlog_backbone.values.json_shape import without_nul
 
 
@@ -12,3 +13,8 @@ def jsonb(raw: bytes | str | None) -> str | None:
     if isinstance(raw, str):
         return without_nul(raw.encode()).decode() if "\\u0000" in raw else raw
     return without_nul(raw).decode()
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON for jsonb."""
+    return jsonb(msgspec.json.encode(value)) or ""

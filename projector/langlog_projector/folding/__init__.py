@@ -1,0 +1,1 @@
+"""Folding: events become changes of rows, in log order, without queries."""
