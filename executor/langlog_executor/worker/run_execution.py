@@ -19,30 +19,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from langlog_backbone.credentials.run_credentials import CredentialsGone, Private, RunCredentials
-from langlog_backbone.log import PART_BYTES, LogFault, NewRecord
-from langlog_backbone.log.records import encoded_command_record
+from langlog_backbone.log import LogFault, NewRecord
 from langlog_backbone.metrics import table
 from langlog_backbone.process import tracing
 from langlog_backbone.process.activity import Activity
 from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.time.clock import now_iso, now_ms
-from langlog_backbone.values.lone_surrogates import encodable
-from langlog_schemas import commands
-from langlog_schemas.commands import ABSENT, FinishRun, RequeueRun, RunError
+from langlog_schemas.commands import RunError
 from langlog_schemas.events import RunStarted
 from langlog_schemas.runs.ends import RUN_ENDS, lifecycle
-from langlog_schemas.runs.results import RunResult
-from msgspec import MsgspecError, Raw
+from msgspec import MsgspecError
 
 from ..checkpoints.checkpointer import LogCheckpointer
 from ..checkpoints.serde import json_cipher
 from ..frames.publisher import FramesOut
 from ..graphs.run_input import NOTHING, Kwargs, read_kwargs
 from ..runtime.records import RecordsClosed, RunRecords
-from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
+from ..values.error_text import INTERNAL_ERROR, described, traceback_of
 from ..values.json_cipher import context_of
 from .graph_attempt import Ended, GraphAttempt, Stop
 from .hosted_attempt import HostedAttempt, HostedWork
+from .run_report import RunReport, unreported
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
@@ -56,9 +53,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-SOURCE = "/langlog/worker"
-ENVELOPE_BYTES = 8_192
-"""Bytes of a record for the report's members besides values, output and interrupts."""
 BROKEN = RunError(error="InternalError", message=INTERNAL_ERROR)
 _waited = functools.cache(table.QUEUE_WAIT.labels)
 _ended = functools.cache(table.ATTEMPTS_ENDED.labels)
@@ -362,7 +356,8 @@ class RunExecution:
 
         A report that cannot be encoded or appended is replaced by one that always can: a run that ended must not stay running.
         """
-        ended = self._fitting(ended)
+        report = RunReport(self._tools.io, self.task, self._records, self._frames, self._started_at)
+        ended = report.fitting(ended)
         self._publish_end(ended)
         if self._frames is not None:
             self._frames.seal()
@@ -370,13 +365,13 @@ class RunExecution:
         if ended.stopped == "drop":
             return ended
         try:
-            await self._records.flush_with(self._record(self._command(await self._sealed(ended))))
+            await self._records.flush_with(report.record(await self._sealed(ended)))
         except (RecordsClosed, LogFault):
             raise
         except Exception as error:
             logger.error("run.report_impossible", run_id=self.task.run_id, traceback=traceback_of(error))
-            ended = _unreported(error)
-            await self._report_instead(self._record(self._finish(ended)))
+            ended = unreported(error)
+            await self._report_instead(report.record(ended))
         return ended
 
     async def _report_instead(self, record: NewRecord) -> None:
@@ -389,45 +384,6 @@ class RunExecution:
             records.traceparent = self._records.traceparent
             self._records = records
             await records.flush_with(record)
-
-    def _command(self, ended: Ended) -> FinishRun | RequeueRun:
-        task = self.task
-        if ended.stopped == "drain":
-            return RequeueRun(thread_id=task.thread_id, run_id=task.run_id, attempt=task.attempt, reason="drained")
-        if ended.stopped == "lost":  # as the scheduler reports it for a lost worker
-            return RequeueRun(
-                thread_id=task.thread_id,
-                run_id=task.run_id,
-                attempt=task.attempt,
-                reason="lease_lost",
-                crash=True,
-                max_attempts=self._tools.io.backbone.settings.max_attempts,
-            )
-        return self._split(self._finish(ended))
-
-    def _split(self, report: FinishRun) -> FinishRun:
-        """Split a report: it and its event are one record each, so a result that does not fit is appended in earlier records."""
-        size = len(bytes(report.values)) + len(bytes(report.output)) + len(bytes(report.interrupts))
-        if size <= min(self._tools.io.backbone.log.max_record_bytes, PART_BYTES) - ENVELOPE_BYTES:
-            return report
-        result = RunResult(bytes(report.values), bytes(report.output))
-        blob_id = self._records.emit_result(report.run_id, report.attempt, result)
-        return msgspec.structs.replace(report, values=ABSENT, output=ABSENT, result=blob_id)
-
-    def _record(self, command: FinishRun | RequeueRun) -> NewRecord:
-        """Return the record of a report. Raises the encoder's errors, and those of the decider's decoder."""
-        task = self.task
-        value = commands.encode(command)
-        commands.decode(command.TYPE, value)
-        suffix = "finish" if isinstance(command, FinishRun) else "lost" if command.crash else "drained"
-        return encoded_command_record(
-            command.TYPE,
-            command.key,
-            value,
-            id=f"{task.run_id}-{task.attempt}-{suffix}",
-            source=SOURCE,
-            traceparent=self._records.traceparent,
-        )
 
     def _publish_end(self, ended: Ended) -> None:
         """Publish the end to subscribers of the streaming protocol."""
@@ -447,61 +403,8 @@ class RunExecution:
         attempt.stream.end(status, error)
         attempt.protocol.closed(status, error, None if failure is None else failure.refusal)
 
-    def _fitting(self, ended: Ended) -> Ended:
-        """Replace the end by an error if its state exceeds the limit of responses, or its interrupts do not fit into a record."""
-        backbone = self._tools.io.backbone
-        size, interrupts_bytes = len(ended.values or b"") + len(ended.output or b""), len(ended.interrupts)
-        limit, interrupts_limit = backbone.settings.max_answer_bytes, backbone.log.max_record_bytes - ENVELOPE_BYTES
-        if size <= limit and interrupts_bytes <= interrupts_limit:
-            return ended
-        if size > limit:
-            what, setting = f"The state of the run is {size} bytes as JSON, over the limit of {limit}", "MAX_ANSWER"
-        else:
-            what = (
-                f"The interrupts of the run are {interrupts_bytes} bytes as JSON, over the limit of {interrupts_limit}"
-            )
-            setting = "MAX_RECORD"
-        error = RunError(
-            error="StateTooLarge",
-            message=f"{what}. The checkpoints are kept; LANGLOG_{setting}_BYTES raises the limit.",
-        )
-        if self._frames is not None:
-            self._frames.emit("error", msgspec.json.encode(error))
-        return Ended(outcome="error", error=error, next=ended.next)
-
-    def _finish(self, ended: Ended) -> FinishRun:
-        task, frames = self.task, self._frames
-        return FinishRun(
-            thread_id=task.thread_id,
-            run_id=task.run_id,
-            attempt=task.attempt,
-            outcome=ended.outcome,
-            values=_raw(ended.values),
-            output=_raw(ended.output),
-            next=[encodable(name) for name in ended.next],
-            interrupts=Raw(ended.interrupts),
-            state_known=ended.state_known,
-            error=ended.error,
-            started_at=self._started_at,
-            frame_count=frames.frame_count if frames is not None else 0,
-            last_frame_ms=frames.last_ms if frames is not None else 0,
-            last_event_number=frames.last_event_number if frames is not None else 0,
-        )
-
     def _close(self) -> None:
         """Close the outputs: the graph can change nothing from now on."""
         self._records.close()
         if self._frames is not None:
             self._frames.close()
-
-
-def _unreported(error: Exception) -> Ended:
-    """Return the end of an attempt whose own end cannot be reported. It contains nothing from the graph."""
-    message = (
-        f"The end of the run could not be stored: {class_name(error)}. The state is that of the last checkpoint stored."
-    )
-    return Ended(outcome="error", error=RunError(error="ReportError", message=message), state_known=False)
-
-
-def _raw(data: bytes | None) -> Raw:
-    return ABSENT if data is None else Raw(data)
