@@ -33,7 +33,8 @@ from langlog_schemas.envelope import Cause
 
 from tests.stack.lost_commits import lose, save
 
-from .journal import PARTITIONS, Journal, decide, journals, place
+from .drawn_journals import journals
+from .journal import PARTITIONS, Journal, decide, place
 
 MOST_SEEDS = 40
 FOLDED_PARTITIONS = [(topic, part) for topic in ev.FOLDED_TOPICS for part in range(PARTITIONS)]

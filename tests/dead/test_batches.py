@@ -17,7 +17,8 @@ from langlog_projector.projection import Projection
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
-from tests.core.journal import Journal, journals, partition_of
+from tests.core.drawn_journals import journals
+from tests.core.journal import Journal, partition_of
 from tests.core.test_projection import FEW, FOLDED_PARTITIONS, Model, chances, interleaved, plainly, somehow
 from tests.core.test_projection import model as model
 

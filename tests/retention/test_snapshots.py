@@ -24,7 +24,8 @@ from langlog_schemas import events as ev
 from langlog_schemas import snapshots
 from langlog_schemas.snapshots import rows_of
 
-from tests.core.journal import PARTITIONS, Journal, journals
+from tests.core.drawn_journals import journals
+from tests.core.journal import PARTITIONS, Journal
 from tests.core.test_projection import FEW, Model, chances, interleaved, plainly
 from tests.stack.fixtures import isolated
 
