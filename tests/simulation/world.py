@@ -41,12 +41,12 @@ from .machine import closed
 from .network import Network, Wire
 from .plan import FAULTS_S, Fault, Plan
 from .processes import Process
-from .stand_ins import memory_redis
 from .stand_ins.graphs import StubAttempt
-from .stand_ins.memory_log import LogServer
+from .stand_ins.log_server import LogServer
 from .stand_ins.memory_postgres import MemoryPool, PostgresServer
 from .stand_ins.memory_redis import RedisServer
 from .stand_ins.receivers import Receiver, StubSender
+from .stand_ins.redis_connections import connect
 from .stand_ins.statements import statements
 
 ENDS_WITHIN_S = 240.0
@@ -167,7 +167,7 @@ class World:
 
     async def _connect(self, factory: Callable[[], Any]) -> tuple[Any, Any]:
         wire = Wire(self.net, NODE.get(), self.net.server("redis"))
-        return await memory_redis.connect(self.net, wire, self.redis, factory)
+        return await connect(self.net, wire, self.redis, factory)
 
     def _appended(self, record: Record) -> None:
         self.records += 1
