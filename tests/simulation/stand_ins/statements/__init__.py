@@ -1,0 +1,52 @@
+"""langlog's statements on the tables in memory: one function for each text of the ``.sql`` files that worlds use.
+
+`tests/simulation/test_statements.py` compares each of them (`REGISTERED`) with its statement on a real Postgres, over generated rows and
+arguments. Not compared: the three texts of other modules that `statements` adds, the log of a webhook's tries (texts joined instead of JSON),
+the age of a run (the clock of the statement), the order of rows where the text leaves it open, and plans, locks and speed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from langlog_backbone.postgres.database import load_sql
+
+from ..memory_postgres import PostgresServer, Statement
+from . import decider, gateways, projector, scheduler, workers  # noqa: F401 - each registers its own
+from .registration import REGISTERED
+
+__all__ = ["REGISTERED", "statements"]
+
+
+@cache
+def statements() -> dict[str, tuple[Statement, bool]]:
+    """Text -> what it does, and whether it writes. Raises KeyError for a statement that is no longer there."""
+    known: dict[str, tuple[Statement, bool]] = {}
+    for package, file, name, act, writing in REGISTERED:
+        text = load_sql(f"langlog_{package}", f"{file}.sql")[name]
+        names = re.findall(r"\bAS n \(([\w\s,\"]+)\)", text)
+        columns = tuple(column.strip().strip('"') for column in names[0].split(",")) if names else ()
+        known[text] = (_with_columns(act, columns) if columns and getattr(act, "by_column", False) else act, writing)
+    known['UPDATE positions SET "offset" = "offset" WHERE false'] = (lambda server: 0, True)
+    known['SELECT topic, part, "offset" FROM positions'] = (
+        lambda server: [
+            {k: row[k] for k in ("topic", "part", "offset")} for row in server.tables["positions"].values()
+        ],
+        False,
+    )
+    credentials = load_sql("langlog_backbone", "run_credentials.sql")["there"]
+    known[credentials.replace("{schema}", "langlog_keys")] = (lambda server: [{"there": False}], False)
+    return known
+
+
+def _with_columns(act: Callable[..., Any], columns: tuple[str, ...]) -> Callable[..., Any]:
+    width = len(columns)
+
+    def run(server: PostgresServer, *arrays: Any) -> Any:
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*arrays[:width], strict=True)]
+        return act(server, rows, *arrays[width:])
+
+    return run
