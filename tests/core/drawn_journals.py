@@ -1,4 +1,4 @@
-"""What journals are drawn from: commands of every family and workers' records, right and stale, incomplete, repeated, or about things
+"""Strategies that draw journals: commands of every family and workers' records, right and stale, incomplete, repeated, or about things
 that are gone."""
 
 from __future__ import annotations

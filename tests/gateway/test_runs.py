@@ -198,7 +198,7 @@ async def test_a_repeated_request_gets_the_first_run(stack: Stack) -> None:
 async def test_a_key_whose_outcome_is_no_longer_kept_never_runs_a_run_again(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, over: bool
 ) -> None:
-    monkeypatch.setattr("langlog_executor.decider.service.RETRIES_REMEMBERED", 0)
+    monkeypatch.setattr("langlog_executor.decider.command_decider.RETRIES_REMEMBERED", 0)
     async with make_stack() as stack:
         thread_id = await make_thread(stack)
         path, headers = f"/threads/{thread_id}/runs", {"Idempotency-Key": "long ago"}
