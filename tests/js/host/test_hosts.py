@@ -61,9 +61,16 @@ async def test_a_job_is_cancelled_and_drained(project: Path, tmp_path: Path) -> 
         await first_frame(observed, "custom")
         job.stop("cancel")
         assert (await asyncio.wait_for(job.done, LIMIT_S))["how"] == "cancelled"
-        job, observed = await run(host, "gate", {"gate": str(tmp_path / "gate")}, modes=["custom", "updates"])
+        # the step that is executed ends, and the next one does not begin
+        gate = tmp_path / "gate"
+        job, observed = await run(host, "gated", {"gate": str(gate)}, modes=["custom", "updates"])
+        await first_frame(observed, "custom")
         job.stop("drain")
+        later, _ = await run(host, "quiet", {"text": "a"})
+        await asyncio.wait_for(later.done, LIMIT_S)  # messages keep their order: the process has got the request
+        gate.touch()
         assert (await asyncio.wait_for(job.done, LIMIT_S))["how"] == "drained"
+        assert observed.frames("updates") == [{"wait": {"done": ["passed"]}}]
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { Annotation, END, START, StateGraph } from "@langchain/langgraph";
+import { Annotation, END, type LangGraphRunnableConfig, START, StateGraph } from "@langchain/langgraph";
 
 const State = Annotation.Root({
   /** A file: nodes wait until it is there. */
@@ -9,14 +9,25 @@ const State = Annotation.Root({
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+async function pass(state: typeof State.State, config: LangGraphRunnableConfig) {
+  config.writer?.({ pid: process.pid });
+  while (!existsSync(state.gate)) await sleep(20);
+  return { done: ["passed"] };
+}
+
+/** Waits at the gate in its first step, and has another after it. */
+export const gated = new StateGraph(State)
+  .addNode("wait", pass)
+  .addNode("end", () => ({ done: ["end"] }))
+  .addEdge(START, "wait")
+  .addEdge("wait", "end")
+  .addEdge("end", END)
+  .compile();
+
 /** Waits at the gate in its second step; says in which process. */
 export const gate = new StateGraph(State)
   .addNode("begin", () => ({ done: ["begin"] }))
-  .addNode("wait", async (state, config) => {
-    config.writer?.({ pid: process.pid });
-    while (!existsSync(state.gate)) await sleep(20);
-    return { done: ["passed"] };
-  })
+  .addNode("wait", pass)
   .addEdge(START, "begin")
   .addEdge("begin", "wait")
   .addEdge("wait", END)
