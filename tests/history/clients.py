@@ -80,7 +80,8 @@ class Client:
                 parsed = json.loads(text) if text and answer.content_type == "application/json" else text
                 return Answer(*_inner(answer.status, parsed))
         except aiohttp.ClientConnectorError:
-            return Answer(503, None)
+            # aiohttp sends these by itself a second time: the first may have arrived
+            return None if method in ("GET", "PUT", "DELETE") else Answer(503, None)
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             return None
 
