@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .log import Log, LogFault, LogUnavailable, open_log
 from .log.encryption.keys import check_readable
 from .metrics.exposition import EXPOSITION
-from .postgres.database import connect_pool, ensure_read_model
+from .postgres.database import connect_pool, ensure_read_model, of_services
 from .postgres.pool import Pool
 from .postgres.server_clock import following_postgres
 from .process.service import StartError
@@ -45,7 +45,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         await stack.enter_async_context(tracing())
         await check_redis(settings.redis_uri)
         positions = ReadPositions()
-        pool = Pool(await connect_pool(settings, opened=positions.advance))
+        pool = Pool(await connect_pool(settings, opened=positions.advance, size=None, **of_services(settings)))
         stack.push_async_callback(_close, pool)
         EXPOSITION.add("postgres", pool.collect)
         stack.callback(EXPOSITION.remove, pool.collect)

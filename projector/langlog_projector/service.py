@@ -25,7 +25,7 @@ from langlog_backbone.log import LogReader, Record, TopicPartition
 from langlog_backbone.log.dead_letters import dead_letter
 from langlog_backbone.metrics import table
 from langlog_backbone.metrics.ages import BatchAge
-from langlog_backbone.postgres.database import connect_pool
+from langlog_backbone.postgres.database import connect_pool, of_services
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
@@ -170,13 +170,13 @@ class ProjectorService:
     async def start(self) -> None:
         """Connect. Raises StartError."""
         # its statements have arrays as parameters: planned anew for each batch, Postgres' default, planning costs more than executing
+        settings = self._backbone.settings
         self._pool = await connect_pool(
-            self._backbone.settings, size=2, opened=self._watch, plan_cache_mode="force_generic_plan"
+            settings, size=2, opened=self._watch, plan_cache_mode="force_generic_plan", **of_services(settings)
         )
-        announcer, kept_s = Announcer(self._pool, self._backbone.bus), self._backbone.settings.outcomes_kept_s
+        announcer, kept_s = Announcer(self._pool, self._backbone.bus), settings.outcomes_kept_s
         self._announcer, self._replies = announcer, announcer.replies
         await self._replies.start()
-        settings = self._backbone.settings
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
         self._projection = Projection(self._pool, self._publish_dead_letter, announcer, kept_s, erasure)
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S

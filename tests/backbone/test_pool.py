@@ -9,7 +9,9 @@ import asyncpg
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.postgres import pool as pool_module
+from langlog_backbone.postgres.database import connect_pool, of_services
 from langlog_backbone.postgres.pool import Pool
+from langlog_backbone.process.settings import Settings
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 
 SIZE = 4
@@ -71,6 +73,27 @@ async def test_a_connection_whose_turn_was_given_up_goes_to_the_next(pool: Pool)
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
         assert len(await busy(pool, 2 * SIZE)) == SIZE - 1
+
+
+async def test_a_service_that_stands_still_amid_a_transaction_keeps_its_locks_for_a_lease(
+    postgres: EmbeddedPostgres,
+) -> None:
+    settings = Settings(database_uri=postgres.uri, lease_s=0.2)
+    frozen = await connect_pool(settings, size=1, **of_services(settings))
+    successor = await connect_pool(settings, size=1)
+    try:
+        await successor.execute("CREATE TABLE IF NOT EXISTS public.locked (n int)")
+        async with asyncio.timeout(LIMIT_S):
+            connection = await frozen.acquire()
+            await connection.execute("BEGIN; LOCK TABLE public.locked")
+            await successor.execute("INSERT INTO public.locked VALUES (1)")
+            with pytest.raises(UNAVAILABLE_ERRORS):  # it goes on, too late
+                await connection.execute("INSERT INTO public.locked VALUES (2)")
+        assert await successor.fetchval("SELECT array_agg(n) FROM public.locked") == [1]
+    finally:
+        await successor.execute("DROP TABLE public.locked")
+        await successor.close()
+        frozen.terminate()
 
 
 async def test_a_pool_of_one_serves_both_kinds(postgres: EmbeddedPostgres) -> None:

@@ -88,6 +88,12 @@ async def connect_pool(
     return pool
 
 
+def of_services(settings: Settings) -> dict[str, str]:
+    """Return session settings for the pools of services. A process that stands still, or is cut off, amid a transaction keeps its locks
+    for a lease and no longer: those that take over its work wait for them."""
+    return {"idle_in_transaction_session_timeout": f"{settings.lease_s * 1000:.0f}ms"}
+
+
 def check_version(number: str) -> None:
     """Check the server's version. ``number``: its ``server_version_num`` (140011 is 14.11). Raises StartError for a server
     that is too old."""
