@@ -30,6 +30,7 @@ from .console.routes import Console, is_console
 from .core import ID_SECRET, Core
 from .custom_app.asgi import CustomApp
 from .custom_app.live_code import LiveGate
+from .http import effect
 from .http.aiohttp_members import fits
 from .http.backends import UserCodeError
 from .http.bodies.budget import BodyBudget
@@ -78,6 +79,9 @@ ROUTES_NAMED = 50
 CLIENT_GONE = 499
 """Status counted for requests whose connection broke; never sent."""
 
+BEGUN = web.RequestKey("begun", bool)
+"""Set once the response begins."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -104,7 +108,7 @@ def build_app(core: Core, components: Components) -> web.Application:
     app[BUDGET] = BodyBudget(settings.max_bodies_bytes, share)
     app.cleanup_ctx.append(code.lifespan)
     app.on_response_prepare.append(cors.decorate)
-    app.on_response_prepare.append(_body_is_read)
+    app.on_response_prepare.append(_begins)
     if code.gate is not None:
         app[GATE] = LiveGate(code)
         if code.app is not None and not options.http.enable_custom_route_auth:
@@ -171,8 +175,9 @@ def _routes(core: Core, system: System, components: Components) -> list[web.Rout
     ]
 
 
-async def _body_is_read(request: web.Request, response: web.StreamResponse) -> None:
+async def _begins(request: web.Request, response: web.StreamResponse) -> None:
     """Release the request's body once the response begins: a stream lasts, and must not keep it."""
+    request[BEGUN] = True
     release_body(request)
 
 
@@ -346,6 +351,7 @@ async def _answer(
     """Return the response of a built-in route: the caller is identified first, then the body is read."""
     try:
         serving(request)
+        effect.begin()
         refused = _is_upgrade(request) and not _takes_sockets(request, prefix)
         if refused or not public:
             await identify(request)
@@ -355,7 +361,7 @@ async def _answer(
             await receive_body(request, identity_of(request))
         return await handler(request)
     except ApiError as error:
-        return error.response()
+        return _instead(request, error.response())
     except web.HTTPNotFound:
         return await _unrouted(request)
     except web.HTTPMethodNotAllowed as error:
@@ -367,10 +373,19 @@ async def _answer(
         raise
     except UserCodeError as error:
         logger.warning("gateway.user_code_failed", path=request.path, error=str(error), **_logged(request, http))
-        return internal_error(str(error))
+        return _instead(request, internal_error(str(error)))
     except Exception:
         logger.exception("gateway.request_failed", method=request.method, path=request.path, **_logged(request, http))
-        return internal_error()
+        return _instead(request, internal_error())
+
+
+def _instead(request: web.Request, response: web.Response) -> web.Response:
+    """Return the response of a request that failed; if another has begun, which cannot be taken back, close the connection: a client
+    sees that what it got is not whole, and reconnects."""
+    if not request.get(BEGUN):
+        return response
+    logger.warning("gateway.response_broken_off", path=request.path, status=response.status)
+    return _gone(request)
 
 
 def _gone(request: web.Request) -> web.Response:

@@ -8,12 +8,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import psutil
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
+from langlog_gateway.http.backends import Reads
+from langlog_gateway.http.errors import ApiError, unavailable
+from langlog_gateway.runs.streaming import RunFollower
+from langlog_gateway.runs.submission import SQL
+from langlog_gateway.streams.watch import Watch, Watches
 from langlog_projector.publishing.recent_replies import RecentReplies
 from langlog_schemas.messages import Answer
 
@@ -111,6 +117,134 @@ async def test_writes_are_refused_while_the_log_is_away(
         assert (await stack.call("POST", path, {"assistant_id": "echo"}))[0] == status
     monkeypatch.undo()
     assert (await stack.call("POST", "/threads", {}))[0] == 200
+
+
+async def test_a_read_that_fails_after_the_command_took_effect_is_504_and_a_repetition_gets_the_outcome(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 would say that nothing was changed."""
+    read = Reads.row
+    taken = asyncio.Event()
+    append = stack.backbone.log.append
+
+    async def appending(records: list[NewRecord]) -> list[Position]:
+        positions = await append(records)
+        taken.set()
+        return positions
+
+    async def failing(self: Reads, sql: str, *args: Any) -> Any:
+        if taken.is_set():
+            raise unavailable("Postgres")
+        return await read(self, sql, *args)
+
+    assistant = {"assistant_id": str(uuid4()), "graph_id": "echo"}
+    made = await stack.call("POST", "/assistants", assistant)
+    thread = (await stack.call("POST", "/threads", {}))[1]["thread_id"]
+    changes: list[tuple[str, str, Any]] = [
+        ("PATCH", f"/threads/{thread}", {"metadata": {"a": 1}}),
+        ("PATCH", f"/assistants/{made[1]['assistant_id']}", {"metadata": {"a": 1}}),
+        ("POST", f"/threads/{thread}/runs", {"assistant_id": "echo", "input": {}}),
+        ("POST", "/threads", {"thread_id": str(uuid4())}),
+    ]
+    monkeypatch.setattr(Reads, "row", failing)
+    monkeypatch.setattr(stack.backbone.log, "append", appending)
+    for n, (method, path, body) in enumerate(changes):
+        taken.clear()
+        async with stack.http.request(
+            method, stack.url + path, json=body, headers={"Idempotency-Key": f"key {n}"}
+        ) as answer:
+            text = await answer.text()
+        assert (answer.status, answer.headers["retry-after"]) == (504, "1"), (path, text)
+        assert "Postgres is unavailable. The request was accepted" in text
+    taken.clear()
+    assert (await stack.call("GET", f"/threads/{thread}"))[0] == 200
+    taken.set()
+    assert (await stack.call("GET", f"/threads/{thread}"))[0] == 503  # it changes nothing
+    monkeypatch.undo()
+    for n, (method, path, body) in enumerate(changes):
+        status, body = await stack.call(method, path, body, headers={"Idempotency-Key": f"key {n}"})
+        assert status == 200, (path, body)
+    runs = (await stack.call("GET", f"/threads/{thread}/runs"))[1]
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("way", ["wait", "stream"])
+async def test_a_client_that_waits_outlasts_reads_that_fail(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    read = Reads.row
+    failed: list[str] = []
+
+    async def failing(self: Reads, sql: str, *args: Any) -> Any:
+        if sql in (SQL["progress"], SQL["answer"]) and len(failed) < 3:
+            failed.append(sql)
+            raise unavailable("Postgres")
+        return await read(self, sql, *args)
+
+    monkeypatch.setattr(Reads, "row", failing)
+    thread = (await stack.call("POST", "/threads", {}))[1]["thread_id"]
+    body = {"assistant_id": "echo", "input": {"a": 1}}
+    # with a key the run is looked up at once: it may be over already
+    async with stack.http.post(
+        f"{stack.url}/threads/{thread}/runs/{way}", json=body, headers={"Idempotency-Key": "k"}
+    ) as answer:
+        assert answer.status == 200
+        if way == "wait":
+            assert await answer.json() == {"a": 1}
+        else:
+            assert ("values", {"a": 1}) in await stack.events(answer)
+    assert failed
+
+
+async def test_a_response_that_has_begun_is_broken_off_not_mixed_with_an_error(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(self: RunFollower) -> None:
+        raise ApiError(410, "The rest is gone")
+
+    monkeypatch.setattr(RunFollower, "_catch_up", failing)
+    thread = (await stack.call("POST", "/threads", {}))[1]["thread_id"]
+    body = {"assistant_id": "echo", "input": {"a": 1}}
+    async with stack.http.post(
+        f"{stack.url}/threads/{thread}/runs/stream", json=body, headers={"Idempotency-Key": "k"}
+    ) as answer:
+        assert answer.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+
+
+async def test_a_watch_that_fails_tells_whether_the_run_may_have_been_appended(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = stack.backbone.log.append
+    appended = asyncio.Event()
+
+    async def appending(records: list[NewRecord]) -> list[Position]:
+        appended.set()
+        return await append(records)
+
+    async def late(self: Watches, watch: Watch) -> None:
+        await appended.wait()
+        raise unavailable("Redis")
+
+    async def at_once(self: Watches, watch: Watch) -> None:
+        raise unavailable("Redis")
+
+    thread = (await stack.call("POST", "/threads", {}))[1]["thread_id"]
+    path, body = f"/threads/{thread}/runs/stream", {"assistant_id": "echo", "input": {}}
+    monkeypatch.setattr(stack.backbone.log, "append", appending)
+    monkeypatch.setattr(Watches, "ready", at_once)
+    status, _ = await stack.call("POST", path, body)
+    assert status == (504 if appended.is_set() else 503)
+    monkeypatch.setattr(Watches, "ready", late)
+    appended.clear()
+    assert (await stack.call("POST", path, body))[0] == 504
+    monkeypatch.undo()
+
+    async def ran() -> Any:
+        return (await stack.call("GET", f"/threads/{thread}/runs"))[1]
+
+    assert await eventually(ran)
 
 
 async def test_an_outcome_that_is_not_heard_in_time_is_504(

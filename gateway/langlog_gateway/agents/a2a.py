@@ -5,7 +5,6 @@ A context is a thread, a task is a run on it. Tasks continue when their client d
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -255,7 +254,7 @@ class A2a:
         watch = core.watches.enter(run.thread_id, run.run_id, frames=True)
         watch.unread = True  # until the run's creation is confirmed
         try:
-            await asyncio.gather(core.watches.ready(watch), self._runs.submit(run))
+            await core.watches.ready_beside(watch, self._runs.submit(run))
             out = TaskOut(call.request, core, watch, run, call.id, call.dialect)
             await out.begin(tasks.submitted(run.thread_id, run.run_id, message, call.dialect))
             out.guard(watch)

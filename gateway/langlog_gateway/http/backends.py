@@ -31,20 +31,17 @@ from langlog_schemas import ids, messages
 from langlog_schemas.messages import Reply
 from redis.exceptions import ResponseError
 
-from .errors import ApiError, unavailable, unprocessable
+from . import effect
+from .errors import UNHEARD, ApiError, try_again, unavailable, unprocessable
 
 logger = structlog.get_logger(__name__)
 
 SOURCE = "/langlog/gateway"
-UNHEARD = (
-    "The request was accepted and will be carried out, but its outcome is not known yet. "
-    "Look the object up, or repeat the request with the same Idempotency-Key."
-)
 UNKNOWN = (
     "It is not known whether the request was accepted. Repeat it with the same Idempotency-Key, or look the object up."
 )
 _SQL = load_sql("langlog_gateway", "outcomes.sql")
-OVERLOADED = "Too many requests wait for a worker, try again shortly"
+OVERLOADED = "Too many requests wait for a worker"
 UNANSWERED = "No worker has answered in time"
 
 
@@ -157,7 +154,8 @@ class Commands:
 
     async def _append(self, records: list[NewRecord]) -> None:
         try:
-            await self._log.append(records)
+            with effect.appending():
+                await self._log.append(records)
         except AppendUnknown:
             raise ApiError(504, UNKNOWN) from None
         except LogUnavailable:
@@ -200,7 +198,7 @@ class Queries:
         except (RedisUnavailable, ResponseError):
             raise unavailable("Redis") from None
         except TooManyQueries:
-            raise ApiError(503, OVERLOADED, {"retry-after": "1"}) from None
+            raise try_again(OVERLOADED) from None
         except TimeoutError:
             raise ApiError(504, UNANSWERED) from None
         if answer.status == 200:

@@ -12,11 +12,18 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.values.lone_surrogates import encodable
 
+from . import effect
+
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again when a server behind the gateway is unavailable."""
 
 DETAIL_CHARACTERS_MAX = 10_000
 """Maximum length of a detail, in characters: a client's value is not sent back in full."""
+
+UNHEARD = (
+    "The request was accepted and will be carried out, but its outcome is not known yet. "
+    "Look the object up, or repeat the request with the same Idempotency-Key."
+)
 
 CLOSING = frozenset({401, 408, 413})
 """Statuses that close the connection: the rest of the request is not read."""
@@ -99,8 +106,16 @@ def unprocessable(detail: str) -> ApiError:
 
 
 def unavailable(what: str) -> ApiError:
-    """Return the error for an unavailable server; nothing was changed."""
-    return ApiError(503, f"{what} is unavailable, try again shortly", {"retry-after": str(RETRY_AFTER_S)})
+    """Return the error for an unavailable server."""
+    return try_again(f"{what} is unavailable")
+
+
+def try_again(reason: str) -> ApiError:
+    """Return the error for a reason that passes: 503 if the request has changed nothing, else 504."""
+    retry_after = {"retry-after": str(RETRY_AFTER_S)}
+    if effect.possible():
+        return ApiError(504, f"{reason}. {UNHEARD}", retry_after)
+    return ApiError(503, f"{reason}, try again shortly", retry_after)
 
 
 def not_ready(reasons: Iterable[str]) -> ApiError:

@@ -20,6 +20,7 @@ from langlog_backbone.time.sources import uuid4
 from langlog_schemas.json_types import Object
 
 from ..core import Core
+from ..http import effect
 from ..http.cors import cors_of
 from ..http.errors import ApiError
 from ..http.validation import decode_any, uuid_of
@@ -109,6 +110,7 @@ class Sockets:
             if isinstance(command, bytes):
                 await socket.send_text(command)
                 continue
+            effect.begin()  # each command is a request of its own
             with socket.answering():
                 await socket.send_text(await self._commands.answer(request, command, socket))
 

@@ -116,7 +116,7 @@ class Runs:
         try:
             # frames before the subscription exists are found in the backlog: they are numbered
             with tied_to_client(self._core, run.thread_id, run.run_id, tied=run.cancel_on_disconnect):
-                await asyncio.gather(self._core.watches.ready(watch), self._submission.submit(run))
+                await self._core.watches.ready_beside(watch, self._submission.submit(run))
                 watch.sent = watch.seen = True
                 run = run.without_kwargs()
                 return await self._streams.follow_new(request, watch, run, recorded=recorded)

@@ -14,8 +14,9 @@ from aiohttp import web
 from langlog_schemas import commands as cmd
 
 from ..core import Core, json_response
-from ..http.errors import JSON
+from ..http.errors import JSON, ApiError
 from ..responses.failures import RUN_NOT_FOUND
+from ..streams.follower import CATCH_UP_PAUSE_S
 from ..streams.permission import Check, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN
@@ -58,7 +59,7 @@ class RunWaits:
                     if loop.time() < until:
                         continue
                     if not exists:
-                        exists = await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+                        exists = await self._exists(watch, run_id)
                         watch.seen = watch.seen or exists
                         until = loop.time() + GRACE_S
                         continue
@@ -89,7 +90,25 @@ class RunWaits:
                 raise ConnectionResetError(GOING_DOWN)
         return end
 
+    async def _exists(self, watch: Watch, run_id: str) -> bool:
+        """Return whether the read model is known to hold the run."""
+        try:
+            return await self._core.reads.row(SQL["answer"], watch.thread_id, run_id) is not None
+        except ApiError:
+            return False  # it is queried again
+
     async def _ended_answer(self, watch: Watch, run_id: str) -> bytes | None:
+        """Return the answer of a run that has ended; None if it has not, or a server is unavailable, which ends no client's wait."""
+        try:
+            return await self._found_answer(watch, run_id)
+        except ApiError as error:
+            if error.status < 500:
+                raise
+            watch.missed = True
+            await asyncio.sleep(CATCH_UP_PAUSE_S)
+            return None
+
+    async def _found_answer(self, watch: Watch, run_id: str) -> bytes | None:
         while watch.updates:
             end = ended(watch.updates.popleft().event, run_id)
             if end is not None:

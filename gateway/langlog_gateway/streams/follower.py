@@ -6,10 +6,15 @@ before it delivered. A follower puts frames in order by a `FrameSequencer` for e
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
+from ..http.errors import ApiError
 from .sse import Batch
 from .watch import ThreadUpdate, Watch
+
+CATCH_UP_PAUSE_S = 0.5
+"""Seconds before what was missed is queried again from a server that was unavailable."""
 
 
 class FrameFollower(ABC):
@@ -29,7 +34,7 @@ class FrameFollower(ABC):
                 await self._apply(watch.updates.popleft())
             if watch.missed:
                 watch.missed = False
-                await self._catch_up()
+                await self._try_to_catch_up()
             if watch.overrun:
                 if await self._overrun():
                     return
@@ -40,6 +45,16 @@ class FrameFollower(ABC):
                 return
             else:
                 await self._wait()
+
+    async def _try_to_catch_up(self) -> None:
+        """`_catch_up`; later once more if a server is unavailable: a stream that has begun outlasts that."""
+        try:
+            await self._catch_up()
+        except ApiError as error:
+            if error.status < 500:
+                raise
+            self._watch.missed = True
+            await asyncio.sleep(CATCH_UP_PAUSE_S)
 
     @abstractmethod
     async def _take(self, batches: list[Batch]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -25,7 +25,7 @@ from langlog_schemas import events as ev
 from langlog_schemas import frames, messages
 from langlog_schemas.frames import FrameBatch
 
-from ..http.errors import unavailable
+from ..http.errors import ApiError, unavailable
 from .opened_frames import opened_frames
 from .sse import Batch
 from .waker import Waker
@@ -278,6 +278,19 @@ class Watches:
                 if watch.wants_frames:
                     await self._subscribed(thread, FRAMES)
         except TimeoutError:
+            raise unavailable("Redis") from None
+
+    async def ready_beside(self, watch: Watch, submission: Coroutine[Any, Any, object]) -> None:
+        """`ready`, while a run is submitted. A watch that fails stops the submission, and the error says whether the run may have
+        been appended by then. Raises ApiError: that of either."""
+        submitting = asyncio.create_task(submission)
+        try:
+            await asyncio.gather(self.ready(watch), submitting)
+        except ApiError:
+            if submitting.done():
+                submitting.result()
+            submitting.cancel()
+            await asyncio.wait([submitting])
             raise unavailable("Redis") from None
 
     def close(self, watch: Watch) -> None:
