@@ -214,7 +214,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """BG_JOB_MAX_RETRIES: Maximum attempts of a run whose worker died, including the first."""
     lease_s: float = 10.0
     """LANGLOG_LEASE_SECS: Lease of a worker, in seconds. A worker that has not renewed it for this long is considered
-    dead. Postgres ends a transaction in which a service stands still for as long, so that its locks stop nobody."""
+    dead. Postgres ends a transaction in which a service stands still for as long, which frees its locks."""
     drain_s: float = 10.0
     """LANGLOG_DRAIN_SECS: Seconds that a stopping worker gives its runs to reach a step boundary."""
     stop_s: float = 0.0
