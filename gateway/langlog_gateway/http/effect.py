@@ -1,7 +1,7 @@
 """Whether the request that a task serves may have changed something.
 
-A server that fails before the request has appended a command is 503: nothing was changed. One that fails afterwards, when what came of
-the command is read, must not say so: 504. Handlers need not know it; `errors.unavailable` chooses.
+A server that fails before the request has appended a command is 503: nothing was changed. One that fails afterwards, when the result
+of the command is read, is 504. `errors.unavailable` chooses.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class RunWaits:
     async def _ended_answer(self, watch: Watch, run_id: str) -> bytes | None:
         """Return the answer of a run that has ended; None if it has not, or a server is unavailable, which ends no client's wait."""
         try:
-            return await self._found_answer(watch, run_id)
+            return await self._next_answer(watch, run_id)
         except ApiError as error:
             if error.status < 500:
                 raise
@@ -108,7 +108,7 @@ class RunWaits:
             await asyncio.sleep(CATCH_UP_PAUSE_S)
             return None
 
-    async def _found_answer(self, watch: Watch, run_id: str) -> bytes | None:
+    async def _next_answer(self, watch: Watch, run_id: str) -> bytes | None:
         while watch.updates:
             end = ended(watch.updates.popleft().event, run_id)
             if end is not None:
