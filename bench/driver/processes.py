@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -16,19 +17,20 @@ PARTS = ("langlog", "postgres", "redis", "kafka")
 
 
 class Stack:
-    """The processes behind one server."""
+    """The processes behind one server, or behind services that were started one by one (``others``: their process ids)."""
 
-    def __init__(self, root: int, data: Path, broker_port: int | None = None) -> None:
+    def __init__(self, root: int, data: Path, broker_port: int | None = None, others: Sequence[int] = ()) -> None:
         self.root = root
         """Process id of langlog's main process."""
         self._root = psutil.Process(root)
         self.data = data
         self._data = str(data.resolve())
+        self._others = [psutil.Process(pid) for pid in others]
         self._broker = None if broker_port is None else psutil.Process(_listener(broker_port))
 
     def processes(self) -> dict[int, tuple[str, psutil.Process]]:
         """Return pid -> part and process, as of now."""
-        roots = [self._root]
+        roots = [self._root, *self._others]
         for process in psutil.process_iter(["cmdline"]):
             if any(self._data in word for word in process.info["cmdline"] or []):
                 roots.append(process)

@@ -1,0 +1,153 @@
+"""``python -m bench.scale_out``: CPU of a waited run on Kafka by the number of executors, gateways and partitions.
+
+Each layout has topics, a schema and processes of its own, beside one broker, Postgres and Redis. Callers wait for stateless one-node
+runs, at the gateways in turn. The layouts are measured forwards and backwards: the first and the last pass of a layout show how much the
+machine itself has changed meanwhile. CPU is that of all processes but the driver, the broker counted in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+
+from bench.__main__ import PROJECT, broker
+from bench.driver.connection import Connection
+from bench.driver.load import wait_run
+from bench.driver.processes import Meter, Stack
+from tests.stack.server import Process, free_port
+
+CALLERS = 32
+WARM_UP_S = 5.0
+PASSES = 3
+"""Loads of a layout, one after the other; its figure is their median."""
+
+
+class Layout(NamedTuple):
+    executors: int
+    gateways: int
+    partitions: int
+
+    def __str__(self) -> str:
+        return f"{self.executors} executors, {self.gateways} gateways, {self.partitions} partitions"
+
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(1, 1, 16),
+    Layout(2, 1, 16),
+    Layout(4, 1, 16),
+    Layout(1, 2, 16),
+    Layout(2, 2, 16),
+    Layout(1, 1, 4),
+    Layout(1, 1, 64),
+    Layout(1, 1, 128),
+)
+
+
+class Figures(NamedTuple):
+    per_s: float
+    cpu_ms: float
+    p50_ms: float
+    broker_ms: float
+
+
+@contextlib.asynccontextmanager
+async def running(layout: Layout, bootstrap: str, folder: Path) -> AsyncIterator[tuple[Stack, list[int]]]:
+    """Start the services of a layout. Yields their processes, and the ports of the gateways."""
+    async with contextlib.AsyncExitStack() as stack:
+        postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
+        for server in (postgres, redis):
+            stack.push_async_callback(server.stop)
+        await asyncio.gather(postgres.start(), redis.start())
+        env = {
+            "LOG_URI": f"kafka://{bootstrap}",
+            "DATABASE_URI": postgres.uri,
+            "REDIS_URI": redis.uri,
+            "LANGLOG_PARTITIONS": str(layout.partitions),
+            "LANGLOG_TOPIC_PREFIX": f"scale{uuid.uuid4().hex[:8]}.",
+            "LANGLOG_PROJECT": str(PROJECT),
+            "LANGLOG_WORKERS": "1",
+        }
+        ports = [free_port() for _ in range(layout.gateways)]
+        processes = [Process(name, [name], folder, env) for name in ("projector", "scheduler")]
+        processes += [Process(f"executor-{n}", ["executor"], folder, env) for n in range(layout.executors)]
+        processes += [Process(f"gateway-{port}", ["gateway"], folder, {**env, "PORT": str(port)}) for port in ports]
+        for process in processes:
+            stack.callback(lambda process=process: process.stop() if process.alive else None)
+        await asyncio.gather(*(asyncio.to_thread(process.start) for process in processes))
+        first, *others = [process.pid for process in processes]
+        yield Stack(first, folder, int(bootstrap.rpartition(":")[2]), others), ports
+
+
+async def load(ports: list[int], seconds: float) -> list[float]:
+    """Run the callers for a time. Returns how long each of their runs took, in milliseconds."""
+    latencies: list[float] = []
+    deadline = time.perf_counter() + seconds
+
+    async def caller(number: int) -> None:
+        connection = await Connection.open("127.0.0.1", ports[number % len(ports)])
+        while (began := time.perf_counter()) < deadline:
+            await wait_run(connection)
+            latencies.append((time.perf_counter() - began) * 1000)
+        connection.close()
+
+    await asyncio.gather(*(caller(n) for n in range(CALLERS)))
+    return latencies
+
+
+async def measured(layout: Layout, bootstrap: str, folder: Path, seconds: float) -> Figures:
+    async with running(layout, bootstrap, folder) as (stack, ports):
+        await load(ports, WARM_UP_S)
+        passes = []
+        for _ in range(PASSES):
+            meter = Meter(stack)
+            latencies = await load(ports, seconds)
+            passed, cpu = meter.read()
+            per_run = {part: spent * 1000 / len(latencies) for part, spent in cpu.items()}
+            whole = sum(per_run.values())
+            passes.append(Figures(len(latencies) / passed, whole, statistics.median(latencies), per_run["kafka"]))
+    return Figures(*(statistics.median(values) for values in zip(*passes, strict=True)))
+
+
+async def compared(bootstrap: str, seconds: float) -> None:
+    by_layout: dict[Layout, list[Figures]] = defaultdict(list)
+    for layout in (*LAYOUTS, *reversed(LAYOUTS)):
+        with tempfile.TemporaryDirectory(prefix="langlog-scale-") as folder:
+            figures = await measured(layout, bootstrap, Path(folder), seconds)
+        by_layout[layout].append(figures)
+        rounded = {name: round(value, 2) for name, value in figures._asdict().items()}
+        print(json.dumps({"layout": str(layout), **rounded}), flush=True)
+    base = statistics.mean(figures.cpu_ms for figures in by_layout[LAYOUTS[0]])
+    for layout, passes in by_layout.items():
+        cpu = statistics.mean(figures.cpu_ms for figures in passes)
+        spread = max(f.cpu_ms for f in passes) / min(f.cpu_ms for f in passes)
+        rate = statistics.mean(figures.per_s for figures in passes)
+        print(
+            f"{layout}: {rate:.0f}/s, {cpu:.2f} ms, {cpu / base:.2f} of the first layout (passes differ by {spread:.2f})"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.scale_out", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each of the three loads of a layout")
+    parser.add_argument("--kafka", help="host:port of a broker on this machine; one of its own without")
+    args = parser.parse_args()
+    args.log = "kafka"
+    with broker(args) as bootstrap:
+        assert bootstrap is not None
+        asyncio.run(compared(bootstrap, args.seconds))
+
+
+if __name__ == "__main__":
+    main()
