@@ -33,6 +33,7 @@ class Bar(NamedTuple):
 _BOTH: dict[str, tuple[Bar, ...]] = {
     "90 runs enqueued on one thread": (Bar("per_s", 50, 150),),
     "wait, 32 callers, 20,000 threads stored": (Bar("of_empty", 0.9, 0.95),),
+    "run on a thread of 1,000 runs, 1 caller": (Bar("cpu_of_new", 1.3, 1.05),),
     "idle": (Bar("core_percent", 1, 0.3),),
     "50 idle consoles": (Bar("added_percent", 5, 1),),
     "1,000 idle sockets": (Bar("kb_each", 30, 20),),

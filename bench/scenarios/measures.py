@@ -12,6 +12,7 @@ from bench.scenarios.rebuilding import rebuild
 from bench.scenarios.runs import (
     background,
     long_thread,
+    old_thread,
     one_thread,
     supersteps,
     thread_and_run,
@@ -43,6 +44,7 @@ ON_ONE: dict[str, Measure] = {
     "supersteps": supersteps,
     "state": state_and_history,
     "long-thread": long_thread,
+    "old-thread": old_thread,
     "store": store,
     "idle": idle,
     "consoles": consoles,

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import time
+from functools import partial
 from typing import Any
 
 from bench.driver.connection import Connection
-from bench.driver.load import ECHO, Result, Server, callers_of, closed_loop, open_connections, until_idle, wait_run
+from bench.driver.load import (
+    ECHO,
+    Result,
+    Server,
+    callers_of,
+    closed_loop,
+    joined,
+    open_connections,
+    until_idle,
+    wait_run,
+)
 from bench.driver.processes import Meter
 from bench.driver.stored_bytes import StoredBytes
 
@@ -133,3 +145,38 @@ async def long_thread(server: Server) -> list[Result]:
     more = {f"{part}_kb_grown": size / measured / 1000 for part, size in grown.items()}
     lost = abs(messages - 2 * (before + measured))
     return [Result("run after 290 on its thread", measured, "run", passed, latencies, cpu, lost, more=more)]
+
+
+async def old_thread(server: Server) -> list[Result]:
+    """Measure runs on a thread of 1,000 runs whose state does not grow, and on new threads, in turns: the ratio of their CPU.
+
+    Other threads are short, as most are: Postgres plans by the usual length of one.
+    """
+    before, turns, runs, others = 1_000, 12, 25, 200
+    body = json.dumps({"assistant_id": "counter", "input": {}}).encode()
+
+    async def run(connection: Connection, thread: str) -> None:
+        status, answer = await connection.post(f"/threads/{thread}/runs/wait", body)
+        if status != 200 or b"__error__" in answer:
+            raise RuntimeError(f"{status} {answer[:100]!r}")
+
+    async def short_life(connection: Connection) -> None:
+        await run(connection, (await connection.post_json("/threads", {}))["thread_id"])
+
+    await closed_loop(server, "other threads", "thread", 8, short_life, total=others)
+    [connection] = await open_connections(server, 1)
+    old: str = (await connection.post_json("/threads", {}))["thread_id"]
+    for _ in range(before):
+        await run(connection, old)
+    results: dict[bool, list[Result]] = {True: [], False: []}
+    for turn in range(turns):
+        for is_old in (True, False) if turn % 2 else (False, True):
+            thread = old if is_old else (await connection.post_json("/threads", {}))["thread_id"]
+            one = await closed_loop(server, "", "run", 1, partial(run, thread=thread), total=runs)
+            results[is_old].append(one)
+    connection.close()
+    ratios = [on_old.cpu_ms() / on_new.cpu_ms() for on_old, on_new in zip(results[True], results[False], strict=True)]
+    return [
+        joined("run on a new thread, 1 caller", results[False]),
+        joined("run on a thread of 1,000 runs, 1 caller", results[True], cpu_of_new=statistics.median(ratios)),
+    ]

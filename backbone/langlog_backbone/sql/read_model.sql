@@ -72,6 +72,7 @@ CREATE TABLE IF NOT EXISTS threads (
 CREATE INDEX IF NOT EXISTS threads_metadata ON threads USING gin (metadata jsonb_path_ops);
 CREATE INDEX IF NOT EXISTS threads_updated ON threads (updated_at DESC, thread_id DESC);
 CREATE INDEX IF NOT EXISTS threads_created ON threads (created_at DESC, thread_id DESC);
+CREATE INDEX IF NOT EXISTS threads_state_updated ON threads (state_updated_at DESC, thread_id DESC);
 CREATE INDEX IF NOT EXISTS threads_status ON threads (status) WHERE status <> 'idle';
 CREATE INDEX IF NOT EXISTS threads_interrupted ON threads (state_updated_at, thread_id) WHERE status = 'interrupted';
 CREATE INDEX IF NOT EXISTS threads_ttl ON threads (updated_at) WHERE ttl_minutes IS NOT NULL;

@@ -1,6 +1,8 @@
 -- Checkpoints as the read model holds them. $1 thread, $2 namespace throughout.
 -- Their order is that of the log (log_position). Ids come from the clocks of workers, which differ, so they only break ties, among
 -- rows of a snapshot that was taken before positions were kept.
+-- Rows are looked up one by one (LIMIT 1 keeps Postgres from joining): planned for threads of usual length, a join reads all rows of
+-- a long one.
 
 -- name: latest
 -- $3 partition of the thread in run-events. Its position is returned from the same snapshot, and so is the greatest id.
@@ -16,9 +18,12 @@ LEFT JOIN LATERAL (
 ) h ON true
 LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    SELECT array_agg(v.key) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
     FROM jsonb_each_text(h.versions) v
-    JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = $2 AND x.channel = v.key AND x.version = v.value
+    CROSS JOIN LATERAL (
+        SELECT b.type, b.data FROM checkpoint_blobs b
+        WHERE b.thread_id = $1 AND b.ns = $2 AND b.channel = v.key AND b.version = v.value LIMIT 1
+    ) x
 ) b ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
@@ -39,9 +44,12 @@ LEFT JOIN LATERAL (
 ) h ON true
 LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    SELECT array_agg(v.key) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
     FROM jsonb_each_text(h.versions) v
-    JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = $2 AND x.channel = v.key AND x.version = v.value
+    CROSS JOIN LATERAL (
+        SELECT b.type, b.data FROM checkpoint_blobs b
+        WHERE b.thread_id = $1 AND b.ns = $2 AND b.channel = v.key AND b.version = v.value LIMIT 1
+    ) x
 ) b ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
@@ -149,16 +157,21 @@ WITH RECURSIVE chain AS (
     CROSS JOIN LATERAL (
         SELECT array_agg(x.name) AS wanted FROM unnest(chain.wanted) AS x(name) WHERE NOT chain.versions ? x.name
     ) r
-    JOIN checkpoints c ON c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id = chain.parent_id
+    CROSS JOIN LATERAL (
+        SELECT a.checkpoint_id, a.parent_id, a.versions FROM checkpoints a
+        WHERE a.thread_id = $1 AND a.ns = $2 AND a.checkpoint_id = chain.parent_id LIMIT 1
+    ) c
     WHERE r.wanted IS NOT NULL
 )
 SELECT b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM chain
 LEFT JOIN LATERAL (
-    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    SELECT array_agg(v.name) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
     FROM unnest(chain.wanted) AS v(name)
-    JOIN checkpoint_blobs x
-      ON x.thread_id = $1 AND x.ns = $2 AND x.channel = v.name AND x.version = chain.versions ->> v.name
+    CROSS JOIN LATERAL (
+        SELECT b.type, b.data FROM checkpoint_blobs b
+        WHERE b.thread_id = $1 AND b.ns = $2 AND b.channel = v.name AND b.version = chain.versions ->> v.name LIMIT 1
+    ) x
 ) b ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
@@ -184,9 +197,12 @@ FROM (
     LIMIT 1
 ) h
 LEFT JOIN LATERAL (
-    SELECT array_agg(x.channel) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    SELECT array_agg(v.key) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
     FROM jsonb_each_text(h.versions) v
-    JOIN checkpoint_blobs x ON x.thread_id = $1 AND x.ns = '' AND x.channel = v.key AND x.version = v.value
+    CROSS JOIN LATERAL (
+        SELECT b.type, b.data FROM checkpoint_blobs b
+        WHERE b.thread_id = $1 AND b.ns = '' AND b.channel = v.key AND b.version = v.value LIMIT 1
+    ) x
 ) b ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,

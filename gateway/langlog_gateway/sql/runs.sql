@@ -28,15 +28,13 @@ SELECT status, attempt, frame_count, temporary, (kwargs::json ->> 'resumable')::
 FROM runs WHERE thread_id = $1 AND run_id = $2
 
 -- name: young
--- As `progress`, of the thread's runs that are at most so many seconds old, in the order of their execution.
+-- As `progress`, of the thread's newest $3 runs those that are at most so many seconds old, in the order of their execution. The limit
+-- comes first: otherwise all runs of the thread are read to find that none is young.
 SELECT run_id, status, attempt, frame_count, (kwargs::json ->> 'resumable')::boolean AS resumable,
        extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s,
        extract(epoch FROM ended_at - created_at)::float8 AS took_s
-FROM (
-    SELECT * FROM runs
-    WHERE thread_id = $1 AND created_at > clock_timestamp() - make_interval(secs => $2)
-    ORDER BY ordinal DESC LIMIT $3
-) newest
+FROM (SELECT * FROM runs WHERE thread_id = $1 ORDER BY ordinal DESC LIMIT $3) newest
+WHERE created_at > clock_timestamp() - make_interval(secs => $2)
 ORDER BY ordinal
 
 -- name: written_by
@@ -109,8 +107,9 @@ SELECT user_id, count(*) AS runs FROM (
 ) AS waiting GROUP BY user_id
 
 -- name: statuses
--- Those of the requested runs that exist, with their status.
-SELECT run_id, status FROM runs WHERE thread_id = $1 AND run_id = ANY ($2::text[])
+-- Those of the requested runs that exist, with their status. Looked up one by one: the thread may have many more.
+SELECT r.run_id, r.status FROM (SELECT DISTINCT unnest($2::text[]) AS run_id) n
+CROSS JOIN LATERAL (SELECT * FROM runs WHERE thread_id = $1 AND run_id = n.run_id LIMIT 1) r
 
 -- name: replayed
 -- Members of a run to be replayed that handlers of threads.create_run see.

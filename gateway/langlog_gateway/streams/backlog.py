@@ -107,9 +107,9 @@ class Backlog:
             runs.setdefault(batch.run_id, []).append(batch)
         return {run_id: sorted(batches, key=_position) for run_id, batches in runs.items()}
 
-    async def ended(self, thread_id: str) -> dict[str, FramePosition]:
-        """Return run id -> its last frame, for the ended runs of a thread."""
-        rows = await self._reads.rows(_SQL["ended"], thread_id)
+    async def ended(self, thread_id: str, run_ids: Iterable[str]) -> dict[str, FramePosition]:
+        """Return run id -> its last frame, for those of a thread's runs that have ended."""
+        rows = await self._reads.rows(_SQL["ended"], thread_id, list(run_ids))
         return {row["run_id"]: (row["attempt"], row["frame_count"]) for row in rows}
 
     async def _opened(self, batch: FrameBatch) -> Batch:

@@ -149,7 +149,7 @@ class ThreadFollower(FrameFollower):
         since = self._written
         thread_id, backlog = self._watch.thread_id, self._core.backlog
         runs = await backlog.of_thread(thread_id)
-        ends = await backlog.ended(thread_id)
+        ends = await backlog.ended(thread_id, {*runs, *self._sequencers})
         for run_id, batches in runs.items():
             last = batches[-1].frames[-1]
             if (last.ms, last.n + 1) <= since:  # its end, too, was written
@@ -195,7 +195,7 @@ class ThreadFollower(FrameFollower):
             await self._write(await self._sequencer(run_id, recorded=batch.resumable).take([batch]))
             return
         if all(held.run_id != run_id for held in self._held):
-            ends = await self._core.backlog.ended(self._watch.thread_id)
+            ends = await self._core.backlog.ended(self._watch.thread_id, [run_id, *before])
             if run_id in ends and not any(other in ends for other in before):
                 self._forget(run_id)  # from a worker that was taken for dead
                 return
