@@ -27,6 +27,8 @@ _SQL = load_sql("langlog_gateway", "frames.sql")
 
 PAGE = 200
 """Number of batches that one query reads, the newest first."""
+PAGES_GROW_BY = 4
+"""Factor from one query for a run's batches to the next, so that a run far back, or none, takes few."""
 
 
 class Backlog:
@@ -53,14 +55,31 @@ class Backlog:
                 return (batch.attempt, batch.frames[-1].sequence)
         return (0, 0)
 
-    async def recent(self, thread_id: str, run_id: str | None = None) -> list[Batch]:
-        """Return the batches in Redis of the thread, or of one run; none while Redis is unavailable."""
+    async def recent(self, thread_id: str) -> list[Batch]:
+        """Return the batches in Redis of the thread; none while Redis is unavailable."""
         try:
             entries = await self._pipe.call("XRANGE", self._key(thread_id), "-", "+")
         except RedisUnavailable:
             return []
         batches = [frames.decode(_field(fields)) for _, fields in entries]
-        return [await self._opened(b) for b in batches if b.frames and (run_id is None or b.run_id == run_id)]
+        return [await self._opened(b) for b in batches if b.frames]
+
+    async def recent_of(self, thread_id: str, run_id: str) -> list[Batch]:
+        """Return the batches in Redis of a run; none while Redis is unavailable. Those of the runs before it are not read, since a
+        thread may have many."""
+        newest_first: list[FrameBatch] = []
+        end, size = "+", PAGE
+        while not is_whole(newest_first):
+            try:
+                page = await self._pipe.call("XREVRANGE", self._key(thread_id), end, "-", "COUNT", size)
+            except RedisUnavailable:
+                return []
+            read = [frames.decode(_field(fields)) for _, fields in page]
+            newest_first += [batch for batch in read if batch.run_id == run_id and batch.frames]
+            if len(page) < size:
+                break
+            end, size = f"({_text(page[-1][0])}", size * PAGES_GROW_BY
+        return [await self._opened(batch) for batch in reversed(newest_first)]
 
     async def since(self, thread_id: str, seq: int) -> list[Batch]:
         """Return the batches in Redis with the thread's protocol numbers above ``seq``, and a few before; none while Redis
@@ -91,7 +110,7 @@ class Backlog:
 
         ``end``: its last frame, when that is known.
         """
-        batches = await self.recent(thread_id, run_id)
+        batches = await self.recent_of(thread_id, run_id)
         batches.sort(key=_position)
         if recorded and not is_complete(batches, end):
             batches = sorted(batches + await self.recorded(run_id), key=_position)
@@ -117,6 +136,15 @@ class Backlog:
 
     def _key(self, thread_id: str) -> str:
         return self._pipe.key(channels.frames(thread_id))
+
+
+def is_whole(batches: Iterable[FrameBatch]) -> bool:
+    """Return whether a run has no batches before these of its: the first frame of its first attempt is here, and of each that
+    is here. Pure."""
+    begun: dict[int, bool] = {}
+    for batch in batches:
+        begun[batch.attempt] = begun.get(batch.attempt, False) or batch.frames[0].sequence == 1
+    return begun.get(1, False) and all(begun.values())
 
 
 def is_complete(batches: Iterable[Batch], end: FramePosition | None = None) -> bool:
