@@ -20,18 +20,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 
 from bench.__main__ import PROJECT, broker
 from bench.driver.connection import Connection
 from bench.driver.load import wait_run
-from bench.driver.processes import Meter, Stack
+from bench.driver.processes import Stack
 from tests.stack.server import Process, free_port
 
 CALLERS = 32
 WARM_UP_S = 5.0
 PASSES = 3
-"""Loads of a layout, one after the other; its figure is their median."""
+"""Loads of a layout, one after the other; the one with the median CPU counts."""
 
 
 class Layout(NamedTuple):
@@ -57,13 +58,35 @@ LAYOUTS: tuple[Layout, ...] = (
 
 class Figures(NamedTuple):
     per_s: float
-    cpu_ms: float
     p50_ms: float
-    broker_ms: float
+    cpu_ms: float
+    by_part: dict[str, float]
+    """CPU of a run in milliseconds by service and server; a worker is part of its executor."""
+
+
+class Servers(NamedTuple):
+    stack: Stack
+    services: dict[int, str]
+    """Process id -> service."""
+
+    def cpu_s(self) -> dict[str, float]:
+        """Return CPU seconds so far by service and server."""
+        spent: dict[str, float] = defaultdict(float)
+        left = dict(self.stack.processes())
+        for pid, service in self.services.items():
+            root = psutil.Process(pid)
+            for process in (root, *root.children(recursive=True)):
+                left.pop(process.pid, None)
+                times = process.cpu_times()
+                spent[service] += times.user + times.system
+        for part, process in left.values():
+            times = process.cpu_times()
+            spent[part] += times.user + times.system
+        return spent
 
 
 @contextlib.asynccontextmanager
-async def running(layout: Layout, bootstrap: str, folder: Path) -> AsyncIterator[tuple[Stack, list[int]]]:
+async def running(layout: Layout, bootstrap: str, folder: Path) -> AsyncIterator[tuple[Servers, list[int]]]:
     """Start the services of a layout. Yields their processes, and the ports of the gateways."""
     async with contextlib.AsyncExitStack() as stack:
         postgres, redis = EmbeddedPostgres(folder), EmbeddedRedis(folder)
@@ -86,8 +109,8 @@ async def running(layout: Layout, bootstrap: str, folder: Path) -> AsyncIterator
         for process in processes:
             stack.callback(lambda process=process: process.stop() if process.alive else None)
         await asyncio.gather(*(asyncio.to_thread(process.start) for process in processes))
-        first, *others = [process.pid for process in processes]
-        yield Stack(first, folder, int(bootstrap.rpartition(":")[2]), others), ports
+        stack_of = Stack(processes[0].pid, folder, int(bootstrap.rpartition(":")[2]), [p.pid for p in processes[1:]])
+        yield Servers(stack_of, {process.pid: process.name.partition("-")[0] for process in processes}), ports
 
 
 async def load(ports: list[int], seconds: float) -> list[float]:
@@ -107,17 +130,18 @@ async def load(ports: list[int], seconds: float) -> list[float]:
 
 
 async def measured(layout: Layout, bootstrap: str, folder: Path, seconds: float) -> Figures:
-    async with running(layout, bootstrap, folder) as (stack, ports):
+    async with running(layout, bootstrap, folder) as (servers, ports):
         await load(ports, WARM_UP_S)
         passes = []
         for _ in range(PASSES):
-            meter = Meter(stack)
+            before, began = servers.cpu_s(), time.perf_counter()
             latencies = await load(ports, seconds)
-            passed, cpu = meter.read()
-            per_run = {part: spent * 1000 / len(latencies) for part, spent in cpu.items()}
-            whole = sum(per_run.values())
-            passes.append(Figures(len(latencies) / passed, whole, statistics.median(latencies), per_run["kafka"]))
-    return Figures(*(statistics.median(values) for values in zip(*passes, strict=True)))
+            passed, after = time.perf_counter() - began, servers.cpu_s()
+            by_part = {part: (after[part] - before.get(part, 0.0)) * 1000 / len(latencies) for part in after}
+            passes.append(
+                Figures(len(latencies) / passed, statistics.median(latencies), sum(by_part.values()), by_part)
+            )
+    return sorted(passes, key=lambda figures: figures.cpu_ms)[PASSES // 2]
 
 
 async def compared(bootstrap: str, seconds: float) -> None:
@@ -126,8 +150,13 @@ async def compared(bootstrap: str, seconds: float) -> None:
         with tempfile.TemporaryDirectory(prefix="langlog-scale-") as folder:
             figures = await measured(layout, bootstrap, Path(folder), seconds)
         by_layout[layout].append(figures)
-        rounded = {name: round(value, 2) for name, value in figures._asdict().items()}
-        print(json.dumps({"layout": str(layout), **rounded}), flush=True)
+        rounded = {
+            "per_s": round(figures.per_s),
+            "p50_ms": round(figures.p50_ms, 1),
+            "cpu_ms": round(figures.cpu_ms, 2),
+        }
+        by_part = {part: round(ms, 2) for part, ms in sorted(figures.by_part.items())}
+        print(json.dumps({"layout": str(layout), **rounded, **by_part}), flush=True)
     base = statistics.mean(figures.cpu_ms for figures in by_layout[LAYOUTS[0]])
     for layout, passes in by_layout.items():
         cpu = statistics.mean(figures.cpu_ms for figures in passes)
