@@ -1,7 +1,8 @@
 """``python -m bench.memory``: memory of each process after many waited runs, compared with that after few.
 
-One server on a data folder of its own; 32 callers wait for one-node runs. At both marks the load pauses for `--settle` seconds, after
-which Redis has dropped the stream events that no client followed; then the resident size of each process is read. Exit code 1: a process
+One server on a data folder of its own; 32 callers wait for one-node runs. The first mark comes when Redis holds as many stream events that no
+client followed as it ever will at this rate: not before they have been dropped for the first time (`WINDOW_S`). At both marks the load pauses
+for `--settle` seconds, after which Redis has dropped all of them; then the resident size of each process is read. Exit code 1: a process
 has more than `--limit` times its memory at the first mark.
 """
 
@@ -12,10 +13,12 @@ import asyncio
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
 import uvloop
+from langlog_backbone.process.settings import Settings
 
 from bench.__main__ import PROJECT
 from bench.driver.load import Server, closed_loop, wait_run, warm_up
@@ -25,6 +28,8 @@ from tests.stack.server import LiveServer
 CALLERS = 32
 PORTION = 10_000
 """Runs between two lines of output."""
+WINDOW_S = Settings().frames_unfollowed_s + 10.0
+"""Seconds for which Redis keeps what it holds of a run, and a few more."""
 
 
 def sizes(stack: Stack) -> dict[str, float]:
@@ -58,9 +63,10 @@ async def measure(server: Server, early: int, late: int, settle_s: float) -> dic
     measured: dict[str, dict[str, float]] = {}
     done = 0
     await warm_up(server)
+    full = time.monotonic() + WINDOW_S
     for mark in (early, late):
-        while done < mark:
-            portion = min(PORTION, mark - done)
+        while done < mark or time.monotonic() < full:
+            portion = min(PORTION, max(mark - done, PORTION // 10))
             await load(server, portion)
             done += portion
             shown = {name: round(size, 1) for name, size in sorted(sizes(server.stack).items())}
