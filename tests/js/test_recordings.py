@@ -43,7 +43,6 @@ REASONS: dict[str, Reason] = {
         "the library streams checkpoints and tasks with the whole config, with paths of tasks, and without empty members",
         _STREAMED
         + rf"((parent_)?config\.(metadata|recursion_limit|tags|run_name): {ADDED}"
-        + rf"|(parent_)?(config\.configurable|checkpoint)\.checkpoint_map\..*: {ABSENT}"
         + rf"|tasks\[\d+\]\.(path: {ADDED}|state: {ABSENT})|metadata\.\w+: {ADDED}|interrupts: {ADDED})",
     ),
     "message": Reason(
@@ -61,16 +60,11 @@ REASONS: dict[str, Reason] = {
         "`streamEvents` of the library has other steps, names and members than `astream_events` of Python's",
         _STREAMED + ".*",
     ),
-    "subgraph": Reason(
-        "a subgraph's state names its own checkpoint alone, not the way to it",
-        rf".*(metadata\.checkpoint_ns|parent_checkpoint\.checkpoint_map): {ABSENT}",
-    ),
     "untyped": Reason(
         "adding a text to a number is an error in Python and a text in JavaScript: an update is accepted that was 500, "
         "and whatever comes after it has one checkpoint more",
         r"(status 200, recorded 500|header content-type: .*|body.*)",
     ),
-    "update": Reason("an update's metadata does not name its checkpoint", rf".*metadata\.checkpoint_id: {ABSENT}"),
     "updated_subgraph": Reason(
         "after an update of an interrupted subgraph's state the library asks again",
         rf"body\.(trail: 1 .*|leaf_said: {ABSENT})",

@@ -64,11 +64,11 @@ export async function answer(job: Job, graphs: Graphs, kind: string, body: Json)
   }
 }
 
-function open(job: Job, graphs: Graphs, body: Asked, access: AccessContext): Promise<Opened> {
+function open(job: Job, graphs: Graphs, body: Asked & Partial<ThreadAsked>, access: AccessContext): Promise<Opened> {
   return graphs.open(body.graph_id, {
     config: body.config,
     access,
-    checkpointer: (library) => makeSaver(library, job, { durable: true }),
+    checkpointer: (library) => makeSaver(library, job, { durable: true, at: body.at?.configurable?.checkpoint_id }),
     store: (library) => makeStore(library, job),
   });
 }

@@ -13,6 +13,7 @@ import { interruptsOf } from "./state/snapshot.js";
 import { makeStore } from "./state/store.js";
 import { shownInterrupts } from "./streams/items.js";
 import { ProtocolStream } from "./streams/protocol_stream.js";
+import { spanCallbacks } from "./streams/spans.js";
 import { type Follower, RunStream } from "./streams/run_stream.js";
 import { json } from "./values.js";
 
@@ -41,6 +42,8 @@ export interface RunBody {
   hidden: string[];
   /** An answer that nobody waits for fails the run. */
   strict: boolean;
+  /** Its nodes, model calls and tools are traced. */
+  spans: boolean;
   langsmith: { project_name?: string; example_id?: string } | null;
 }
 
@@ -159,10 +162,14 @@ async function optionsOf(
     if (job.drains) job.drain();
     options["control"] = control;
   }
+  if (body.spans) options["callbacks"] = [spanCallbacks(job.stream.bind(job))];
   if (body.langsmith !== null) {
     const tracers = await optionalModule(file, "@langchain/core/tracers/tracer_langchain");
     const { project_name: projectName, example_id: exampleId } = body.langsmith;
-    if (tracers !== undefined) options["callbacks"] = [new tracers.LangChainTracer({ projectName, exampleId })];
+    if (tracers !== undefined) {
+      const callbacks = (options["callbacks"] ?? []) as unknown[];
+      options["callbacks"] = [...callbacks, new tracers.LangChainTracer({ projectName, exampleId })];
+    }
   }
   return options;
 }

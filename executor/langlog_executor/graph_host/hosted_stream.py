@@ -7,7 +7,7 @@ remembers what the report at the end needs. On the I/O loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from langlog_backbone.values.json_shape import without_nul
@@ -17,7 +17,10 @@ from ..frames.protocol_events import ProtocolEvents
 from ..frames.run_stream import Emit
 from ..frames.subgraphs import Subgraphs
 
-FRAME, VALUES, INTERRUPTED, INTERRUPTS, TASK, MARK = range(6)
+if TYPE_CHECKING:
+    from .hosted_spans import HostedSpans
+
+FRAME, VALUES, INTERRUPTED, INTERRUPTS, TASK, MARK, SPAN = range(7)
 
 
 class HostedInterrupt(NamedTuple):
@@ -40,6 +43,8 @@ class HostedStream:
         self.values_json: bytes | None = None
         """The last values of the whole state, None when there were none."""
         self.interrupted = False
+        self.spans: HostedSpans | None = None
+        """Of a run that is traced."""
 
     def take(self, items: list[list[Any]]) -> None:
         """Handle an item of the host's stream. Raises ValueError for an unknown item."""
@@ -60,6 +65,9 @@ class HostedStream:
                 case [5, checkpoint_id]:
                     if self._mark is not None:
                         self._mark(checkpoint_id)
+                case [6, *span]:
+                    if self.spans is not None:
+                        self.spans.take(span)
                 case _:
                     raise ValueError(
                         f"the graph host streamed an item of a kind {item[:1]}, which this worker does not know"

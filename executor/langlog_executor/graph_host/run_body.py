@@ -47,11 +47,14 @@ class RunBody(msgspec.Struct, frozen=True, kw_only=True):
     interrupt_after: Any
     hidden: list[str]
     strict: bool
+    spans: bool
     langsmith: dict[str, Any] | None
 
 
-def run_body(task: Task, kwargs: Kwargs, config: Mapping[str, Any], private: Private, *, marks: bool) -> bytes:
-    """Return the body. ``config``: that of `build_config`."""
+def run_body(
+    task: Task, kwargs: Kwargs, config: Mapping[str, Any], private: Private, *, marks: bool, spans: bool = False
+) -> bytes:
+    """Return the body. ``config``: that of `build_config`; ``spans``: the run is traced."""
     body = RunBody(
         graph_id=task.graph_id,
         run_id=task.run_id,
@@ -71,6 +74,7 @@ def run_body(task: Task, kwargs: Kwargs, config: Mapping[str, Any], private: Pri
         interrupt_after=kwargs.after,
         hidden=hidden_names(config),
         strict=kwargs.strict_resume,
+        spans=spans,
         langsmith=kwargs.langsmith_tracer,
     )
     return msgspec.json.encode(body)

@@ -94,7 +94,11 @@ class HostedAttempt:
 
     async def run(self) -> Ended:
         """Execute the graph. Never raises the graph's errors; CancelledError only when it must drop or drain at once."""
-        with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent):
+        with tracing.span(f"graph {self._task.graph_id}", parent=self.traceparent) as span:
+            if span.traceparent is not None:
+                from ..graph_host.hosted_spans import HostedSpans  # imported here: without traces it costs nothing
+
+                self.stream.spans = HostedSpans(span.traceparent)
             try:
                 ended = await self._run()
             except HostLost as error:
@@ -117,7 +121,8 @@ class HostedAttempt:
     async def _run(self) -> Ended:
         task = self._task
         about = {"run_id": task.run_id, "thread_id": task.thread_id, "graph_id": task.graph_id}
-        body = run_body(task, self._kwargs, self._config, self._private, marks=self._kwargs.resumable)
+        traced = self.stream.spans is not None
+        body = run_body(task, self._kwargs, self._config, self._private, marks=self._kwargs.resumable, spans=traced)
         job = self._job = await self._host.job(lambda id: Run(id, body), self._call, self.stream.take, about)
         if self._stop == "drain":
             job.stop("drain")

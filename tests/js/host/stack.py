@@ -145,6 +145,7 @@ async def run(host: GraphHost | GraphHosts, graph_id: str, given: Any, **changes
         "interrupt_after": None,
         "hidden": [],
         "strict": False,
+        "spans": False,
         "langsmith": None,
     } | changes
     observed = Observed()

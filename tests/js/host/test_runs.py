@@ -206,7 +206,7 @@ async def test_a_run_is_cancelled(client: LangGraphClient) -> None:
     assert (await client.runs.get(thread, run))["status"] == "interrupted"
     state = await client.threads.get_state(thread)
     assert state["next"] == ["sleeper"] and state["values"]["done"] == ["begin"]
-    assert state["tasks"][0]["error"] == "CancelledError: "
+    assert state["tasks"][0]["error"] == "CancelledError()"
 
 
 async def test_a_run_is_rolled_back(client: LangGraphClient) -> None:

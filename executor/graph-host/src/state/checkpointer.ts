@@ -46,6 +46,8 @@ export interface SaverOptions {
   hidden?: ReadonlySet<string>;
   /** A thread that had no checkpoint before this job: what was not written here is not there. */
   freshThread?: string;
+  /** The checkpoint that an update names. */
+  at?: string | undefined;
 }
 
 type SaverClass = new (job: Job, options: SaverOptions) => object;
@@ -70,17 +72,19 @@ function savers(BaseSaver: new () => Base): SaverClass {
     readonly #durable: boolean;
     readonly #hidden: ReadonlySet<string>;
     readonly #freshThread: string | undefined;
+    readonly #at: string | undefined;
     /** Namespaces of the fresh thread that were written to. */
     readonly #written = new Set<string>();
     #turn: Promise<unknown> = Promise.resolve();
     #unanswered = 0;
 
-    constructor(job: Job, { durable, hidden, freshThread }: SaverOptions) {
+    constructor(job: Job, { durable, hidden, freshThread, at }: SaverOptions) {
       super();
       this.#job = job;
       this.#durable = durable;
       this.#hidden = hidden ?? new Set();
       this.#freshThread = freshThread;
+      this.#at = at;
     }
 
     /** Grows as text. The random half keeps branches apart that count on from the same version. */
@@ -139,8 +143,8 @@ function savers(BaseSaver: new () => Base): SaverClass {
       // nodes may go on changing the values: they are encoded now
       const whole = this.#dumped(rest);
       const changed = Object.entries(newVersions ?? checkpoint.channel_versions).filter(([channel]) => channel in values);
-      const blobs = changed.map(async ([channel, version]) => [channel, String(version), ...(await this.#dumped(values[channel]))]);
-      const saved = json({ ...said(config, this.#hidden), ...metadata });
+      const blobs = changed.map(async ([channel, version]) => [channel, String(version), ...(await this.#dumped(values[channel], channel))]);
+      const saved = json({ ...said(config, this.#hidden), ...this.#addressed(namespace, metadata), ...metadata });
       const parent = config.configurable?.checkpoint_id || null;
       await this.#write("put", async () => {
         const [type, data] = await whole;
@@ -152,7 +156,7 @@ function savers(BaseSaver: new () => Base): SaverClass {
     async putWrites(config: Config, writes: [string, unknown][], taskId: string, taskPath = ""): Promise<void> {
       const [thread, namespace] = space(config);
       const encoded = writes.map(async ([channel, value], index) => {
-        return [WRITES_IDX[channel] ?? index, channel, ...(await this.#dumped(value))];
+        return [WRITES_IDX[channel] ?? index, channel, ...(await this.#dumped(value, channel))];
       });
       const checkpoint = config.configurable?.checkpoint_id ?? "";
       await this.#write("writes", async () => [thread, namespace, checkpoint, taskId, taskPath, await Promise.all(encoded)]);
@@ -206,8 +210,18 @@ function savers(BaseSaver: new () => Base): SaverClass {
       return { done: this.#job.call(name, [...args, this.#durable]) };
     }
 
-    async #dumped(value: unknown): Promise<Encoded> {
-      const [type, data] = await this.serde.dumpsTyped(value);
+    /** Addresses in the metadata that the library of Python notes: of a subgraph the outermost one, of an update where it was made. */
+    #addressed(namespace: string, metadata: Record<string, unknown>): Record<string, unknown> {
+      if (namespace !== "") return { checkpoint_ns: namespace.split("|", 1)[0] };
+      return metadata["source"] === "update" && this.#at !== undefined ? { checkpoint_id: this.#at } : {};
+    }
+
+    /** Throws for a value that has no JSON: its empty text could not be read again, nor the thread's state with it. */
+    async #dumped(value: unknown, channel = ""): Promise<Encoded> {
+      if (typeof value === "function" || typeof value === "symbol") {
+        throw new TypeError(`'${channel}' of the state is a ${typeof value}, which a checkpoint cannot hold`);
+      }
+      const [type, data] = await this.serde.dumpsTyped(value === undefined ? null : value);
       return [TAG + type, data];
     }
 

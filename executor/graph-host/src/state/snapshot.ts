@@ -1,9 +1,10 @@
 /** The State object of the wire contract (§4), from the library's snapshot of a checkpoint. The same as `state_snapshot.py`. */
+import { textOf } from "../errors.js";
 import { type Config, type Interrupt, interruptId, type Json, type Snapshot, type Task } from "../library.js";
 
 export function stateOf(snapshot: Snapshot): Json {
   const checkpoint = checkpointOf(snapshot.config);
-  const parent = checkpointOf(snapshot.parentConfig);
+  const parent = checkpointOf(mapped(snapshot.parentConfig, snapshot.metadata));
   return {
     values: snapshot.values,
     next: [...snapshot.next],
@@ -44,6 +45,15 @@ export function checkpointOf(config: Config | undefined): Json {
   return checkpoint;
 }
 
+/** The config of a subgraph's checkpoint with the way to it, which the library leaves out of parents: as `patch_checkpoint_map` in Python. */
+export function mapped(config: Config | undefined, metadata: Json): Config | undefined {
+  const { checkpoint_map: map, checkpoint_ns: namespace, checkpoint_id: id } = config?.configurable ?? {};
+  const parents: unknown = metadata?.parents;
+  if (!namespace || !id || map?.[namespace] !== undefined || typeof parents !== "object" || parents === null) return config;
+  if (Object.keys(parents).length === 0) return config;
+  return { ...config, configurable: { ...config!.configurable, checkpoint_map: { ...parents, [namespace]: id } } };
+}
+
 export function shown(interrupt: Interrupt): Json {
   return { id: interruptId(interrupt), value: interrupt.value };
 }
@@ -79,5 +89,8 @@ function addressOf(config: Config): Json {
 function errorText(error: unknown): string {
   if (typeof error === "string") return error;
   const { name, message } = error as { name?: unknown; message?: unknown };
-  return typeof message === "string" ? `${typeof name === "string" ? name : "Error"}: ${message}` : String(error);
+  const named = typeof name === "string" ? name : "Error";
+  // without a text as Python writes it: of a task that was cancelled, `CancelledError()`
+  if (message === "") return `${named}()`;
+  return typeof message === "string" ? `${named}: ${message}` : textOf(error);
 }

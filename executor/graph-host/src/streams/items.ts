@@ -8,12 +8,14 @@
  *     [INTERRUPTS, data]            what the graph asks a human, as a list
  *     [TASK, namespace, data]       a task began or has its result: subgraphs begin and end with it
  *     [MARK, checkpoint id]         what follows comes after this checkpoint
+ *     [SPAN, id, …]                 for traces: see `spans.ts`
  *
  * Data are JSON.
  */
 import type { Config, Interrupt, Json, Task } from "../library.js";
 import { interruptId } from "../library.js";
 import type { Item } from "../protocol.js";
+import { mapped } from "../state/snapshot.js";
 
 export const FRAME = 0;
 export const VALUES = 1;
@@ -21,6 +23,7 @@ export const INTERRUPTED = 2;
 export const INTERRUPTS = 3;
 export const TASK = 4;
 export const MARK = 5;
+export const SPAN = 6;
 
 export type Emit = (item: Item) => void;
 
@@ -66,8 +69,8 @@ export function shownCheckpoint(payload: Json, hidden: ReadonlySet<string>): Jso
   const { config, parentConfig, metadata, ...rest } = payload;
   return {
     ...rest,
-    config: shownConfig(config, hidden),
-    parent_config: shownConfig(parentConfig, hidden),
+    config: shownConfig(mapped(config, metadata), hidden),
+    parent_config: shownConfig(mapped(parentConfig, metadata), hidden),
     metadata: shownMembers(metadata, hidden),
   };
 }
@@ -81,8 +84,8 @@ export function shownDebug(payload: Json, hidden: ReadonlySet<string>): Json {
     ...payload,
     payload: {
       ...shownCheckpoint(inner, hidden),
-      checkpoint: address(inner.config),
-      parent_checkpoint: address(inner.parentConfig),
+      checkpoint: address(mapped(inner.config, inner.metadata)),
+      parent_checkpoint: address(mapped(inner.parentConfig, inner.metadata)),
       tasks: (inner.tasks ?? []).map(debugTask),
     },
   };
