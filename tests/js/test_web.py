@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,13 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 import psutil
 import pytest
 from langgraph_sdk import get_sync_client
-from langlog_backbone.project.hosted_code import Route
+from langlog_backbone.project import hosted_code
+from langlog_backbone.project.config import read_project
+from langlog_backbone.project.hosted_code import HostedCode, Route
+from langlog_backbone.project.node import find_node
 from langlog_gateway.custom_app.hosted_app import patterns
 
+from tests.js.host import stack
 from tests.stack.server import LiveServer
 from tests.stack.typescript import typescript_project
 
@@ -54,6 +61,78 @@ def test_a_handler_that_denies_or_fails_lets_nobody_in(server: LiveServer) -> No
     broken = request(server, "POST", "/threads", "broken", json={})
     assert broken.status_code == 500
     assert "secret" not in broken.text
+
+
+@pytest.mark.parametrize("kind", ["proxy", "message", "nothing", "text", "number", "function", "map", "list", "big"])
+def test_a_handler_that_throws_or_gives_nonsense_lets_nobody_in(server: LiveServer, kind: str) -> None:
+    body = {"graph_id": "react", "metadata": {"kind": kind}}
+    assert request(server, "POST", "/assistants", "anna", json=body).status_code == 500
+    assert request(server, "POST", "/assistants", "anna", json=body | {"metadata": {}}).status_code == 200
+
+
+def test_whatever_a_route_of_hono_does_there_is_a_response(server: LiveServer) -> None:
+    assert request(server, "GET", "/nothing").status_code == 500
+    large = request(server, "GET", "/headers")
+    assert (large.status_code, len(large.headers["x-large"])) == (200, 20_000)
+    assert request(server, "GET", "/cookies", cookies={"a": "c" * 7_000}).status_code == 200
+    ignored = request(server, "POST", "/ignored", content=b"\0" * 30_000_000)
+    assert ignored.json() == {"ignored": True}
+    with contextlib.suppress(httpx.RemoteProtocolError):  # by the time at which the gateway learns of it
+        late = request(server, "GET", "/fails-late")
+        assert late.status_code >= 500
+        assert "secret" not in late.text
+    assert request(server, "GET", "/greet/x").json()["hello"] == "x"
+
+
+def test_a_body_of_hono_ends_when_its_reader_leaves(server: LiveServer) -> None:
+    before = request(server, "GET", "/left").json()["left"]
+    with httpx.stream("GET", f"{server.url}/endless", timeout=60) as stream:
+        assert next(stream.iter_text()) == "first"
+    deadline = time.monotonic() + RESTART_LIMIT_S
+    while request(server, "GET", "/left").json()["left"] == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_route_of_hono_that_requires_authentication_knows_its_caller(tmp_path: Path) -> None:
+    project = typescript_project(Path(__file__).parent / "starters", tmp_path / "project")
+    config = json.loads((project / "langgraph.web.json").read_text())
+    config["http"]["enable_custom_route_auth"] = True
+    (project / "langgraph.json").write_text(json.dumps(config))
+    forged = {"x-langlog-user": "eyJpZGVudGl0eSI6ImJvIn0="}
+    with LiveServer(project / "langgraph.json", tmp_path / "server").up(verified=False) as live:
+        assert request(live, "GET", "/who").status_code == 401
+        answer = httpx.get(f"{live.url}/who", headers={"authorization": "Bearer anna", **forged}, timeout=60).json()
+    user = answer["auth"]["user"]
+    assert (user["identity"], user["where"], user["is_authenticated"]) == ("anna", "/who", True)
+    assert (answer["auth"]["scopes"], answer["header"]) == (["read"], None)
+
+
+def test_a_route_without_authentication_has_no_caller(server: LiveServer) -> None:
+    answer = httpx.get(f"{server.url}/who", headers={"x-langlog-user": "eyJpZGVudGl0eSI6ImJvIn0="}, timeout=60)
+    assert answer.json() == {"auth": None, "header": None}
+
+
+async def test_a_process_whose_event_loop_is_held_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosted_code, "ALIVE_EVERY_S", 0.2)
+    monkeypatch.setattr(hosted_code, "ALIVE_LIMIT_S", 3.0)
+    stack.built_host()
+    source = "export const app = { fetch: () => { for (;;); } };"
+    (tmp_path / "app.ts").write_text(source)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"a": "./a.py:a"}, "http": {"app": "./app.ts:app"}}))
+    code = HostedCode(find_node(), read_project(tmp_path / "langgraph.json"), None, "./app.ts:app", 120.0)
+    code.start()
+    code.supervise()
+    try:
+        first = code.pid
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(code.app_socket)) as session:
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await session.get("http://app/")
+        async with asyncio.timeout(RESTART_LIMIT_S):
+            while code.pid == first:
+                await asyncio.sleep(0.05)  # nothing signals a start
+    finally:
+        await code.stop()
 
 
 def test_routes_of_hono_are_served_beside_the_built_in_ones(server: LiveServer) -> None:

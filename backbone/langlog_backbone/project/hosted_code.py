@@ -1,6 +1,6 @@
 """The process of Node that runs a project's `auth` and `http.app` in JavaScript for a gateway: started, watched, started again, stopped.
 
-    started ─► loaded ─► listens on its Unix sockets … ─► died ──(a pause that doubles)──► started
+    started ─► loaded ─► listens on its Unix sockets … ─► died, or ended because it does not answer ──(a pause that doubles)──► started
                   └─► refused: the start fails with its words, or a reload keeps the former one
 
 Concurrency: `start` blocks until the code is loaded, and may be called on any thread; the rest belongs to one event loop. What happens
@@ -18,6 +18,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,15 +28,14 @@ from ..process.service import StartError
 from ..time.sources import monotonic
 from .config import Project
 from .node import Node
+from .supervision import END_S, likely_cause, supervise
 
 logger = structlog.get_logger(__name__)
 
-STEADY_S = 30.0
-"""A process that has lived this long is replaced at once when it dies."""
-BACKOFF_S = 0.5
-MAX_BACKOFF_S = 10.0
-END_S = 2.0
-"""For the process to end by itself once its standard input is closed."""
+ALIVE_EVERY_S = 10.0
+"""Pause between two checks that the process answers."""
+ALIVE_LIMIT_S = 20.0
+"""Time for one answer; a process that gives none is replaced."""
 REPORT_BYTES_MAX = 1_000_000
 
 
@@ -90,6 +90,9 @@ class HostedCode:
         self._folder: Path | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._since = 0.0
+        self._requests = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.loaded: Loaded | None = None
 
     @property
@@ -170,26 +173,69 @@ class HostedCode:
 
     def supervise(self) -> None:
         """From now on a process that dies is replaced. Called on the event loop."""
-        self._supervisor = asyncio.create_task(self._supervise(), name="hosted-code")
+        self._supervisor = asyncio.create_task(supervise(self._died, self._begin, self._failed), name="hosted-code")
 
-    async def _supervise(self) -> None:
-        pause = 0.0
-        while True:
-            process = self._process
-            assert process is not None
+    async def _died(self) -> float:
+        """Wait until the process has died; return how long it has lived, in seconds."""
+        process = self._process
+        assert process is not None
+        watching = asyncio.create_task(self._watch(process), name="hosted-code-watch")
+        try:
             code = await asyncio.to_thread(process.wait)
-            logger.error("hosted_code.died", pid=process.pid, code=code)
-            pause = 0.0 if monotonic() - self._since > STEADY_S else min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
-            while True:
-                await asyncio.sleep(pause)
-                self._forget()
+        finally:
+            watching.cancel()
+        logger.error("hosted_code.died", pid=process.pid, code=code, hint=likely_cause(code))
+        return monotonic() - self._since
+
+    async def _begin(self) -> None:
+        self._forget()
+        await asyncio.to_thread(self.start)
+        logger.info("hosted_code.restarted", pid=self.pid)
+
+    def _failed(self, error: StartError) -> None:
+        logger.error("hosted_code.start_failed", error=str(error))
+
+    async def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process whose event loop the project's code holds: every request that needs it would wait, and be refused."""
+        if "--inspect" in os.environ.get("NODE_OPTIONS", ""):
+            return  # at a breakpoint it does not answer either
+        while True:
+            await asyncio.sleep(ALIVE_EVERY_S)
+            if not await self._answers():
+                logger.error(
+                    "hosted_code.blocked", pid=process.pid, hint="auth or http.app holds the event loop of Node"
+                )
+                process.kill()
+                return
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(ALIVE_LIMIT_S):
+                reader, writer = await asyncio.open_unix_connection(self._socket("alive"))
                 try:
-                    await asyncio.to_thread(self.start)
-                    logger.info("hosted_code.restarted", pid=self.pid)
-                    break
-                except StartError as error:
-                    logger.error("hosted_code.start_failed", error=str(error))
-                    pause = min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
+                    return bool(await reader.read(1))
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """A request that the process answers: `idle` waits for its end. On the event loop."""
+        self._requests += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._idle.set()
+
+    async def idle(self, limit_s: float) -> None:
+        """Return once no request is under way, or after that many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
 
     def _forget(self) -> None:
         if self._folder is not None:

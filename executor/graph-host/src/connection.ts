@@ -6,6 +6,7 @@
  */
 import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
+import { endProcess } from "./exit.js";
 import { encoded, Messages, type ToHost, type ToWorker } from "./protocol.js";
 
 /** For the process to end by itself, once the socket is closed, with what the project does at its exit. */
@@ -14,11 +15,14 @@ const GRACE_MS = 1000;
 const LINGER_MS = 2;
 /** Bytes that wait for the worker to read them before graphs are held up. */
 const CROWDED_BYTES = 8 * 1024 * 1024;
+/** Bytes that leave at once: a graph that does not yield lets no turn of the event loop end. */
+const FULL_BYTES = 1024 * 1024;
 
 export class Connection {
   readonly #socket: Socket;
   readonly #messages = new Messages();
   #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
   #scheduled = false;
   #lingering: NodeJS.Timeout | undefined;
   #roomFor: (() => void)[] = [];
@@ -28,8 +32,8 @@ export class Connection {
     this.#socket.on("data", (piece: Buffer) => {
       for (const message of this.#messages.take(piece)) onMessage(message);
     });
-    this.#socket.on("end", () => process.exit(0));
-    this.#socket.on("error", () => process.exit(1));
+    this.#socket.on("end", () => endProcess(0));
+    this.#socket.on("error", () => endProcess(1));
     this.#socket.on("drain", () => {
       const waiting = this.#roomFor;
       this.#roomFor = [];
@@ -39,8 +43,12 @@ export class Connection {
 
   /** `soon`: it may wait a moment for company, since nobody waits for it. Throws for a message that is too large; then nothing is sent. */
   send(message: ToWorker, soon = false): void {
-    this.#waiting.push(encoded(message));
-    if (soon) {
+    const whole = encoded(message);
+    this.#waiting.push(whole);
+    this.#waitingBytes += whole.length;
+    if (this.#waitingBytes >= FULL_BYTES) {
+      this.flush();
+    } else if (soon) {
       this.#lingering ??= setTimeout(this.flush, LINGER_MS);
     } else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -56,31 +64,33 @@ export class Connection {
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     this.#waiting = [];
+    this.#waitingBytes = 0;
     this.#socket.write(waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting));
   };
 
+  /** Whether so much waits for the worker that whoever can wait, or leave something out, should. */
+  get crowded(): boolean {
+    return this.#socket.writableLength >= CROWDED_BYTES;
+  }
+
   /** Resolves once the worker has read enough of what was sent. */
   async room(): Promise<void> {
-    if (this.#socket.writableLength < CROWDED_BYTES) return;
+    if (!this.crowded) return;
     await new Promise<void>((resolve) => this.#roomFor.push(resolve));
   }
 }
 
-/** Ends this process, whatever it does, once the worker's end of standard input is closed. */
+/**
+ * Ends this process, whatever it does, once the worker's end of standard input is closed. The thread waits in its own event loop: a
+ * blocking read would keep a process that ends by itself from ending, since Node waits for its threads.
+ */
 export function watchWorker(): void {
   const watching = `
-    const { readSync } = require("node:fs");
-    const held = Buffer.alloc(64);
-    for (;;) {
-      try {
-        if (readSync(0, held) === 0) break;
-      } catch (error) {
-        if (error.code === "EAGAIN") { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); continue; }
-        if (error.code !== "EINTR") break;
-      }
-    }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${GRACE_MS});
-    process.kill(process.pid, "SIGKILL");
+    const { Socket } = require("node:net");
+    const input = new Socket({ fd: 0, readable: true, writable: false });
+    input.on("error", () => undefined);
+    input.on("close", () => setTimeout(() => process.kill(process.pid, "SIGKILL"), ${GRACE_MS}));
+    input.resume();
   `;
   new Worker(watching, { eval: true, stdin: false, resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 } }).unref();
 }

@@ -15,6 +15,9 @@ export class Stopped extends Error {
   override name = "AbortError";
 }
 
+/** Bytes of a stream that leave at once, though more may gather. */
+const ITEMS_BYTES = 256 * 1024;
+
 interface Waiting {
   resolve(value: unknown): void;
   reject(error: Error): void;
@@ -25,6 +28,7 @@ export class Job {
   readonly #waiting = new Map<number, Waiting>();
   #calls = 0;
   #items: Item[] = [];
+  #itemBytes = 0;
   dropped = false;
   /** What ended the job that was not the graph: a message that cannot be sent. */
   fault: unknown = null;
@@ -69,6 +73,8 @@ export class Job {
     if (this.dropped) return;
     if (this.#items.length === 0) setImmediate(() => this.sendItems());
     this.#items.push(item);
+    for (const part of item) if (part instanceof Uint8Array) this.#itemBytes += part.length;
+    if (this.#itemBytes >= ITEMS_BYTES) this.sendItems();
   }
 
   /** What was streamed is before whatever is sent from now on. */
@@ -76,6 +82,7 @@ export class Job {
     if (this.#items.length === 0 || this.dropped) return;
     const items = this.#items;
     this.#items = [];
+    this.#itemBytes = 0;
     try {
       this.connection.send({ t: "stream", job: this.id, items });
     } catch (error) {

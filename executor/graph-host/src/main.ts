@@ -3,7 +3,8 @@ import { isMainThread } from "node:worker_threads";
 import { Connection, watchWorker } from "./connection.js";
 import { bundle, type BundleSpec } from "./app/bundle.js";
 import { serveCode, type Spec } from "./app/serve.js";
-import { described } from "./errors.js";
+import { described, reportUnhandled } from "./errors.js";
+import { refuseExit } from "./exit.js";
 import { GraphLoadError, Graphs } from "./graphs.js";
 import { Job } from "./job.js";
 import { registerHooks } from "./loading/hooks.js";
@@ -25,6 +26,7 @@ const BUNDLE = "bundle";
 function serve(socket: number): void {
   const graphs = new Graphs();
   const jobs = new Map<number, Job>();
+  refuseExit();
   const connection = new Connection(socket, (message) => void take(message));
 
   async function take(message: ToHost): Promise<void> {
@@ -102,8 +104,7 @@ function serve(socket: number): void {
   captureConsole(connection);
   watchWorker();
   // of code that nobody waits for: the graphs go on, as those in Python do
-  process.on("uncaughtException", (error) => console.error("an error that nothing in the project handles:", error));
-  process.on("unhandledRejection", (reason) => console.error("a rejected promise that nothing in the project handles:", reason));
+  reportUnhandled();
   // the worker drains and ends this process; a terminal's Ctrl-C reaches both
   process.on("SIGINT", () => undefined);
   process.on("SIGTERM", () => undefined);

@@ -6,6 +6,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { format } from "node:util";
+import { textOf } from "./errors.js";
 import type { Connection } from "./connection.js";
 import type { Job } from "./job.js";
 
@@ -27,12 +28,13 @@ export class Lines {
   #count = 0;
   #leftOut = 0;
 
-  take(now: number): { sent: boolean; leftOut: number } {
+  /** `room`: whether the worker reads what is sent. */
+  take(now: number, room = true): { sent: boolean; leftOut: number } {
     if (now - this.#begun >= WINDOW_MS) {
       this.#begun = now;
       this.#count = 0;
     }
-    if (this.#count >= LINES_MAX) {
+    if (this.#count >= LINES_MAX || !room) {
       this.#leftOut++;
       return { sent: false, leftOut: 0 };
     }
@@ -50,11 +52,21 @@ export function captureConsole(connection: Connection): void {
   };
   for (const [method, level] of Object.entries(LEVELS)) {
     (console as unknown as Record<string, unknown>)[method] = (...values: unknown[]): void => {
-      const { sent, leftOut } = lines.take(Date.now());
+      // of a graph that never yields nothing is read: what it writes would fill this process's memory
+      const { sent, leftOut } = lines.take(Date.now(), !connection.crowded);
       if (!sent) return;
-      if (leftOut > 0) send("warning", `${leftOut} lines were left out: more than ${LINES_MAX} in a second`);
-      const text = format(...values);
+      if (leftOut > 0) send("warning", `${leftOut} lines were left out: more than ${LINES_MAX} in a second, or more than is read`);
+      const text = formatted(values);
       send(level, text.length > TEXT_CHARACTERS_MAX ? `${text.slice(0, TEXT_CHARACTERS_MAX)}…` : text);
     };
+  }
+}
+
+/** As the console writes them; a value whose methods throw says so, and does not fail the graph. */
+function formatted(values: unknown[]): string {
+  try {
+    return format(...values);
+  } catch (error) {
+    return `a line that cannot be written: ${textOf(error)}`;
   }
 }

@@ -88,8 +88,12 @@ class Plain {
 
 export function className(value: unknown): string {
   if (typeof value !== "object" || value === null) return typeof value;
-  const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
-  return typeof name === "string" && name !== "" ? name.slice(0, 200) : "Object";
+  try {
+    const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
+    return typeof name === "string" && name !== "" ? name.slice(0, 200) : "Object";
+  } catch {
+    return "Object"; // a proxy whose traps throw
+  }
 }
 
 declare global {

@@ -30,8 +30,8 @@ logger = structlog.get_logger(__name__)
 
 IDLE_S = 60.0
 """Time without jobs after which a further host is ended."""
-BLOCKED_PAUSE_S = 0.5
-"""Longest wait for an answer of blocked hosts, before all of them are checked again."""
+START_PAUSE_S = 0.5
+"""Pause after a further host did not start, before another one is tried."""
 
 
 class GraphHosts:
@@ -124,16 +124,19 @@ class GraphHosts:
             for host in self._hosts:
                 if host.free or await host.answers(PATIENCE_S):
                     return host
-            if len(self._hosts) < self._most:
-                if self._adding is None:
-                    self._adding = asyncio.create_task(self._add(), name="another-graph-host")
-                adding = self._adding
-                await asyncio.wait([adding, *self._answers()], return_when=asyncio.FIRST_COMPLETED)
-            else:
-                await asyncio.wait(self._answers(), return_when=asyncio.FIRST_COMPLETED)
+            await self._some_free()
 
-    def _answers(self) -> list[asyncio.Task[bool]]:
-        return [asyncio.create_task(host.answers(BLOCKED_PAUSE_S)) for host in self._hosts]
+    async def _some_free(self) -> None:
+        """Wait until a blocked host answers, or there is another one: their answers wake this up."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(host.unblocked()) for host in self._hosts]
+        if len(self._hosts) < self._most and self._adding is None:
+            self._adding = asyncio.create_task(self._add(), name="another-graph-host")
+        adding = [] if self._adding is None else [self._adding]
+        try:
+            await asyncio.wait([*waits, *adding], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _add(self) -> GraphHost | None:
         host = self._make()
@@ -141,7 +144,7 @@ class GraphHosts:
             await host.start()
         except GraphHostError as error:
             logger.error("graph_host.start_failed", error=str(error), effect="jobs wait for the one that is blocked")
-            await asyncio.sleep(BLOCKED_PAUSE_S)
+            await asyncio.sleep(START_PAUSE_S)
             return None
         except BaseException:
             await host.stop()

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import structlog
 from langlog_backbone.process.service import StartError
+from langlog_backbone.project.supervision import END_S, likely_cause, supervise
 from langlog_backbone.time.sources import monotonic
 
 from .jobs import HostLost, Job
@@ -49,17 +50,13 @@ STATIC = Path(__file__).parent / "static" / "host.mjs"
 """The host's program, made of ``executor/graph-host`` by the build."""
 START_S = 120.0
 """For the process to load the project's graphs."""
-STEADY_S = 30.0
-"""A process that has lived this long is replaced at once when it dies."""
-BACKOFF_S = 0.5
-MAX_BACKOFF_S = 10.0
-END_S = 2.0
-"""For the process to end by itself once its socket is closed."""
 PING_EVERY_S = 5.0
 RECENT_S = 0.05
 """A host that has sent something within this time is not blocked."""
 PATIENCE_S = 0.5
 """A host that does not answer for this long is blocked by a graph. Shorter, a machine that is busy elsewhere would look so."""
+MEMORY_TIMES_MAX = 4
+"""A process that takes this many times the bound of its heap is ended: buffers and what is on the way lie outside of the heap."""
 LINES_MAX = 1_000
 """Lines of a second that go into the log, as of the console's (``output.ts``)."""
 LINE_BYTES_MAX = 64_000
@@ -125,7 +122,7 @@ class GraphHost:
                 "or run `make host`"
             )
         await self._begin()
-        self._supervisor = asyncio.create_task(self._supervise(), name="graph-host")
+        self._supervisor = asyncio.create_task(supervise(self._died, self._begin, self._failed), name="graph-host")
 
     async def stop(self) -> None:
         """Ends the process; jobs that are on it are lost."""
@@ -209,6 +206,12 @@ class GraphHost:
         life = self._life
         return life is not None and self._ready.is_set() and await life.answers(patience_s)
 
+    async def unblocked(self) -> None:
+        """Return once nothing says that a graph blocks it: it has answered, or its process is over."""
+        life = self._life
+        if life is not None and life.blocked and not life.over.is_set():
+            await life.unblocked.wait()
+
     async def _begin(self) -> None:
         self.starts += 1
         self._life = life = await _Life.of(self._node, self._host, self._project, self._env, self._memory_mb)
@@ -230,45 +233,29 @@ class GraphHost:
         self._settled.set()
         logger.info("graph_host.ready", pid=life.process.pid, node=self.loaded.node, langgraph=self.loaded.langgraph)
 
-    async def _supervise(self) -> None:
-        pause = 0.0
-        while True:
-            assert self._life is not None
-            life = self._life
-            await life.over.wait()
-            self._ready.clear()
-            self._settled.clear()
-            await life.end()
-            logger.error(
-                "graph_host.died", pid=life.process.pid, code=life.process.returncode, jobs_lost=life.lost,
-                hint=_why(life.process.returncode),
-            )  # fmt: skip
-            pause = 0.0 if monotonic() - life.since > STEADY_S else min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
-            while True:
-                await asyncio.sleep(pause)
-                try:
-                    await self._begin()
-                    break
-                except GraphHostError as error:
-                    self._fault = error
-                    self._settled.set()
-                    logger.error("graph_host.start_failed", error=str(error))
-                    pause = min(max(pause * 2, BACKOFF_S), MAX_BACKOFF_S)
+    async def _died(self) -> float:
+        """Wait until the process has died; return how long it has lived, in seconds."""
+        life = self._life
+        assert life is not None
+        await life.over.wait()
+        self._ready.clear()
+        self._settled.clear()
+        await life.end()
+        code = life.process.returncode
+        logger.error("graph_host.died", pid=life.process.pid, code=code, jobs_lost=life.lost, hint=likely_cause(code))
+        return monotonic() - life.since
 
-
-def _why(code: int | None) -> str | None:
-    """Return the likely cause of an exit code, or None."""
-    if code in (-6, 134):
-        return "a process that has no room left in its heap ends so: LANGLOG_GRAPH_HOST_MEMORY_MB raises the bound"
-    if code in (-9, 137):
-        return "it was killed: by somebody, or by the system for the memory that it took"
-    return None
+    def _failed(self, error: StartError) -> None:
+        self._fault = error if isinstance(error, GraphHostError) else GraphHostError(str(error))
+        self._settled.set()
+        logger.error("graph_host.start_failed", error=str(error))
 
 
 class _Life(asyncio.Protocol):
     """One process of Node, from its start to its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, rss_max: int) -> None:
+        """``rss_max``: bytes of memory; 0: without a bound."""
         loop = asyncio.get_running_loop()
         self.process = process
         self.jobs: dict[int, Job] = {}
@@ -276,11 +263,14 @@ class _Life(asyncio.Protocol):
         self.over = asyncio.Event()
         self.since = monotonic()
         self.rss = 0
+        self._rss_max = rss_max
         self.received_at = 0.0
         """When it last sent something."""
         self.lost = 0
         """Jobs that were on it when it ended."""
         self.blocked = False
+        self.unblocked = asyncio.Event()
+        """Set when it is not blocked, or over."""
         self._messages = Messages()
         self._transport: asyncio.Transport | None = None
         self._pings: dict[int, asyncio.Future[None]] = {}
@@ -310,7 +300,7 @@ class _Life(asyncio.Protocol):
             raise GraphHostError(f"{node} cannot be started: {error.strerror or error}") from None
         finally:
             theirs.close()
-        life = cls(process)
+        life = cls(process, memory_mb * MEMORY_TIMES_MAX * 1024 * 1024)
         await asyncio.get_running_loop().create_unix_connection(lambda: life, sock=ours)
         assert process.stdout is not None and process.stderr is not None
         life._beside = [
@@ -395,6 +385,7 @@ class _Life(asyncio.Protocol):
                     job.ended(message.result)
             case Pong():
                 self.rss = message.rss
+                self._bound_memory()
                 self._noticed(blocked=False)
                 if (ping := self._pings.pop(message.n, None)) is not None and not ping.done():
                     ping.set_result(None)
@@ -409,15 +400,35 @@ class _Life(asyncio.Protocol):
                 if not self.loaded.done():
                     self.loaded.set_exception(GraphRefused(message))
 
+    def _bound_memory(self) -> None:
+        if not self._rss_max or self.rss <= self._rss_max or self.process.returncode is not None:
+            return
+        logger.error(
+            "graph_host.too_large", pid=self.process.pid, rss_bytes=self.rss, most_bytes=self._rss_max, graphs=sorted(self.graphs),
+            hint="LANGLOG_GRAPH_HOST_MEMORY_MB raises the bound",
+        )  # fmt: skip
+        self.process.kill()
+
+    def _abandon(self) -> None:
+        """End a process that code of a job holds which is over: nothing is lost by it, and its place is free again."""
+        if self.process.returncode is None and not self.over.is_set():
+            logger.warning("graph_host.abandoned", pid=self.process.pid, why="it does not answer, and no run is on it")
+            self.process.kill()
+
     def _noticed(self, *, blocked: bool) -> None:
         if blocked and not self.blocked:
             logger.warning("graph_host.blocked", graphs=sorted(self.graphs), hint="a node holds the event loop of Node")
         self.blocked = blocked
+        if blocked:
+            self.unblocked.clear()
+        else:
+            self.unblocked.set()
 
     def _lose(self) -> None:
         if self.over.is_set():
             return
         self.over.set()
+        self.unblocked.set()
         jobs = list(self.jobs.values())
         self.lost = len(jobs)
         reason = HostLost(f"the process of Node that ran the graph ended (pid {self.process.pid})")
@@ -434,8 +445,10 @@ class _Life(asyncio.Protocol):
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(PING_EVERY_S)
-            if self.loaded.done() and not self.over.is_set():
-                await self.answers(PING_EVERY_S)
+            if not self.loaded.done() or self.over.is_set():
+                continue
+            if not await self.answers(PING_EVERY_S) and not self.jobs:
+                self._abandon()
 
 
 async def _forward(stream: asyncio.StreamReader, name: str) -> None:

@@ -21,6 +21,7 @@ from ..http.options import AuthCache, Options
 from .custom_auth import CustomAuth, Studios, studios, warn_of_uncovered
 from .hosted_session import HostedSession
 
+HTTP_OK = 200
 LIMIT_S = 60.0
 """For one answer of the project's code."""
 
@@ -104,8 +105,13 @@ class HostedAuth(CustomAuth):
             raise _Refused(400, "A header of the request is not UTF-8") from None
         try:
             session = await self._session.get()
-            async with session.post(f"http://auth/{path}", data=body) as response:
-                answer = msgspec.json.decode(await response.read(), type=_Answer)
+            with self._hosted.request():
+                async with session.post(f"http://auth/{path}", data=body) as response:
+                    answered = await response.read()
+                # not a handler's answer: the lack of one would look like a permission
+                if response.status != HTTP_OK:
+                    raise HandlerFailed(f"the process answered {response.status}: {answered[:200]!r}")
+                answer = msgspec.json.decode(answered, type=_Answer)
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError):
             raise _Refused(503, "The process that runs the project's auth does not answer: try again") from None
         if answer.refused is not None:

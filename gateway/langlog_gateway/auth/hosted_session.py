@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import aiohttp
 
+HEADER_BYTES_MAX = 1024 * 1024
+"""Maximum size of one header of a response."""
+
 
 class HostedSession:
     """A session with the process that is there now: each process has sockets of its own. Used on one event loop."""
@@ -30,6 +33,8 @@ class HostedSession:
                 connector=aiohttp.UnixConnector(path, limit=0),
                 timeout=aiohttp.ClientTimeout(total=self._limit_s),
                 auto_decompress=False,
+                max_line_size=HEADER_BYTES_MAX,
+                max_field_size=HEADER_BYTES_MAX,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             )
         return self._session

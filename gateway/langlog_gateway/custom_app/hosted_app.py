@@ -8,15 +8,20 @@ built-in ones'.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
+import structlog
 from langlog_backbone.project.hosted_code import HostedCode, Route
 from yarl import URL
 
 from ..auth.hosted_session import HostedSession
+
+logger = structlog.get_logger(__name__)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,6 +30,8 @@ Send = Callable[[Message], Awaitable[None]]
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"content-length"})
 """RFC 9110, 7.6.1: of one connection alone."""
 SCHEME = "x-langlog-scheme"
+CALLER = "x-langlog-user"
+"""The caller that was authenticated for the route, as base64 of JSON: ``app/serve.ts``."""
 _SEGMENT = re.compile(r":([A-Za-z_]\w*)(\{[^{}]*\})?(\?)?")
 
 
@@ -43,7 +50,8 @@ class HostedApp:
                 await self._lifespan(receive, send)
             case "http":
                 if self.takes(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")) or "/"):
-                    await self._forward(scope, receive, send)
+                    with self._hosted.request():
+                        await self._forward(scope, receive, send)
                 else:
                     await _answer(send, 404, b"Not Found")
             case _:
@@ -84,6 +92,11 @@ class HostedApp:
             if started:
                 raise  # the connection ends in the middle of the response, so that the client notices
             await _answer(send, 503, b'{"detail":"The process that runs http.app does not answer: try again"}')
+        except aiohttp.ClientError as error:
+            if started:
+                raise
+            logger.warning("gateway.app_response_unreadable", error=repr(error)[:500])
+            await _answer(send, 502, b'{"detail":"The response of http.app is not valid HTTP"}')
 
 
 def _address(scope: MutableMapping[str, Any]) -> URL:
@@ -95,13 +108,16 @@ def _address(scope: MutableMapping[str, Any]) -> URL:
 
 
 def _headers(scope: MutableMapping[str, Any]) -> list[tuple[str, str]]:
-    left_out = HOP_BY_HOP | {SCHEME.encode()}
+    left_out = HOP_BY_HOP | {SCHEME.encode(), CALLER.encode()}
     headers = [
         (name.decode("latin-1"), value.decode("utf-8", "replace"))
         for name, value in scope["headers"]
         if name.lower() not in left_out
     ]
-    return [*headers, (SCHEME, scope["scheme"])]
+    headers.append((SCHEME, scope["scheme"]))
+    if (user := scope.get("user")) is not None:
+        headers.append((CALLER, b64encode(msgspec.json.encode(dict(user), enc_hook=str)).decode()))
+    return headers
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:

@@ -228,9 +228,10 @@ async def _stop(served: Served) -> None:
 
 
 async def _stop_later(served: Served) -> None:
-    """End the process of code that was replaced, once the requests that it had begun have had their time."""
+    """End the process of code that was replaced, once the requests that it had begun have ended, or had their time."""
     if served.hosted is not None:
-        await asyncio.sleep(RETIRE_S)
+        await asyncio.sleep(0)  # a request may be about to reach it
+        await served.hosted.idle(RETIRE_S)
         await _stop(served)
 
 

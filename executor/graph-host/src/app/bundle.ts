@@ -7,6 +7,7 @@ import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { described } from "../errors.js";
+import { endProcess } from "../exit.js";
 
 export interface BundleSpec {
   root: string;
@@ -24,7 +25,7 @@ interface Library {
 
 /** `reportTo`: the descriptor. */
 export async function bundle(spec: BundleSpec, reportTo: number): Promise<void> {
-  process.stdin.on("end", () => process.exit(0)).on("error", () => process.exit(0)).resume();
+  process.stdin.on("end", () => endProcess(0)).on("error", () => endProcess(0)).resume();
   process.on("SIGINT", () => undefined);
   process.chdir(spec.root);
   let said: object = { done: true };
@@ -36,5 +37,5 @@ export async function bundle(spec: BundleSpec, reportTo: number): Promise<void> 
     said = { refused: described(error).message };
   }
   writeSync(reportTo, `${JSON.stringify(said)}\n`);
-  process.exit(0);
+  endProcess(0);
 }

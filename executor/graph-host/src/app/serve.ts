@@ -2,17 +2,22 @@
  * The project's own code that a gateway serves: `auth` (an `Auth` of `@langchain/langgraph-sdk/auth`) and `http.app` (Hono, or whatever
  * has `fetch`). A process of its own, because requests must not wait for graphs.
  *
- * It listens on two Unix sockets, `auth` and `app`, in a folder that the gateway made, and writes to a descriptor what it has loaded, or
+ * It listens on Unix sockets, `auth`, `app` and `alive` (each connection gets one byte, which says that the event loop is free), in a
+ * folder that the gateway made, and writes to a descriptor what it has loaded, or
  * why it has not: `{"ready": {callbacks, routes}}` or `{"refused": {key, reason}}`, a line of JSON. It ends when standard input does.
  * The other side: `langlog_backbone/project/hosted_code.py`.
  */
 import { once } from "node:events";
 import { writeSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSocketServer, type Server as SocketServer } from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { described, placeOf } from "../errors.js";
+import { described, placeOf, reportUnhandled } from "../errors.js";
+import { endProcess, refuseExit } from "../exit.js";
+import { className } from "../values.js";
+import { type App, type Caller, withCallers } from "./callers.js";
 
 interface Named {
   key: string;
@@ -33,10 +38,6 @@ interface Handlers {
   authenticate?: Authenticate;
   callbacks?: Record<string, Callback>;
 }
-interface App {
-  fetch(request: Request): Response | Promise<Response>;
-  routes?: { path: string; method: string }[];
-}
 
 /** Where `Auth` keeps what the project registered with it. */
 const HANDLERS = "~handlerCache";
@@ -53,15 +54,17 @@ class Unusable extends Error {
 /** `reportTo`: the descriptor. */
 export async function serveCode(spec: Spec, reportTo: number): Promise<void> {
   const report = (said: unknown): void => void writeSync(reportTo, `${JSON.stringify(said)}\n`);
-  process.stdin.on("end", () => process.exit(0)).on("error", () => process.exit(0)).resume();
+  refuseExit();
+  process.stdin.on("end", () => endProcess(0)).on("error", () => endProcess(0)).resume();
   process.on("SIGINT", () => undefined);
   process.on("SIGTERM", () => undefined);
   process.chdir(spec.root);
   try {
     const handlers = spec.auth === null ? null : await loadAuth(spec.auth);
     const app = spec.app === null ? null : await loadApp(spec.app);
-    if (handlers !== null) await listen(createServer(answering((request) => asked(handlers, request))), join(spec.folder, "auth"));
-    if (app !== null) await listen(createServer(answering((request) => app.fetch(request))), join(spec.folder, "app"));
+    await listening(createSocketServer((socket) => socket.on("error", () => undefined).end("1")), join(spec.folder, "alive"));
+    if (handlers !== null) await listen(serverOf((request) => asked(handlers, request)), join(spec.folder, "auth"));
+    if (app !== null) await listen(serverOf(withCallers(app)), join(spec.folder, "app"));
     const routes = Array.isArray(app?.routes) ? app.routes.map(({ method, path }) => ({ method, path })) : null;
     report({ ready: { node: process.versions.node, callbacks: Object.keys(handlers?.callbacks ?? {}), routes } });
   } catch (error) {
@@ -70,11 +73,9 @@ export async function serveCode(spec: Spec, reportTo: number): Promise<void> {
     const where = place === null ? "" : ` (${place.file}, line ${place.line})`;
     const refused = error instanceof Unusable ? { key: error.key, reason: message } : { key: "", reason: `${name}: ${message}${where}` };
     report({ refused });
-    process.exit(1);
+    endProcess(1);
   }
-  // of code that nobody waits for: the rest is served on
-  process.on("uncaughtException", (error) => console.error("an error that nothing in the project handles:", error));
-  process.on("unhandledRejection", (reason) => console.error("a rejected promise that nothing in the project handles:", reason));
+  reportUnhandled(); // the rest is served on
 }
 
 async function exported(named: Named): Promise<unknown> {
@@ -102,22 +103,35 @@ async function listen(server: Server, path: string): Promise<void> {
   server.requestTimeout = 0; // the gateway bounds requests
   server.headersTimeout = 0;
   server.keepAliveTimeout = 0;
+  await listening(server, path);
+}
+
+async function listening(server: SocketServer, path: string): Promise<void> {
   server.listen(path);
   await once(server, "listening");
 }
 
-type Answer = (request: Request) => Response | Promise<Response>;
+/** `caller`: what authentication has said of the caller, if the request was authenticated. */
+type Answer = (request: Request, caller?: Caller) => Response | Promise<Response>;
+
+/** The gateway bounds headers; Node's own bound is lower. */
+const HEADER_BYTES_MAX = 1024 * 1024;
+
+function serverOf(answer: Answer): Server {
+  return createServer({ maxHeaderSize: HEADER_BYTES_MAX }, answering(answer));
+}
 
 function answering(answer: Answer) {
   return (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     const gone = new AbortController();
-    outgoing.on("close", () => gone.abort());
+    outgoing.on("close", () => outgoing.writableFinished || gone.abort());
     void (async () => {
       try {
-        await send(await answer(requestOf(incoming, gone.signal)), outgoing);
+        const { request, caller } = requestOf(incoming, gone.signal);
+        await send(await answer(request, caller), outgoing, gone.signal);
       } catch (error) {
         if (gone.signal.aborted) return;
-        console.error("a request to the project's application failed:", error);
+        console.error(`a request to the project's application failed: ${described(error).stack}`);
         if (outgoing.headersSent) outgoing.destroy();
         else outgoing.writeHead(500, { "content-type": "application/json" }).end('{"detail":"Internal Server Error"}');
       }
@@ -125,7 +139,7 @@ function answering(answer: Answer) {
   };
 }
 
-function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
+function requestOf(incoming: IncomingMessage, signal: AbortSignal): { request: Request; caller?: Caller } {
   const headers = new Headers();
   for (let index = 0; index < incoming.rawHeaders.length; index += 2) {
     headers.append(incoming.rawHeaders[index]!, incoming.rawHeaders[index + 1]!);
@@ -133,24 +147,39 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
   const method = incoming.method ?? "GET";
   const scheme = headers.get("x-langlog-scheme") ?? "http";
   headers.delete("x-langlog-scheme");
+  const user = headers.get("x-langlog-user");
+  headers.delete("x-langlog-user");
   const url = `${scheme}://${headers.get("host") ?? "localhost"}${incoming.url ?? "/"}`;
   const bodyless = method === "GET" || method === "HEAD";
   const body = bodyless ? undefined : (Readable.toWeb(incoming) as ReadableStream);
-  return new Request(url, { method, headers, body, signal, duplex: "half" } as RequestInit);
+  const request = new Request(url, { method, headers, body, signal, duplex: "half" } as RequestInit);
+  return user === null ? { request } : { request, caller: callerOf(JSON.parse(Buffer.from(user, "base64").toString()) as Caller["user"]) };
 }
 
-async function send(response: Response, outgoing: ServerResponse): Promise<void> {
+/** Sends the response as it comes. Who is gone ends the body, also one that says nothing more. */
+async function send(response: Response, outgoing: ServerResponse, gone: AbortSignal): Promise<void> {
   const headers: [string, string][] = [];
   response.headers.forEach((value, name) => name !== "set-cookie" && headers.push([name, value]));
   for (const cookie of response.headers.getSetCookie()) headers.push(["set-cookie", cookie]);
   outgoing.writeHead(response.status, headers.flat());
   if (response.body !== null) {
-    for await (const piece of response.body) {
-      if (outgoing.destroyed) return;
-      if (!outgoing.write(piece)) await once(outgoing, "drain");
+    outgoing.flushHeaders(); // a body may begin late, or fail: the client is to know that it is this response's
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const cancel = (): void => void reader.cancel().catch(() => undefined);
+    if (gone.aborted) cancel();
+    gone.addEventListener("abort", cancel, { once: true });
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || gone.aborted) break;
+      if (!outgoing.write(value)) await once(outgoing, "drain", { signal: gone });
     }
   }
   outgoing.end();
+}
+
+/** As the JavaScript server gives it to handlers of `http.app`. */
+function callerOf(user: Caller["user"]): Caller {
+  return { user, scopes: user.permissions ?? [] };
 }
 
 interface Question {
@@ -171,13 +200,21 @@ async function asked(handlers: Handlers, request: Request): Promise<Response> {
     }
     return Response.json(await authorized(handlers, question));
   } catch (error) {
-    const status = (error as { status?: unknown } | null)?.status;
-    if (typeof status === "number" && status >= 400 && status < 600) {
-      return Response.json({ refused: { status, detail: described(error).message } });
-    }
-    console.error("a handler of auth failed:", error);
-    const { error: name, message } = described(error);
+    const { error: name, message, stack } = described(error);
+    const status = statusOf(error);
+    if (status !== null) return Response.json({ refused: { status, detail: message } });
+    console.error(`a handler of auth failed: ${stack}`);
     return Response.json({ failed: `${name}: ${message}` });
+  }
+}
+
+/** The status of HTTP that an exception asks for. */
+function statusOf(thrown: unknown): number | null {
+  try {
+    const status = (thrown as { status?: unknown } | null)?.status;
+    return typeof status === "number" && Number.isInteger(status) && status >= 400 && status < 600 ? status : null;
+  } catch {
+    return null;
   }
 }
 
@@ -186,5 +223,10 @@ async function authorized(handlers: Handlers, { event, value, user }: Question):
   const key = [event, resource, `*:${action}`, "*"].find((each) => handlers.callbacks?.[each] !== undefined);
   if (key === undefined) return { answer: null, value };
   const answer = await handlers.callbacks![key]!({ event, resource, action, value, permissions: user.permissions ?? [], user });
+  const isFilter = Object.prototype.toString.call(answer) === "[object Object]" && !(answer instanceof Promise);
+  // whatever JSON leaves out would look like a permission
+  if (answer !== undefined && answer !== null && typeof answer !== "boolean" && !isFilter) {
+    throw new TypeError(`a handler of auth must give nothing, a boolean or a filter, not ${className(answer)}`);
+  }
   return { answer: answer ?? null, value };
 }

@@ -27,3 +27,17 @@ app.get("/fails", () => {
   throw new Error("a secret of the project");
 });
 app.get("/exit", () => process.exit(7));
+app.get("/who", (context) => context.json({ auth: context.get("auth" as never) ?? null, header: context.req.header("x-langlog-user") ?? null }));
+let left = 0;
+app.get("/endless", () => {
+  const body = new ReadableStream({
+    start: (controller) => controller.enqueue(new TextEncoder().encode("first")),
+    cancel: () => void left++,
+  });
+  return new Response(body);
+});
+app.get("/left", (context) => context.json({ left }));
+app.post("/ignored", (context) => context.json({ ignored: true }));
+app.get("/fails-late", () => new Response(new ReadableStream({ pull: () => Promise.reject(new Error("a secret of the project")) })));
+app.get("/nothing", () => null as unknown as Response);
+app.get("/headers", (context) => context.text("x", 200, { "x-large": "h".repeat(20_000) }));

@@ -14,4 +14,13 @@ export const auth = new Auth()
     return { owner: user.identity };
   })
   .on("threads", ({ user }) => ({ owner: user.identity }))
+  .on("assistants:create", ({ value }) => {
+    const hostile = { get: () => { throw new Error("a trap"); }, has: () => { throw new Error("a trap"); } };
+    const kind = String(value.metadata?.kind);
+    if (kind === "proxy") throw new Proxy({}, hostile);
+    if (kind === "message") throw Object.defineProperty(new Error("said"), "message", hostile);
+    if (kind === "nothing") throw null;
+    const nonsense: Record<string, unknown> = { text: "no", number: Number.NaN, function: () => false, map: new Map(), list: [], big: { owner: 1n } };
+    return nonsense[kind] as never;
+  })
   .on("store", () => false);
