@@ -9,10 +9,16 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
+from langlog_backbone.metrics.table import SLOW_READERS
+from langlog_backbone.time import sources
 from langlog_gateway.runs.submission import RunSubmission
+from langlog_gateway.streams import slow_readers
 from langlog_gateway.streams.sse import Batch
 from langlog_gateway.streams.watch import Watch, Watches
 from langlog_schemas import events as ev
+
+from tests.stack.sources import SteppedClock
 
 from .conftest import Attempt, MakeStack, Stack, echo, make_thread, read_events
 
@@ -178,7 +184,10 @@ async def test_silence_is_broken_by_heartbeats(make_stack: MakeStack) -> None:
             heard.clear()
 
 
-async def test_one_stream_too_many_is_429_and_a_slow_reader_is_cut_off(make_stack: MakeStack) -> None:
+async def test_one_stream_too_many_is_429_and_a_slow_reader_is_cut_off_with_a_log_line(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_readers, "SLOW", slow_readers.SlowReaders())
     async with make_stack(max_streams=1, stream_buffer_frames=3) as stack:
         counted = asyncio.Event()
 
@@ -191,8 +200,23 @@ async def test_one_stream_too_many_is_429_and_a_slow_reader_is_cut_off(make_stac
         async with stack.http.post(f"{stack.url}/runs/stream", data=b'{"assistant_id": "echo"}') as answer:
             assert (await stack.call("POST", "/runs/stream", {"assistant_id": "echo"}))[0] == 429
             counted.set()
-            [(name, data)] = await stack.events(answer)
+            with structlog.testing.capture_logs() as logged:
+                [(name, data)] = await stack.events(answer)
             assert (name, data["error"]) == ("error", "SlowReader")
+        lines = [line for line in logged if line["event"] == "stream.reader_too_slow"]
+        assert [(line["stream"], line["others"]) for line in lines] == [("/runs/stream", 0)]
+
+
+def test_many_slow_readers_have_one_log_line_in_a_while_and_are_all_counted() -> None:
+    clock, slow = SteppedClock(), slow_readers.SlowReaders()
+    before = SLOW_READERS._value.get()
+    with sources.replaced(clock=clock), structlog.testing.capture_logs() as logged:
+        for _ in range(1000):
+            slow.cut_off("/runs/stream")
+        clock.ns += int(slow_readers.LOG_EVERY_S * 1e9)
+        slow.cut_off("/threads/x/stream")
+    assert [(line["stream"], line["others"]) for line in logged] == [("/runs/stream", 0), ("/threads/x/stream", 999)]
+    assert SLOW_READERS._value.get() - before == 1001
 
 
 @pytest.mark.parametrize("limits", [{"stream_buffer_bytes": 1_000}, {"stream_buffer_frames": 2}])

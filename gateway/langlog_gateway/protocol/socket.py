@@ -24,6 +24,7 @@ from ..http import effect
 from ..http.cors import cors_of
 from ..http.errors import ApiError
 from ..http.validation import decode_any, uuid_of
+from ..streams import slow_readers
 from ..streams.permission import PermissionEnded
 from ..streams.stream_out import CUT_OFF_WRITE_S
 from ..streams.watch import Limits
@@ -339,6 +340,8 @@ class Socket:
         self._bytes += len(event.text)
         if len(self._waiting) > self._limits.frames or (self._bytes > self._limits.bytes and len(self._waiting) > 1):
             self._waiting.clear()
+            if self._closing is None:
+                slow_readers.SLOW.cut_off(self._request.path)
             self._close(SLOW, b"the client reads too slowly: go on from the last seq")
 
     async def _write(self) -> None:

@@ -11,10 +11,10 @@ from typing import NoReturn, Protocol
 
 import msgspec
 from aiohttp import web
-from langlog_backbone.metrics.table import SLOW_READERS, STREAM_BYTES, STREAM_WRITES
+from langlog_backbone.metrics.table import STREAM_BYTES, STREAM_WRITES
 
 from ..http.errors import ApiError
-from . import sse
+from . import slow_readers, sse
 from .permission import AtDeletion, Check, Permission, PermissionEnded, Permissions
 
 CUT_OFF_WRITE_S = 5.0
@@ -46,6 +46,7 @@ class StreamOut:
         self._response = web.StreamResponse(headers={**sse.HEADERS, **headers})
         self._beat = 0.0
         self._writing = False
+        self._slow = False
         self.permission: Permission | None = None
         """Permission of the client to continue reading; None: nothing has to be checked."""
 
@@ -75,7 +76,14 @@ class StreamOut:
 
     def _drop_if_stuck(self) -> None:
         if self._writing and self.request.transport is not None:
+            self._note_slow()
             self.request.transport.abort()
+
+    def _note_slow(self) -> None:
+        """Record once that the client reads too slowly."""
+        if not self._slow:
+            self._slow = True
+            slow_readers.SLOW.cut_off(self.request.path)
 
     async def wait(self, watch: Waited, until: float | None = None) -> bool:
         """Wait until the watch holds something, sending heartbeats. Return False if the loop's time ``until`` has come."""
@@ -130,7 +138,7 @@ class StreamOut:
 
     async def cut_off(self) -> None:
         """The reader lags: write an error if it still reads, and drop the connection."""
-        SLOW_READERS.inc()
+        self._note_slow()
         try:
             async with asyncio.timeout(CUT_OFF_WRITE_S):
                 await self.fail("SlowReader", "The client reads too slowly: too many events wait for it")
