@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from .log import Log, LogFault, LogUnavailable, open_log
+from .log import Log, LogFault, LogSilent, LogUnavailable, open_log
 from .log.encryption.keys import check_readable
 from .metrics.exposition import EXPOSITION
 from .postgres.database import connect_pool, ensure_read_model, of_services
 from .postgres.pool import Pool
 from .postgres.server_clock import following_postgres
+from .process.retry import Availability, until_available
 from .process.service import StartError
 from .process.settings import Settings
 from .process.tracing import tracing
@@ -54,7 +55,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         await stack.enter_async_context(following_postgres(pool))
         log = open_log(settings)
         try:
-            await log.start()
+            await start_log(log, Availability("start", "log"))
             stack.push_async_callback(log.stop)
             await check_same_log(pool.fetch, log, settings.projection)
         except (LogUnavailable, LogFault) as error:
@@ -68,6 +69,23 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         queue = HotQueue(pipe, settings)
         stack.push_async_callback(queue.stop)
         yield Backbone(settings, log, pool, pipe, bus, queue)
+
+
+async def start_log(log: Log, availability: Availability) -> None:
+    """Start the log, however long its servers accept connections and do not answer: that they stand still ends no service.
+
+    Raises StartError if there is no server at this address, and LogFault.
+    """
+
+    async def start_once() -> None:
+        try:
+            await log.start()
+        except LogSilent:
+            raise
+        except LogUnavailable as error:
+            raise StartError(str(error)) from None
+
+    await until_available(start_once, on=availability)
 
 
 async def _close(pool: Pool) -> None:

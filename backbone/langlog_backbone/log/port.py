@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ..process.server_errors import AppendUnknown as AppendUnknown
+from ..process.server_errors import LogSilent as LogSilent
 from ..process.server_errors import LogUnavailable as LogUnavailable
 
 FAILURE_KEPT_S = 10.0
@@ -122,7 +123,8 @@ class Log(Protocol):
     """Whether bodies of threads are encrypted: `key_ids` names their keys."""
 
     async def start(self) -> None:
-        """Connect, create missing topics. Raises LogUnavailable (not reachable), LogFault (reachable, but not fit)."""
+        """Connect, create missing topics. Raises LogUnavailable (not reachable), LogSilent (reachable, but it does not answer),
+        LogFault (reachable, but not fit)."""
         ...
 
     async def stop(self) -> None: ...
@@ -194,8 +196,12 @@ class Log(Protocol):
         """
         ...
 
-    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
-        """Store for the group that everything below these offsets is done. Best effort, never backwards."""
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
+        """Store for the group that everything below these offsets is done; never backwards.
+
+        Returns False if some were not taken: another member owns the partition, or the group is being shared out. Raises
+        LogUnavailable.
+        """
         ...
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:

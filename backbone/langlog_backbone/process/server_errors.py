@@ -8,6 +8,10 @@ class LogUnavailable(Exception):
     """The log cannot be reached; nothing was appended. Clients get 503."""
 
 
+class LogSilent(LogUnavailable):
+    """A server of the log accepts connections and does not answer: it stands still, or is starting."""
+
+
 class AppendUnknown(LogUnavailable):
     """The append timed out: it may land later, or not. The caller's ids make a second try harmless."""
 

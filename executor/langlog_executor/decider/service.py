@@ -32,7 +32,6 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.log import (
     DECIDERS,
     LogReader,
-    LogUnavailable,
     NewRecord,
     Position,
     Record,
@@ -96,6 +95,7 @@ class DeciderService:
         self._log, self._pool, self._bus = backbone.log, backbone.pool, backbone.bus
         self._aggregates = Aggregates(backbone.pool)
         self._availability = Availability("decider")
+        self._commits = Availability("decider.commits", "log")
         self._model = ReadModel(backbone.pool, self._aggregates, self._availability)
         self._parked = ParkedKeys()
         # where bodies are encrypted, what deletes a thread must be readable when the thread's key is destroyed
@@ -378,12 +378,12 @@ class DeciderService:
     # --- committed positions -----------------------------------------------------------------
 
     async def _commit_soon(self) -> None:
-        await asyncio.sleep(COMMIT_INTERVAL_S)
-        await self._commit()
+        """Commit until the log has the positions: no further batch may come that would do so. Those of partitions that were
+        revoked meanwhile are left to the next owner."""
+        taken = False
+        while not taken:
+            await asyncio.sleep(COMMIT_INTERVAL_S)
+            taken = await self._commit()
 
-    async def _commit(self) -> None:
-        positions = dict(self._next)
-        try:
-            await self._log.commit(DECIDERS, positions)
-        except LogUnavailable as error:
-            logger.warning("decider.commit_failed", error=str(error))
+    async def _commit(self) -> bool:
+        return await until_available(lambda: self._log.commit(DECIDERS, dict(self._next)), on=self._commits)

@@ -38,6 +38,7 @@ class LogServer:
         self.groups: dict[str, Group] = {}
         self.readers: dict[Follower, None] = {}
         self.on_append: list[Callable[[Record], None]] = []
+        self.on_evict: list[Callable[[str, MemoryMember], None]] = []
         self._numbers = 0
         self._watch: asyncio.TimerHandle | None = None
 
@@ -113,6 +114,8 @@ class LogServer:
         """The session has run out. The member learns of it ``late_s`` seconds later, and acts as an owner until then."""
         entry = self.groups[group]
         member = entry.members.get(number)
+        for callback in self.on_evict if member is not None else ():
+            callback(group, member)
         self.leave(group, number)
         if member is not None and late_s:
             asyncio.get_running_loop().call_later(late_s, member.out_of_group, number)

@@ -49,7 +49,7 @@ class MemoryLog:
         self.max_record_bytes = settings.max_record_bytes
         self._deadline_s = settings.append_deadline_s
         self._server = server or server_of(settings)
-        self._link: Link = link or Direct()
+        self.link: Link = link or Direct()
         self._open = False
 
     async def start(self) -> None:
@@ -89,11 +89,11 @@ class MemoryLog:
         return [position for position in positions if position is not None]
 
     async def _append(self, batch: list[NewRecord]) -> list[int]:
-        return await self._link.call(lambda: self._server.append(batch), self._deadline_s)
+        return await self.link.call(lambda: self._server.append(batch), self._deadline_s)
 
     async def _query(self, apply: Callable[[], Any]) -> Any:
         try:
-            return await self._link.call(apply)
+            return await self.link.call(apply)
         except (Unreachable, NoAnswer):
             raise LogUnavailable("the log cannot be reached") from None
 
@@ -164,12 +164,12 @@ class MemoryLog:
         return found
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> MemoryReader:
-        return MemoryReader(self._server, self._link, topics, start or {})
+        return MemoryReader(self._server, self.link, topics, start or {})
 
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> MemoryMember:
-        return MemoryMember(self._server, self._link, group, topics, assignment)
+        return MemoryMember(self._server, self.link, group, topics, assignment)
 
-    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
         server = self._server
 
         def commit() -> None:
@@ -178,6 +178,7 @@ class MemoryLog:
                 committed[partition] = max(offset, committed.get(partition, 0))
 
         await self._query(commit)
+        return True
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
         server = self._checked()
@@ -201,7 +202,7 @@ class Follower:
     """Reads partitions in turn from where each of them is."""
 
     def __init__(self, server: LogServer, link: Link, topics: Sequence[str]) -> None:
-        self._server, self._link = server, link
+        self._server, self.link = server, link
         self._topics = frozenset(topics)
         self._next: Positions = {}
         self._news: asyncio.Future[None] | None = None
@@ -225,7 +226,7 @@ class Follower:
         """The server has something new."""
         if topic in self._topics and not self._noted:
             self._noted = True
-            self._link.later(self._heard)
+            self.link.later(self._heard)
 
     def _heard(self) -> None:
         self._noted = False
@@ -244,7 +245,7 @@ class Follower:
             self._news = asyncio.get_running_loop().create_future()
             wanted, sought = dict(self._next), self._sought
             try:
-                records = await self._link.call(lambda wanted=wanted: self._take(wanted, max_records))  # type: ignore[misc]
+                records = await self.link.call(lambda wanted=wanted: self._take(wanted, max_records))  # type: ignore[misc]
                 if self._away:
                     self._away = False
                     logger.info("memory_log.reader_back")
@@ -308,7 +309,7 @@ class MemoryMember(Follower):
     @property
     def responsive(self) -> bool:
         """False also for one that was stopped while it joined: nothing answers for it, and its session ends."""
-        return not self._stopped and self._link.responsive
+        return not self._stopped and self.link.responsive
 
     def alone(self) -> bool:
         return self._members <= 1
@@ -316,10 +317,10 @@ class MemoryMember(Follower):
     # from the group's coordinator
 
     def offered(self, number: int, numbers: set[int], members: int) -> None:
-        self._link.later(lambda: self._on_offer(number, numbers, members))
+        self.link.later(lambda: self._on_offer(number, numbers, members))
 
     def out_of_group(self, number: int) -> None:
-        self._link.later(lambda: self._on_eviction(number))
+        self.link.later(lambda: self._on_eviction(number))
 
     def _on_offer(self, number: int, numbers: set[int], members: int) -> None:
         if self._number not in (None, number) or self._stopped:
@@ -340,7 +341,7 @@ class MemoryMember(Follower):
         number, self._number = self._number, None
         if number is not None:
             try:
-                await self._link.call(lambda: self._server.leave(self._group, number))
+                await self.link.call(lambda: self._server.leave(self._group, number))
             except (Unreachable, NoAnswer):
                 logger.info("memory_log.left_silently")
 
@@ -365,7 +366,7 @@ class MemoryMember(Follower):
     async def _join(self) -> None:
         while True:
             try:
-                number = await self._link.call(lambda: self._server.join(self._group, self))
+                number = await self.link.call(lambda: self._server.join(self._group, self))
             except (Unreachable, NoAnswer):
                 await asyncio.sleep(RETRY_PAUSE_S)
                 continue
@@ -397,7 +398,7 @@ class MemoryMember(Follower):
             return
         while True:
             try:
-                if not await self._link.call(lambda: self._server.claim(self._group, number, owned)):
+                if not await self.link.call(lambda: self._server.claim(self._group, number, owned)):
                     self._on_eviction(number)
                 return
             except (Unreachable, NoAnswer):

@@ -132,8 +132,8 @@ class SealedLog:
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> LogReader:
         return _Reader(self, self._inner.member(group, topics, assignment))
 
-    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
-        await self._inner.commit(group, positions)
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
+        return await self._inner.commit(group, positions)
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
         return await self._inner.committed(group, partitions)

@@ -43,6 +43,7 @@ from ..port import (
     AppendUnknown,
     Assignment,
     LogFault,
+    LogSilent,
     LogUnavailable,
     NewRecord,
     Position,
@@ -126,7 +127,7 @@ class KafkaLog:
         self._open = False
 
     async def start(self) -> None:
-        """Connect to the cluster. Of several named brokers, some may be unavailable. Raises LogUnavailable, LogFault."""
+        """Connect to the cluster. Of several named brokers, some may be unavailable. Raises LogUnavailable, LogSilent, LogFault."""
         filter_broker_log()
         until = monotonic() + START_TIMEOUT_S
         while True:
@@ -155,11 +156,12 @@ class KafkaLog:
         except (IncompatibleBrokerVersion, UnsupportedVersionError) as error:
             await self.stop()
             raise LogFault(f"Kafka at {self._bootstrap} is too old: {error}") from None
-        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+        except (LogUnavailable, KafkaError, OSError, TimeoutError, ValueError) as error:
             await self.stop()
-            raise LogUnavailable(
-                f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
-            ) from None
+            text = f"Kafka cannot be reached (LOG_URI, {self._bootstrap}): {str(error) or 'no answer'}"
+            if not isinstance(error, ValueError) and await self._anybody():
+                raise LogSilent(text) from None
+            raise LogUnavailable(text) from None
         except BaseException:
             await self.stop()
             raise
@@ -327,20 +329,21 @@ class KafkaLog:
         self._members.setdefault(group, []).append(member)
         return member
 
-    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
         ahead = {
             partition: offset
             for partition, offset in positions.items()
             if offset > self._done.get((group, partition), -1)
         }
         if not ahead:
-            return
+            return True
         joined = [member for member in self._members.get(group, ()) if member.joined]
         if joined:
             taken = {partition for member in joined for partition in await member.commit(ahead)}
         else:
             taken = set(ahead) if await self._group_positions.commit_alone(group, ahead) else set()
         self._done.update({(group, partition): ahead[partition] for partition in taken})
+        return len(taken) == len(ahead)
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
         return await self._group_positions.committed(group, partitions)

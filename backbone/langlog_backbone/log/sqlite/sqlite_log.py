@@ -181,12 +181,13 @@ class SqliteLog:
         lock = GroupLock(self._path.with_name(f"{self._path.name}.{self._stored(group)}.lock"))
         return SqliteReader(self, self._names(topics), self.partitions, {}, lock=lock, assignment=assignment)
 
-    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, group: str, positions: Mapping[TopicPartition, int]) -> bool:
         for (topic, partition), offset in positions.items():
             mark = (self._stored(group), self._stored(topic), partition)
             self._marks[mark] = max(offset, self._marks.get(mark, 0))
         if self._marking is None:
             self._marking = asyncio.get_running_loop().call_later(MARK_DELAY_S, self._save_marks)
+        return True
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Positions:
         self._save_marks()
