@@ -48,6 +48,7 @@ def explained(plan: Plan, result: Result) -> str:
     lines += [f"  {count} {kind}" for kind, count in plan.processes]
     lines += [f"  {op.at:7.3f} s  {op.what} {op.number} on t{op.thread} {op.options}" for op in plan.ops]
     lines += [f"  {fault.at:7.3f} s  {fault}" for fault in plan.faults]
+    lines += [f"  at the end  {act}" for act in plan.acts]
     return "\n".join([*lines, *(f"  → {violation}" for violation in result.violations[:3])])
 
 

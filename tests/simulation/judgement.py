@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from langlog_backbone.log import Record
+from langlog_backbone.log import DECIDERS, TopicPartition
 from langlog_backbone.log.partitioner import partition_of
 from langlog_projector.listener import NoListener
 from langlog_projector.projection import Projection
@@ -15,7 +15,6 @@ from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
-from langlog_schemas.events.joined import parts as parts_of
 from langlog_schemas.messages import Reply
 from langlog_schemas.runs.ends import end_of
 
@@ -26,15 +25,6 @@ from .stand_ins.statements import statements
 if TYPE_CHECKING:
     from .world import World
 
-WORKER_EVENTS = (
-    ev.RunStarted,
-    ev.RunFrames,
-    ev.CheckpointWritten,
-    ev.CheckpointWrites,
-    ev.CheckpointSteps,
-    ev.CheckpointPart,
-)
-
 
 class Judge:
     def __init__(self, world: World) -> None:
@@ -42,6 +32,7 @@ class Judge:
         self.checks = Counter[str]()
         self._folded: dict[tuple[str, int], int] = {}
         """How far the read model has ever been committed."""
+        self._reference = Reference(world)
         world.postgres.on_commit.append(self._committed)
 
     def _committed(self, undo: Any) -> None:
@@ -122,19 +113,27 @@ class Judge:
         world = self._world
         if runs := world.ledger.in_flight():
             return f"runs {runs} are in flight"
-        positions = world.postgres.tables["positions"]
+        tables = world.postgres.committed_tables(("positions", "webhooks"))
+        positions = tables["positions"]
         for partition in world.log.records:
             topic = partition[0]
             if topic in ev.FOLDED_TOPICS and positions.get(partition, {"offset": 0})["offset"] < world.log.end(
                 partition
             ):
                 return f"{partition} is not folded"
-        if due := [w["run_id"] for w in world.postgres.tables["webhooks"].values() if w["next_attempt_at"] is not None]:
+        for partition in world.log.records:
+            if partition[0] == cmd.TOPIC and self._committed_to(partition) < world.log.end(partition):
+                return f"the position in {partition} is not committed"
+        if due := [w["run_id"] for w in tables["webhooks"].values() if w["next_attempt_at"] is not None]:
             return f"webhooks of {due} are due"
         return ""
 
+    def _committed_to(self, partition: TopicPartition) -> int:
+        group = self._world.log.groups.get(DECIDERS)
+        return 0 if group is None else group.committed.get(partition, 0)
+
     async def at_the_end(self) -> None:
-        for check in (self._acknowledged, self._read_model, self._statuses, self._fences, self._hooks, self._crons):
+        for check in (self._acknowledged, self.read_model, self._statuses, self._fences, self._hooks, self._crons):
             await check()
 
     async def _acknowledged(self) -> None:
@@ -155,16 +154,18 @@ class Judge:
                     f"{command.run_id} was acknowledged, and created {ledger.created[command.run_id]} times"
                 )
 
-    async def _read_model(self) -> None:
-        self.checks["read model is the fold of the log"] += 1
-        live = self._world.postgres.tables
+    async def read_model(self) -> None:
+        """Compare the read model with the fold of the log, unless Postgres has lost what was compared before."""
+        live = self._world.postgres.committed_tables()
         ends = {key: row["offset"] for key, row in live["positions"].items()}
-        folded = await fold_of(self._world, ends)
-        if differs := live.same_as(folded):
+        if not await self._reference.go_to(ends):
+            return
+        self.checks["read model is the fold of the log"] += 1
+        if differs := live.same_as(self._reference.tables):
             self._world.violate(f"the read model is not the fold of the log: {differs}")
 
     async def _statuses(self) -> None:
-        tables, ledger = self._world.postgres.tables, self._world.ledger
+        tables, ledger = self._world.postgres.committed_tables(), self._world.ledger
         for run_id, end in ledger.ended.items():
             self.checks["ends are in the read model"] += 1
             row = tables["runs"].get((run_id,))
@@ -177,10 +178,7 @@ class Judge:
     async def _fences(self) -> None:
         """No record of an attempt counts behind its successor's dispatch, or the run's end."""
         tables = self._world.postgres.tables
-        for (topic, part), records in self._world.log.records.items():
-            if topic != ev.RUN_EVENTS:
-                continue
-            late = _outdated(records)
+        for part, late in self._world.ledger.past.items():
             self.checks["no record of a past attempt counts"] += len(late)
             for key, row in tables["checkpoints"].items():
                 offset = row["log_position"] >> cp.POSITION_INDEX_BITS
@@ -213,39 +211,6 @@ class Judge:
         )
         if advanced and not runs:
             world.violate("a cron was moved on, and no run was made")
-
-
-def _outdated(records: Sequence[Record]) -> set[int]:
-    """Offsets of worker records of an attempt that did not count when they were appended."""
-    attempts: dict[str, int] = {}
-    last: Cause | None = None
-    late: set[int] = set()
-    for record in records:
-        event: Any = ev.decode(envelope.type_of(record.headers), record.value)
-        if "ce_cause" in record.headers:
-            cause = Cause.parse(record.headers["ce_cause"])
-            if last is not None and (cause.offset, cause.index) <= (last.offset, last.index):
-                continue
-            last = cause
-        for part in parts_of(event):
-            _follow(part, attempts, late, record.offset)
-    return late
-
-
-def _follow(event: Any, attempts: dict[str, int], late: set[int], offset: int) -> None:
-    match event:
-        case ev.RunDispatched():
-            attempts[event.run_id] = event.attempt
-        case ev.RunEnded() | ev.RunDeleted():
-            attempts.pop(event.run_id, None)
-        case ev.ThreadDeleted():
-            for run_id, _ in event.active:
-                attempts.pop(run_id, None)
-        case _ if isinstance(event, WORKER_EVENTS) and event.run_id is not None:
-            if attempts.get(event.run_id) != event.attempt:
-                late.add(offset)
-        case _:
-            pass
 
 
 class _AtOnce:
@@ -282,16 +247,44 @@ class _AtOnce:
         return act(self._server, *args)
 
 
-async def fold_of(world: World, ends: dict[tuple[str, int], int]) -> Tables:
-    """The log up to these positions, folded record by record."""
-    server = PostgresServer(world.postgres.clock, statements())
+class Reference:
+    """The log folded record by record, without those that no consumer counts by the ledger's own judgement."""
 
-    async def refuse(bad: Any) -> None:
-        world.violate(f"the log cannot be folded: {bad}")
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._server = PostgresServer(world.postgres.clock, statements())
+        self._projection = Projection(
+            _AtOnce(self._server),  # type: ignore[arg-type]
+            self._refuse,
+            NoListener(),
+            world.settings.outcomes_kept_s,
+        )
 
-    projection = Projection(_AtOnce(server), refuse, NoListener(), world.settings.outcomes_kept_s)  # type: ignore[arg-type]
-    await projection.open(list(ends))
-    for (topic, part), end in ends.items():
-        for record in world.log.slice((topic, part), 0, end):
-            await projection.project([record])
-    return server.tables
+    @property
+    def tables(self) -> Tables:
+        return self._server.tables
+
+    async def _refuse(self, bad: Any) -> None:
+        self._world.violate(f"the log cannot be folded: {bad}")
+
+    async def go_to(self, ends: dict[TopicPartition, int]) -> bool:
+        """Fold up to these positions. False: it is further already."""
+        projection, world = self._projection, self._world
+        if fresh := [partition for partition in ends if partition not in projection.positions]:
+            await projection.open(fresh)
+        if any(end > ends.get(partition, -1) for partition, end in projection.positions.items()):
+            return False
+        for partition, end in ends.items():
+            dropped = world.ledger.dropped[partition]
+            begin = projection.positions[partition]
+            for record in world.log.slice(partition, begin, end - begin):
+                if record.offset in dropped:
+                    self._pass(partition, record.offset + 1)
+                else:
+                    await projection.project([record])
+        return True
+
+    def _pass(self, partition: TopicPartition, offset: int) -> None:
+        self._projection.positions[partition] = offset
+        row = self._server.tables["positions"][partition]
+        self._server.tables["positions"][partition] = {**row, "offset": offset}

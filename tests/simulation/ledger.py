@@ -19,14 +19,28 @@ from langlog_schemas.aggregates.thread import ThreadState, evolve
 from langlog_schemas.envelope import Cause
 from langlog_schemas.events.joined import parts as parts_of
 
+OF_ATTEMPTS = frozenset(
+    event.TYPE
+    for event in (
+        ev.RunStarted,
+        ev.RunFrames,
+        ev.CheckpointWritten,
+        ev.CheckpointWrites,
+        ev.CheckpointSteps,
+        ev.CheckpointPart,
+        ev.RunResultPart,
+    )
+)
+"""Records that workers write."""
+
 
 class Violation(Exception):
     """Something that must hold does not."""
 
 
 class Ledger:
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
+    def __init__(self, report: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._report, self._clock = report, clock
         self._digest = hashlib.sha256()
         self.checks = Counter[str]()
         self.commands: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -48,13 +62,24 @@ class Ledger:
         self._last: dict[tuple[str, int], Cause] = {}
         self._first: dict[tuple[str, str], bytes] = {}
         self._attempts: dict[str, int] = {}
+        self.begun: set[str] = set()
+        """Runs that a worker has begun."""
         self._workers: dict[tuple[str, int], str] = {}
+        self._outcomes: dict[str, tuple[int, int]] = {}
+        """Id of a command that clients may repeat -> where the one is whose events are its outcome."""
+        self.dropped: dict[tuple[str, int], set[int]] = defaultdict(set)
+        """(topic, partition) -> offsets of records that no consumer counts: repetitions, and records of past attempts."""
+        self.past: dict[int, set[int]] = defaultdict(set)
+        """Partition of ``run-events`` -> offsets of records of past attempts."""
+        self.two_owners_until = -1.0
+        """A decider was thrown out of its group and may have gone on: what it wrote meanwhile may differ from its successor's."""
         self.queue_lost = False
         """Redis was wiped: it no longer knows what was claimed."""
+        self.owners_differ = False
+        """Known: an owner that was thrown out goes on, and its successor reads from Postgres what it has decided meanwhile, before it
+        decides the same commands: it decides them otherwise, and what it has in memory is no longer what the log says."""
         self.repeated = 0
         """Events that consumers drop by their cause."""
-        self.repeated_otherwise = 0
-        """Those among them that differ from the first event of the same id."""
 
     @property
     def digest(self) -> str:
@@ -77,13 +102,21 @@ class Ledger:
         kind = envelope.type_of(headers)
         if "ce_cause" in headers:
             self._decided(record, kind, Cause.parse(headers["ce_cause"]))
-        elif kind == ev.RunFrames.TYPE:
+        elif kind in OF_ATTEMPTS:
+            self._of_attempt(record, ev.decode(kind, record.value))
+
+    def _of_attempt(self, record: Record, event: Any) -> None:
+        if event.run_id is not None and self._attempts.get(event.run_id) != event.attempt:
+            self.dropped[record.topic, record.partition].add(record.offset)
+            self.past[record.partition].add(record.offset)
+        if isinstance(event, ev.RunFrames):
             self._frames(record)
-        elif kind == ev.RunStarted.TYPE:
-            self._started(ev.decode(kind, record.value))
+        elif isinstance(event, ev.RunStarted):
+            self._started(event)
 
     def _started(self, event: Any) -> None:
         self.checks["an attempt is one worker's"] += 1
+        self.begun.add(event.run_id)
         worker = self._workers.setdefault((event.run_id, event.attempt), event.worker)
         if worker != event.worker and not self.queue_lost:
             self._report(f"attempt {event.attempt} of {event.run_id} was begun by {worker} and by {event.worker}")
@@ -98,17 +131,29 @@ class Ledger:
             self._report(f"two events {id}: {first!r} and {record.value!r}")
         if repeated:
             # an owner that does not know yet that it was replaced decides on what its successor has changed: consumers drop it by its cause
-            self.repeated_otherwise += first != record.value
             self.repeated += 1
+            self.dropped[record.topic, record.partition].add(record.offset)
+            if first != record.value and self._clock() > self.two_owners_until:
+                self._report(f"the only owner decided {id} again, and otherwise: {first!r} and {record.value!r}")
+            elif first != record.value:
+                self.owners_differ = True
             return
         self._last[record.topic, record.partition] = cause
         if last is not None and last.index != last.count - 1 and cause.offset != last.offset:
             self._report(f"events of the command {last} are not all there before those of {cause}")
         place = record.topic, record.partition, cause.offset
         self.decided[place] = self.decided.get(place, 0) + 1
+        if "ce_retry" in record.headers and kind != ev.CommandRepeated.TYPE:
+            self._outcome(record.headers["ce_command"], (cause.partition, cause.offset))
         for event in parts_of(ev.decode(kind, record.value)):
             if isinstance(event, ev.ThreadEvent):
                 self._thread(event, record)
+
+    def _outcome(self, command_id: str, place: tuple[int, int]) -> None:
+        self.checks["a repeated command has one outcome"] += 1
+        first = self._outcomes.setdefault(command_id, place)
+        if first != place:
+            self._report(f"command {command_id} was decided at {first}, and again at {place}")
 
     def _thread(self, event: Any, record: Record) -> None:
         thread_id: str = event.thread_id
@@ -136,6 +181,7 @@ class Ledger:
                 if event.run_id in self.ended or event.run_id not in state.runs:
                     self._report(f"{event.run_id} ended again: {event}")
                 self.ended[event.run_id] = event
+                self._attempts.pop(event.run_id, None)
                 if event.webhook is not None:
                     self.webhooks.add(event.run_id)
                 if event.values and not isinstance(event, ev.RunRolledBack):
@@ -143,9 +189,12 @@ class Ledger:
             case ev.RunDeleted():
                 self.deleted.add(thread_id)
                 self.ended[event.run_id] = event
+                self._attempts.pop(event.run_id, None)
             case ev.ThreadDeleted():
                 self.deleted.add(thread_id)
                 self.steps.pop(thread_id, None)
+                for run_id, _ in event.active:
+                    self._attempts.pop(run_id, None)
             case _:
                 pass
         self.threads[thread_id] = evolve(state, event, record.headers["ce_time"])

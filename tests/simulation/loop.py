@@ -23,6 +23,8 @@ from typing import Any
 from tests.stack.sources import SteppedClock
 
 TICK_S = 1e-6
+MOST_CANCELLED = 100
+"""Timers that were cancelled are removed before their time when there are more, and as many as others."""
 BURST = 6
 """Callbacks of one node that run in one go, at most."""
 
@@ -75,6 +77,7 @@ class SimulationLoop(base_events.BaseEventLoop):
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self, clock: SteppedClock, seed: int) -> None:
         super().__init__()
@@ -87,6 +90,8 @@ class SimulationLoop(base_events.BaseEventLoop):
         self._draw = random.Random(seed)
         self._queues: dict[Node, deque[asyncio.Handle]] = {}
         self._numbers = 0
+        self.dropped: list[Any] = []
+        """Callbacks that killed processes had still to run: kept, since a coroutine that is dropped would run its ``finally``."""
         self.set_task_factory(_numbered)
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -153,6 +158,8 @@ class SimulationLoop(base_events.BaseEventLoop):
                 if queue is None:
                     queue = queues[node] = deque()
                 queue.append(handle)
+            else:
+                self.dropped.append(handle)
         able = [node for node, queue in queues.items() if queue and not node.paused]
         if not able:
             if self._stopping:
@@ -169,20 +176,27 @@ class SimulationLoop(base_events.BaseEventLoop):
                 self.steps += 1
                 handle._run()  # type: ignore[attr-defined]
         if not node.alive:
-            queues.pop(node, None)
+            self.forget(node)
         if self.after_step is not None:
             self.after_step()
 
     def forget(self, node: Node) -> None:
         """The node was killed: what it had to do is never done."""
-        self._queues.pop(node, None)
+        self.dropped.append(self._queues.pop(node, None))
 
     def _take_due(self) -> None:
         scheduled, now = self._scheduled, self.clock.ns / 1e9
+        if self._timer_cancelled_count > MOST_CANCELLED and self._timer_cancelled_count * 2 > len(scheduled):
+            kept = [handle for handle in scheduled if not handle._cancelled]  # type: ignore[attr-defined]
+            for handle in scheduled:
+                handle._scheduled = not handle._cancelled  # type: ignore[attr-defined]
+            scheduled[:], self._timer_cancelled_count = kept, 0
+            heapq.heapify(scheduled)
         while scheduled:
             handle = scheduled[0]
             if handle._cancelled:  # type: ignore[attr-defined]
                 heapq.heappop(scheduled)
+                self._timer_cancelled_count -= 1
                 handle._scheduled = False  # type: ignore[attr-defined]
             elif handle.when() <= now:
                 heapq.heappop(scheduled)

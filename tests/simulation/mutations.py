@@ -18,9 +18,9 @@ from unittest.mock import patch
 import msgspec
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.hot_queue import HotQueue
-from langlog_executor.decider import service as decider
 from langlog_executor.decider.aggregates import Aggregates
 from langlog_executor.decider.effects import Effects
+from langlog_executor.decider.read_model import ReadModel
 from langlog_executor.worker.claims import Worker
 from langlog_gateway.streams.sequencer import FrameSequencer
 from langlog_projector import announce, apply, projection
@@ -76,6 +76,17 @@ async def _nothing(*_: Any, **__: Any) -> list[Any]:
     return []
 
 
+def _decides_again() -> Any:
+    """A new owner waits for the read model, and does not look how far its predecessor has come."""
+    original = ReadModel.folded
+
+    async def folded(self: ReadModel, parts: Any, ends: Any) -> dict[Any, Any]:
+        await original(self, parts, ends)
+        return {}
+
+    return patch.object(ReadModel, "folded", folded)
+
+
 def _replies_early() -> Any:
     original = announce.Announcer.folded
 
@@ -104,15 +115,14 @@ def _claim_anyhow() -> Any:
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "records of a past attempt count (fencing)": _no_fence,
     "events that were written twice are folded twice": lambda: patch.object(fold.Fences, "duplicate", lambda *_: False),
-    "a new owner decides commands again that a former owner has decided for it": lambda: patch.object(
-        decider.DeciderService, "_is_decided", lambda *_: False
-    ),
+    "a new owner decides commands again that a former owner has decided for it": _decides_again,
     "a repeated command is decided again": lambda: patch.object(Aggregates, "known", lambda *_: _two_nothings()),
     "a dispatched task that Redis has lost is not looked for": lambda: patch.object(Leases, "missing", _nothing),
     "tasks of a worker whose lease ran out are not requeued": lambda: patch.object(Leases, "lost", _nothing),
     "a task may be pushed and claimed twice": lambda: patch.object(HotQueue, "push", _push_again),
+    "a worker does not hand back what it holds when it drains": lambda: patch.object(Worker, "_hand_back", _nothing),
     "a worker does not give back what it has not begun when it drains": lambda: patch.object(
-        Worker, "_hand_back", _nothing
+        HotQueue, "give_back", _nothing
     ),
     "replies are sent before the commit": _replies_early,
     "a batch is written although another projector has moved the positions": _claim_anyhow,

@@ -119,21 +119,22 @@ class LogLink:
     """A process' way to the log. An answer may be lost: the append has happened then, and its sender does not know."""
 
     def __init__(self, net: Network, node: Node, server: Server) -> None:
-        self._net, self._node, self._server = net, node, server
+        self.node = node
+        self._net, self._server = net, server
         self._back = Wire(net, node, server)
 
     @property
     def responsive(self) -> bool:
-        node = self._node
+        node = self.node
         return node.alive and not node.paused and not self._net.is_cut(node, self._server)
 
     async def call(self, apply: Callable[[], T], limit_s: float = 10.0) -> T:
         net, server = self._net, self._server
-        if server.down or net.is_cut(self._node, server):
+        if server.down or net.is_cut(self.node, server):
             await asyncio.sleep(net.delay(server))
             raise Unreachable
         answer: asyncio.Future[T] = net.loop.create_future()
-        wire = Wire(net, self._node, server)  # its own: requests to several brokers overtake each other
+        wire = Wire(net, self.node, server)  # its own: requests to several brokers overtake each other
 
         def serve() -> None:
             if server.down:

@@ -45,8 +45,11 @@ class Plan(msgspec.Struct, frozen=True):
     partitions: int
     ops: list[Op]
     faults: list[Fault]
+    acts: list[str] = []
+    """Played one after the other at the end (`acts`)."""
 
 
+ACTS = ("workers_stop", "commits_lost", "deciders_die", "worker_unheard", "two_deciders", "two_projectors")
 ACTIONS = ("step", "step", "step", "sleep:0.3", "sleep:1.5", "stream:3")
 LAST = ("step", "step", "step", "step", "interrupt", "fail")
 STRATEGIES = ("enqueue", "enqueue", "enqueue", "interrupt", "rollback", "reject")
@@ -103,57 +106,155 @@ def _fault(draw: random.Random, names: list[str]) -> Fault:
 
 
 STORMS = (
-    "two owners",
-    "two owners",
-    "two owners",
+    "two owners of commands",
+    "two owners of commands",
+    "two owners of events",
     "commits lost under a takeover",
+    "workers lost in runs",
+    "workers lost in runs",
     "leases lost in runs",
     "drain in runs",
+    "repeats after a takeover",
+    "repeats after a takeover",
 )
 
 
-def _storm(draw: random.Random, names: list[str]) -> list[Fault]:
-    """Faults that meet: each alone is survived by one rule, together they need several."""
-    at, what = draw.uniform(FAULTS_FROM_S + 3.0, FAULTS_S - 4.0), draw.choice(STORMS)
-    of = lambda *kinds: [name for name in names if name.partition("-")[0] in (*kinds, "dev")]  # noqa: E731
-    workers = [name for name in names if name.startswith("worker")]
-    match what:
-        case (
-            "two owners"
-        ):  # members of one group are evicted in turn and go on for a while; some stand still in the midst
-            group, faults = draw.choice(("deciders", "projectors")), []
-            for _ in range(draw.randint(2, 5)):
-                faults.append(Fault(at, "evicted", group, draw.choice((0.1, 0.5, 2.0)), draw.randrange(30)))
-                at += draw.uniform(0.05, 1.5)
+class _Names:
+    """The processes of a world by their services."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def of(self, *kinds: str) -> list[str]:
+        return [name for name in self._names if name.partition("-")[0] in kinds]
+
+    @property
+    def gateways(self) -> list[str]:
+        return self.of("gateway", "dev")
+
+    @property
+    def deciders(self) -> list[str]:
+        return self.of("decider", "dev")
+
+    @property
+    def projectors(self) -> list[str]:
+        return self.of("projector", "dev")
+
+    @property
+    def workers(self) -> list[str]:
+        return self.of("worker")
+
+
+class _Storm:
+    """Faults that meet, and what clients do in their midst: each fault alone is survived by one rule, together they need several."""
+
+    def __init__(self, draw: random.Random, names: list[str], threads: int, number: int) -> None:
+        self.faults: list[Fault] = []
+        self.ops: list[Op] = []
+        self._draw, self._names, self._threads, self._number = draw, _Names(names), threads, number
+        self._at = draw.uniform(FAULTS_FROM_S + 3.0, FAULTS_S - 8.0)
+        act = {
+            "two owners of commands": self._two_deciders,
+            "two owners of events": self._two_projectors,
+            "commits lost under a takeover": self._commits_lost,
+            "workers lost in runs": self._workers_lost,
+            "leases lost in runs": self._leases_lost,
+            "drain in runs": self._drain,
+            "repeats after a takeover": self._repeats,
+        }
+        act[draw.choice(STORMS)]()
+
+    def _fault(
+        self, after: float, what: str, target: str = "", seconds: float = 0.0, amount: int = 0, server: str = ""
+    ) -> None:
+        self.faults.append(Fault(round(self._at + after, 3), what, target, round(seconds, 3), amount, server))
+
+    def _run(self, after: float, **options: Any) -> None:
+        self._number += 1
+        run = _run(self._draw, self._number) | options
+        at, thread = round(self._at + after, 3), self._draw.randrange(self._threads)
+        self.ops.append(Op(at, "run", self._number, thread, run))
+
+    def _patch(self, after: float, *, key: bool) -> None:
+        self._number += 1
+        at, thread = round(self._at + after, 3), self._draw.randrange(self._threads)
+        self.ops.append(Op(at, "patch", self._number, thread, {"key": key}))
+
+    def _two_deciders(self) -> None:
+        """A decider is thrown out of its group and goes on for a while; clients make runs in the meantime."""
+        draw = self._draw
+        late = draw.choice((1.0, 2.0, 3.0))
+        self._fault(0.0, "evicted", "deciders", late, draw.randrange(30))
+        for _ in range(5):
+            self._run(draw.uniform(0.05, late), plan=["step", "step"], delay=0, temporary=False)
+        if draw.random() < 0.5:
+            self._fault(
+                draw.uniform(0.1, late), "evicted", "deciders", draw.choice((0.1, 0.5, 2.0)), draw.randrange(30)
+            )
+
+    def _two_projectors(self) -> None:
+        """Members are evicted in turn and go on for a while; some stand still in the midst."""
+        draw, after = self._draw, 0.0
+        for _ in range(draw.randint(2, 5)):
+            self._fault(after, "evicted", "projectors", draw.choice((0.1, 0.5, 2.0)), draw.randrange(30))
+            self._patch(after + draw.uniform(0.0, 0.4), key=False)
+            after += draw.uniform(0.05, 1.5)
+        if draw.random() < 0.5:
+            self._fault(after, "pause", draw.choice(self._names.projectors), draw.uniform(3.0, 7.0))
+
+    def _commits_lost(self) -> None:
+        draw = self._draw
+        for name in self._names.projectors:
+            self._fault(0.0, draw.choice(("pause", "pause", "kill")), name, draw.uniform(1.0, 6.0))
+        after = draw.uniform(0.0, 0.4)
+        self._fault(after, "postgres lost", "", draw.choice((0.05, 0.3, 1.0)), draw.randint(1, 60))
+        if draw.random() < 0.7:  # new owners read positions that no message has brought to their connections
+            self._fault(after - draw.uniform(1.0, 3.0), "redis down", "", 6.0)
+            for number in range(2):
+                self._fault(after - draw.uniform(0.2, 1.5), "evicted", "deciders", 0.1, number)
+
+    def _in_runs(self) -> None:
+        """Runs that are under way when something befalls their workers."""
+        for _ in range(2):
+            plan = ["step", "sleep:1.5", "sleep:1.5", "sleep:1.5", "step"]
+            self._run(-self._draw.uniform(0.3, 1.5), plan=plan, delay=0, temporary=False)
+
+    def _workers_lost(self) -> None:
+        """They are killed, or go on although Redis, and so the scheduler, no longer hears of them."""
+        draw = self._draw
+        self._in_runs()
+        for name in self._names.workers:
             if draw.random() < 0.5:
-                faults.append(Fault(at, "pause", draw.choice(of(group[:-1])), draw.uniform(3.0, 7.0)))
-        case "commits lost under a takeover":
-            faults = [
-                Fault(at, draw.choice(("pause", "pause", "kill")), name, draw.uniform(1.0, 6.0))
-                for name in of("projector")
-            ]
-            at += draw.uniform(0.0, 0.4)
-            faults.append(Fault(at, "postgres lost", "", draw.choice((0.05, 0.3, 1.0)), draw.randint(1, 60)))
-            if draw.random() < 0.7:  # new owners read positions that no message has brought to their connections
-                faults.append(Fault(at - draw.uniform(1.0, 3.0), "redis down", "", 6.0))
-                faults += [Fault(at - draw.uniform(0.2, 1.5), "evicted", "deciders", 0.1, n) for n in range(2)]
-        case "leases lost in runs":
-            faults = [Fault(at, "pause", draw.choice(workers), draw.uniform(4.0, 8.0))]
-            faults.append(
-                Fault(
-                    at + draw.uniform(0.0, 5.0),
-                    draw.choice(("redis wiped", "redis down", "kill", "evicted")),
-                    draw.choice(workers),
-                    draw.uniform(0.2, 2.0),
-                    draw.randrange(30),
-                )
+                self._fault(draw.uniform(0.0, 0.3), "kill", name)
+            else:
+                self._fault(draw.uniform(0.0, 0.3), "unreachable", name, draw.uniform(7.0, 9.0), server="redis")
+
+    def _leases_lost(self) -> None:
+        draw, workers = self._draw, self._names.workers
+        self._in_runs()
+        self._fault(0.0, "pause", draw.choice(workers), draw.uniform(4.0, 8.0))
+        what = draw.choice(("redis wiped", "redis down", "kill", "evicted"))
+        self._fault(draw.uniform(0.0, 5.0), what, draw.choice(workers), draw.uniform(0.2, 2.0), draw.randrange(30))
+
+    def _drain(self) -> None:
+        draw = self._draw
+        self._in_runs()
+        for name in self._names.workers:
+            if draw.random() < 0.8:
+                self._fault(0.0, "stop", name)
+        self._fault(draw.uniform(0.0, 2.0), draw.choice(("postgres down", "log down", "redis cut")), "", 1.5)
+
+    def _repeats(self) -> None:
+        """No answer reaches the gateways, and then those who have decided are gone when clients repeat."""
+        draw = self._draw
+        self._fault(0.0, "redis silent", "", 2.0)
+        for _ in range(3):
+            self._patch(draw.uniform(0.05, 1.0), key=True)
+            self._run(
+                draw.uniform(0.05, 1.0), plan=["step"], key=True, strategy="enqueue", follow="no", temporary=False
             )
-        case _:
-            faults = [Fault(at, "stop", name) for name in workers if draw.random() < 0.8]
-            faults.append(
-                Fault(at + draw.uniform(0.0, 2.0), draw.choice(("postgres down", "log down", "redis cut")), "", 1.5)
-            )
-    return [msgspec.structs.replace(f, at=round(f.at, 3), seconds=round(f.seconds, 3)) for f in faults]
+        for name in dict.fromkeys((*self._names.gateways, *self._names.deciders)):
+            self._fault(1.8, "kill", name)
 
 
 def drawn(seed: int) -> Plan:
@@ -163,23 +264,26 @@ def drawn(seed: int) -> Plan:
     else:
         processes = [
             ("gateway", draw.randint(1, 2)),
-            ("decider", draw.randint(1, 2)),
-            ("projector", draw.randint(1, 2)),
+            ("decider", draw.choice((1, 2, 2))),
+            ("projector", draw.choice((1, 2, 2))),
             ("scheduler", draw.randint(1, 2)),
             ("worker", draw.randint(1, 3)),
         ]
     names = [f"{kind}-{number}" for kind, count in processes for number in range(count)]
     threads = draw.choice((1, 2, 4, 12))
-    ops = [_op(draw, number, threads) for number in range(draw.choice((6, 12, 24, 32)))]
+    ops = [_op(draw, number, threads) for number in range(draw.choice((6, 12, 18, 24)))]
     if draw.random() < 0.3:
         ops.append(Op(round(draw.uniform(0, 5), 3), "cron", len(ops), 0, {"stateless": draw.random() < 0.5}))
     faults = [_fault(draw, names) for _ in range(draw.choice((0, 2, 4, 6, 8, 12)))]
-    for _ in range(draw.choice((0, 1, 2, 3)) if faults else 0):
-        faults += _storm(draw, names)
+    for _ in range(draw.choice((0, 1, 1, 2)) if faults else 0):
+        storm = _Storm(draw, names, threads, len(ops))
+        faults += storm.faults
+        ops += storm.ops
     return Plan(
         seed,
         processes,
         draw.choice((2, 3)),
         sorted(ops, key=lambda op: op.at),
         sorted(faults, key=lambda fault: fault.at),
+        draw.sample(ACTS, 3),
     )

@@ -69,6 +69,10 @@ class Process:
         self.lives = 0
         self.gateway: GatewayService | None = None
         self.ending: Ending | None = None
+        self.worker: WorkerService | None = None
+        self.stopped_at: float | None = None
+        """When it was told to stop, once."""
+        self.stopping = False
         self.wanted = True
         self.up = False
         self._task: asyncio.Task[int] | None = None
@@ -77,6 +81,7 @@ class Process:
         if not self.wanted or self._task is not None:
             return
         self.lives += 1
+        self.stopping = False
         self.node = Node(self.name)
         self.world.nodes.append(self.node)
         context = self.world.context_of(self.node)
@@ -100,11 +105,15 @@ class Process:
             "decider": DeciderService,
             "projector": ProjectorService,
             "scheduler": SchedulerService,
-            "worker": lambda b: WorkerService(b, self.world),
+            "worker": self._worker,
             "gateway": self._gateway,
         }
         names = ["projector", "decider", "scheduler", "gateway"] if self.kind == "dev" else [self.kind]
         return [made[name](backbone) for name in names]
+
+    def _worker(self, backbone: Backbone) -> Service:
+        self.worker = WorkerService(backbone, self.world)
+        return self.worker
 
     def _gateway(self, backbone: Backbone) -> Service:
         self.gateway = GatewayService(backbone)
@@ -138,6 +147,7 @@ class Process:
         self._task, self.up, self.gateway = None, False, None
         self.node.alive = False
         self.world.process_ended(self, task)
+        self.worker = self.stopped_at = None
         self.world.later(RESTART_S, self.start)
 
     def kill(self) -> None:
@@ -146,6 +156,7 @@ class Process:
             return
         self.world.graves.append(self._task)
         self._task, self.up, self.gateway = None, False, None
+        self.worker = self.stopped_at = None
         self.node.alive = False
         self.world.node_died(self.node)
         self.world.later(RESTART_S, self.start)
@@ -153,6 +164,8 @@ class Process:
     def stop(self) -> None:
         """As by SIGTERM."""
         if self._task is not None and self.ending is not None:
+            self.stopped_at = self.world.loop.time() if self.up and not self.stopping else None
+            self.stopping = True  # a second signal means: at once, and leaves all to the lease
             self.ending.on_signal()
 
     @property
@@ -242,21 +255,21 @@ class WorkerService:
     def __init__(self, backbone: Backbone, world: World) -> None:
         self._backbone, self._world = backbone, world
         self.worker: Worker
-        self._lease: LoopLease
+        self.lease: LoopLease
         self._queries: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         io = IoLoop(self._backbone)
         loops, reader = StubLoops(io), CheckpointReader(io)
-        self._lease = LoopLease(
+        self.lease = LoopLease(
             self._world,
             NODE.get(),
             on_lost=lambda _: io.post(lambda: self.worker.lost()),
             on_wiped=lambda held_as: io.post(lambda: self.worker.wiped(held_as)),
         )
         tools = RunTools(io, None, loops, reader, None)  # type: ignore[arg-type]
-        self.worker = Worker(self._backbone, tools, self._lease)
-        await self._lease.begin()
+        self.worker = Worker(self._backbone, tools, self.lease)
+        await self.lease.begin()
         self._queries = asyncio.create_task(StubQueries(self._backbone, loops, reader).serve(), name="queries")
         await self.worker.start()
 
@@ -274,7 +287,7 @@ class WorkerService:
         if self._queries is not None:
             self._queries.cancel()
             await asyncio.gather(self._queries, return_exceptions=True)
-        self._lease.stop()
+        self.lease.stop()
 
     async def not_ready(self) -> str | None:
         return None

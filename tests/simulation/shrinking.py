@@ -32,6 +32,7 @@ def shrunk(plan: Plan, mutation: Callable[[], Any] | None = None, limit_s: float
     changed = True
     while changed and time.monotonic() < until:
         changed = _without(plan.faults, lambda faults: fails(replace(plan, faults=faults)))
+        changed = _without(plan.acts, lambda acts: fails(replace(plan, acts=acts))) or changed
         changed = _without(plan.ops, lambda ops: fails(replace(plan, ops=ops))) or changed
     return plan, result
 

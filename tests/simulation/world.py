@@ -7,6 +7,7 @@ import gc
 import random
 import sys
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ import langlog_projector.service as projector_service
 import langlog_scheduler.webhooks as scheduler_webhooks
 import msgspec
 import structlog
-from langlog_backbone.log import Record
+from langlog_backbone.log import DECIDERS, Record
 from langlog_backbone.process import service
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.read_model.watermark import Waiter
@@ -33,16 +34,18 @@ from langlog_schemas import ids
 
 from tests.stack.sources import SteppedClock
 
+from .acts import Acts, left_behind
 from .clients import Clients
 from .judgement import Judge
 from .ledger import Ledger
 from .loop import NODE, WORLD, Node, NothingLeft, SimulationLoop, within
 from .machine import closed
-from .network import Network, Wire
+from .network import LogLink, Network, Wire
 from .plan import FAULTS_S, Fault, Plan
 from .processes import Process
 from .stand_ins.graphs import StubAttempt
 from .stand_ins.log_server import LogServer
+from .stand_ins.memory_log import MemoryMember
 from .stand_ins.memory_postgres import MemoryPool, PostgresServer
 from .stand_ins.memory_redis import RedisServer
 from .stand_ins.receivers import Receiver, StubSender
@@ -52,6 +55,8 @@ from .stand_ins.statements import statements
 ENDS_WITHIN_S = 240.0
 """After the last fault everything that was begun ends within this."""
 CHECK_S = 0.5
+GOES_ON_S = 20.0
+"""A decider that is thrown out of its group has heard of it, and is done with what it had begun, within this."""
 MOST_STEPS = 3_000_000
 
 HARMLESS = frozenset(
@@ -128,22 +133,31 @@ class World:
         self.violations: list[str] = []
         self.marks = Counter[str]()
         self.faults = Counter[str]()
-        self.ledger = Ledger(self.violate)
+        self.ledger = Ledger(self.violate, loop.time)
         self.log.on_append.append(self._appended)
+        self.log.on_evict.append(self._evicted)
+        self.redis.on_push.append(self._pushed)
         self.nodes: list[Node] = []
         self.graves: list[Any] = []
         self.processes: dict[str, Process] = {}
         self.clients = Clients(self, plan)
         self.judge = Judge(self)
         self.healed = False
+        self.troubled_until = -1.0
+        """Until when a server or a process may not answer."""
         self.records = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # what others use
 
     def violate(self, what: str) -> None:
-        if len(self.violations) < 20:
+        if not self.ledger.owners_differ and len(self.violations) < 20:
             self.violations.append(f"{self.loop.time():.3f} s: {what}")
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to find: something was, or owners differ, from which anything may follow."""
+        return bool(self.violations) or self.ledger.owners_differ
 
     def later(self, seconds: float, act: Callable[[], Any]) -> None:
         self.loop.call_later(seconds, act, context=self.own_context)
@@ -173,10 +187,30 @@ class World:
         self.records += 1
         self.ledger.take(record)
 
+    def _evicted(self, group: str, member: MemoryMember) -> None:
+        """One that is killed goes on with nothing; another does until it hears of it."""
+        link = member.link
+        if group == DECIDERS and isinstance(link, LogLink) and link.node.alive:
+            self.ledger.two_owners_until = self.loop.time() + GOES_ON_S
+
+    def _pushed(self, key: bytes, id: bytes) -> None:
+        """A task that is put into the queue is nowhere else: an attempt is executed once."""
+        prefix = self.settings.redis_prefix.encode()
+        if key != prefix + b"queue" or self.ledger.queue_lost:
+            return
+        self.ledger.checks["a task is in one place"] += 1
+        lists = self.redis.lists
+        places = [name for name in lists if name == key or name.startswith(prefix + b"held:")]
+        times = sum(lists[name].count(id) for name in places)
+        if times != 1:
+            self.violate(f"task {id.decode()} is {times} times in the queue and with workers")
+
     def process_ended(self, process: Process, task: asyncio.Task[int]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.violate(f"{process.name} failed: {_trace(error)}")
         self.marks["world.process_ended"] += 1
+        if left := left_behind(self, process):
+            self.violate(left)
         self.node_died(process.node)
 
     def node_died(self, node: Node) -> None:
@@ -203,21 +237,23 @@ class World:
         for fault in self.plan.faults:
             self.loop.call_at(began + fault.at, partial(self._inject, fault), context=self.own_context)
         self.clients.begin(began)
-        while self.loop.time() < began + FAULTS_S + 1.0 and not self.violations:
-            await asyncio.sleep(CHECK_S)
-            self._watch_steps()
+        while self.loop.time() < began + FAULTS_S + 1.0 and not self.over:
+            await self._pass()
         self.heal()
         until = self.loop.time() + ENDS_WITHIN_S
-        while not self.violations and (left := self.clients.unfinished() or self.judge.unfinished()):
+        while not self.over and (left := self.clients.unfinished() or self.judge.unfinished()):
             if self.loop.time() > until:
                 self.violate(f"not over {ENDS_WITHIN_S:g} s after the last fault: {left}")
                 break
-            await asyncio.sleep(CHECK_S)
-            self._watch_steps()
-        if not self.violations:
+            await self._pass()
+        if not self.over:
+            await Acts(self).play()
+        if not self.over:
             await self.judge.at_the_end()
 
-    def _watch_steps(self) -> None:
+    async def _pass(self) -> None:
+        await asyncio.sleep(CHECK_S)
+        await self.judge.read_model()
         if self.loop.steps > MOST_STEPS:
             self.violate(f"{MOST_STEPS} steps, and no end")
 
@@ -231,6 +267,8 @@ class World:
         process = self.processes.get(fault.target)
         redis, postgres, log = (self.net.server(name) for name in ("redis", "postgres", "log"))
         back = partial(self.later, fault.seconds)
+        if fault.what not in ("kill", "stop"):
+            self.troubled_until = max(self.troubled_until, self.loop.time() + fault.seconds)
         match fault.what:
             case "kill" if process is not None:
                 process.kill()
@@ -290,6 +328,7 @@ class World:
 
     def heal(self) -> None:
         self.healed = True
+        self.troubled_until = self.loop.time()
         for server in self.net.servers.values():
             server.down, server.slow = False, 1.0
             if server.silent:
@@ -352,7 +391,9 @@ def run(plan: Plan, *, mutation: Callable[[], Any] | None = None) -> Result:
         configured = structlog.get_config()
         sys.unraisablehook = lambda _: None
         structlog.configure(processors=[_silent], cache_logger_on_first_use=False)
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            gc.collect()
         structlog.configure(**configured)
         sys.unraisablehook = hook
         gc.unfreeze()
@@ -379,6 +420,9 @@ def _live(plan: Plan, mutation: Callable[[], Any] | None) -> Result:
         loop.set_exception_handler(partial(_unhandled, world))
         if mutation is not None:
             stack.enter_context(mutation())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
+        warnings.showwarning = lambda warning, *_, **__: world.violate(f"{warning}")
         stack.enter_context(closed(world.violate, seconds_of(world_clock)))
         try:
             loop.run_until_complete(loop.create_task(world.live(), context=world.own_context))
@@ -395,7 +439,7 @@ def _live(plan: Plan, mutation: Callable[[], Any] | None) -> Result:
             marks={
                 **world.marks,
                 "world.repeated_events": world.ledger.repeated,
-                "world.repeated_otherwise": world.ledger.repeated_otherwise,
+                "world.owners_differ": int(world.ledger.owners_differ),
             },
             faults=dict(world.faults),
             checks=dict(world.ledger.checks + world.judge.checks),

@@ -11,8 +11,11 @@ TEXT = """\
 A *world* is a whole langlog in one thread: gateways, deciders, projectors, schedulers and workers, each as a process that can be killed
 or paused, on a network whose delays are drawn. Time is virtual, and everything that is drawn comes from one number, the seed: the same
 seed is the same world, callback by callback. Clients make runs, follow, cancel, delete and repeat; faults come in between, then all is
-healed, and everything that was begun must end. Faults come alone and in storms (owners that are evicted in turn and go on, commits lost under
-a takeover, leases lost in runs, workers that drain with runs in flight). `tests/simulation` holds it; `make simulate SEEDS=10000` lives through so many.
+healed, and everything that was begun must end. Faults come alone and in storms, with requests in their midst (owners that are evicted and go
+on, commits lost under a takeover, workers that are killed, cut off or stopped in runs, clients that repeat after a takeover). Then come
+three acts of six, one thing at a time with nothing else to excuse what is late, left or lost: workers stop, commits are lost in the quiet,
+deciders die before they commit, a worker is unheard, two deciders, two projectors. `tests/simulation` holds it;
+`make simulate SEEDS=10000` lives through so many.
 
 **Real:** the whole code of decider (service, decisions, effects, ownership), projector (service, fold, writing, announcements) and
 scheduler (leases, delays, crons, webhooks, expiry); the gateway's commands, replies, watches, streams, joins and waits; the worker's claims,
@@ -21,7 +24,7 @@ services.
 
 **Stand-ins:** the log (partitions and groups in memory, under the conformance suite of the real adapters), Postgres (a Python function for
 each statement, compared with the statement on a real Postgres by `tests/simulation/test_statements.py`; no plans, row locks or snapshots),
-Redis (commands in memory, scripts translated), graphs (stubs that step, stream, sleep, interrupt, fail and block), receivers
+Redis (commands in memory, scripts translated, both compared with a real one by `tests/simulation/test_redis_scripts.py`), graphs (stubs that step, stream, sleep, interrupt, fail and block), receivers
 of webhooks, HTTP, and the threads of graph loops and leases. The machine's clocks and
 chance are closed: a call around the port for them fails the world. Not in worlds: the embedded log, langgraph, authentication, dead letters, the store, encryption, the streaming protocol of threads,
 replays, imports, rebuilds.
@@ -29,10 +32,16 @@ replays, imports, rebuilds.
 After every record that is appended: at most one run of a thread is dispatched, attempts follow on each other, an attempt is begun by one
 worker, no final state is left, an event counts once under its id (consumers drop repetitions
 by their cause; one of an owner that was replaced may differ), the events of a command are there whole, and each step of a
-graph counts once in the thread's values. With every answer: a reply says what the read model holds, a wait ends with its run, the ids of a
+graph counts once in the thread's values, a command that clients repeat has one outcome, and an owner without a rival decides nothing
+otherwise a second time. With every push, a task is in one place of Redis. Twice a second, the read model is the log folded record by
+record, without those that no consumer counts by the judgement of the worlds. With every answer: a reply says what the read model holds, a wait ends with its run, the ids of a
 stream grow, and a stream of a resumable run has every event of its last attempt, over any number of connections and gateways. At the end:
-every acknowledged command was decided once, the read model is the log folded record by record, no record of a past attempt counts, each
-webhook was received or given up after its tries, crons have fired, and no process has failed or logged an error."""
+every acknowledged command was decided once, deciders have committed their positions, no record of a past attempt counts, each
+webhook was received or given up after its tries, crons have fired, a worker that was stopped has left nothing in Redis, and no process has failed or logged an error.
+
+Known, and the end of a world in which it happens: an owner of commands that was thrown out of its group and goes on, beside its successor,
+which reads from Postgres what the other has decided meanwhile before it decides the same commands. Its events of them are dropped by
+their causes, but differ, and what it has in memory of these threads is no longer what the log says."""
 
 
 def text(figures: dict[str, Any]) -> str:
@@ -44,7 +53,7 @@ def text(figures: dict[str, Any]) -> str:
         f"{figures['virtual_hours']:,.1f} virtual hours in {figures['cpu_s'] / 60:,.0f} minutes of one processor, "
         f"{figures['runs']:,} runs, {figures['records']:,} records. Worlds that failed: {len(failed)}"
         + (f" (seeds {', '.join(map(str, failed[:20]))})" if failed else "")
-        + ".",
+        + f". Worlds that ended because owners differed: {figures['marks'].get('world.owners_differ', 0)}.",
         "",
         "| fault | times |",
         "| --- | --- |",
@@ -62,6 +71,8 @@ def text(figures: dict[str, Any]) -> str:
 
 
 FOUND = (
+    "A commit of a decider's positions that failed was not repeated before the next command: after a restart its commands were read and "
+    "skipped once more ([`test_positions_of_a_decider_are_committed_although_no_further_command_comes`](../../tests/simulation/test_found.py)).",
     "Two deciders that owned a partition for a moment both put the same attempt into the hot queue, and two workers executed it beside "
     "each other. A task is now claimed once, however often it is pushed; `make chaos` found it on real servers in the same hour "
     "([`test_a_task_that_is_pushed_again_is_not_claimed_twice`](../../tests/backbone/test_hot_queue.py)).",

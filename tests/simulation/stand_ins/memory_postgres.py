@@ -139,6 +139,14 @@ class PostgresServer:
         del self.commits[len(self.commits) - len(lost) :]
         return len(lost)
 
+    def committed_tables(self, names: Sequence[str] = Tables.NAMES) -> Tables:
+        """A copy of these without what an open transaction has written."""
+        copy = Tables()
+        again = self.tables.roll_back(self.writer._undo) if self.writer is not None else []
+        copy.tables = {name: dict(self.tables[name]) for name in names}
+        self.tables.roll_back(again)
+        return copy
+
     def end_sessions(self) -> None:
         for session in list(self.sessions):
             session.hang_up()

@@ -32,6 +32,8 @@ class RedisServer:
         self._ids = 0
         self._entries = 0
         self.commands = 0
+        self.on_push: list[Callable[[bytes, bytes], None]] = []
+        """Called with the key and the value of what was pushed to a list."""
 
     def wipe(self) -> None:
         for kept in (self.lists, self.strings, self.sorted, self.hashes, self.streams, self.expires):
@@ -82,6 +84,7 @@ class RedisServer:
     def do_mset(self, session: Any, *pairs: bytes) -> str:
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             self.strings[key] = value
+            self.expires.pop(key, None)
         return "OK"
 
     def do_mget(self, session: Any, *keys: bytes) -> list[Any]:
@@ -126,16 +129,23 @@ class RedisServer:
         stored = self.lists.setdefault(key, [])
         for value in values:
             stored.insert(0, value)
+            self._pushed(key, value)
         count = len(stored)
         self._feed(key)
         return count
 
     def do_rpush(self, session: Any, key: bytes, *values: bytes) -> int:
         stored = self.lists.setdefault(key, [])
-        stored.extend(values)
+        for value in values:
+            stored.append(value)
+            self._pushed(key, value)
         count = len(stored)
         self._feed(key)
         return count
+
+    def _pushed(self, key: bytes, value: bytes) -> None:
+        for callback in self.on_push:
+            callback(key, value)
 
     def do_lrange(self, session: Any, key: bytes, first: bytes, last: bytes) -> list[bytes]:
         end = int(last)
@@ -296,7 +306,8 @@ class RedisServer:
 
     def reap(self, keys: list[bytes], argv: list[bytes]) -> list[bytes]:
         leases, found = self.sorted.get(keys[0], {}), []
-        for worker in [worker for worker, until in sorted(leases.items()) if until <= self.now_ms()]:
+        expired = sorted((until, worker) for worker, until in leases.items() if until <= self.now_ms())
+        for _, worker in expired:
             held = keys[1] + worker
             for id in self.lists.get(held, ()):
                 found.append(id)
