@@ -200,8 +200,8 @@ def _name_open_routes(custom: CustomApp) -> None:
 
 
 def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, components: Components) -> Middleware:
-    prefix, http, code = core.options.prefix, core.options.http, core.code
     activity = Activity(core.settings)
+    inside = _guarded_and_counted(core, cors, guard, components)
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -221,6 +221,14 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, components: 
         finally:
             activity.request(request.method, request.raw_path, status, clock() - began, reason)
         return response
+
+    return around
+
+
+def _guarded_and_counted(
+    core: Core, cors: Cors, guard: BrowserGuard | None, components: Components
+) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    prefix, http, code = core.options.prefix, core.options.http, core.code
 
     async def inside(request: web.Request, handler: Handler) -> web.StreamResponse:
         keyed = components.admits(request)
@@ -255,7 +263,7 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, components: 
             tenants.REQUESTS.count(identity_of(request))
         return response
 
-    return around
+    return inside
 
 
 def _described(span: tracing.Span, request: web.Request, route: str, status: int) -> None:

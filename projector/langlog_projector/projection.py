@@ -197,15 +197,7 @@ class Projection:
                 if not isinstance(error, _Unfoldable | asyncpg.PostgresError) and not is_unavailable(error):
                     raise
                 if not isinstance(error, _Unfoldable) and not own_fault(error):
-                    self.availability.failed(error)
-                    await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
-                    await self._reopen()
-                    if steps and all(self.positions[partition] >= step.after for partition, step in steps.items()):
-                        # the connection was lost over the commit, which has happened
-                        self._listener.removed(dict.fromkeys(fold.changes.removed_threads))
-                        await self._listener.committed(steps)
-                    else:
-                        self._listener.dropped()
+                    await self._wait_for_postgres(error, fold, steps)
                     records = self.next(records)
                     continue
                 self._listener.dropped()
@@ -222,15 +214,33 @@ class Projection:
                     await self.project(batch[middle:])
                     records = self.next(rest)
             else:
-                self.positions.update({partition: step.after for partition, step in steps.items()})
-                _count(steps)
-                if tracing.on():
-                    _trace(batch, began_ns)
-                await self._listener.committed(steps, empty=fold.changes.empty)
+                await self._written(batch, fold, steps, began_ns)
                 records = rest
-                if self._ended:
-                    # attempts of runs that only the parked events would have ended: the thread took their rows along
-                    await self._reopen()
+
+    async def _written(
+        self, batch: Sequence[Record], fold: Fold, steps: Mapping[TopicPartition, Step], began_ns: int
+    ) -> None:
+        """Advance the positions past a batch that is committed, and notify the listener."""
+        self.positions.update({partition: step.after for partition, step in steps.items()})
+        _count(steps)
+        if tracing.on():
+            _trace(batch, began_ns)
+        await self._listener.committed(steps, empty=fold.changes.empty)
+        if self._ended:
+            # attempts of runs that only the parked events would have ended: the thread took their rows along
+            await self._reopen()
+
+    async def _wait_for_postgres(self, error: Exception, fold: Fold, steps: Mapping[TopicPartition, Step]) -> None:
+        """Wait until Postgres is back after a write that failed, and notify the listener of what became of the batch."""
+        self.availability.failed(error)
+        await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
+        await self._reopen()
+        if steps and all(self.positions[partition] >= step.after for partition, step in steps.items()):
+            # the connection was lost over the commit, which has happened
+            self._listener.removed(dict.fromkeys(fold.changes.removed_threads))
+            await self._listener.committed(steps)
+        else:
+            self._listener.dropped()
 
     def _steps(self, records: Sequence[Record]) -> dict[TopicPartition, Step]:
         begins: dict[TopicPartition, int] = {}
@@ -252,17 +262,16 @@ class Projection:
         bad: list[tuple[Record, str]] = []
         self._gone, self._ended = [], False
         for n, record in enumerate(records):
-            headers, partition = record.headers, (record.topic, record.partition)
+            partition = (record.topic, record.partition)
             if record.topic == ev.DEAD_LETTERS:
                 if releases_events(record):
                     return n, bad
-                if envelope.ERASED not in headers:
-                    fold.changes.dead_letters.add(record)
+                _add_dead_letter(record, fold)
                 continue
             event = cause = None
             decoded: ev.AnyEvent | str | None
             try:
-                cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
+                cause = envelope.cause_of(record.headers)
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
                 decoded = self._event_of(record, fold) or _deletion_in(record)
@@ -273,20 +282,24 @@ class Projection:
                 self._park(record, decoded, fold)
                 decoded = _deletion_in(record)
             if decoded is not None:
-                try:
-                    if n and fold.must_wait(decoded):
-                        return n, bad
-                    if not fold.event(decoded, headers["ce_time"], record.offset, record.partition):
-                        continue
-                except Exception as error:
-                    self._parked.refused[origin_of(record)] = error_text(error)
-                    raise _Unfoldable from error
+                if n and fold.must_wait(decoded):
+                    return n, bad
+                if not self._fold_event(decoded, record, fold):
+                    continue
                 record, event = _whole(record, decoded, fold)
             if cause is not None:
                 self._fences.causes[partition] = cause
             if event is not None and self._folded(record, event, cause, fold):
                 return n + 1, bad
         return len(records), bad
+
+    def _fold_event(self, event: ev.AnyEvent, record: Record, fold: Fold) -> bool:
+        """Fold an event; return False if it was dropped. Raises _Unfoldable, and remembers the record as bad."""
+        try:
+            return fold.event(event, record.headers["ce_time"], record.offset, record.partition)
+        except Exception as error:
+            self._parked.refused[origin_of(record)] = error_text(error)
+            raise _Unfoldable from error
 
     def _event_of(self, record: Record, fold: Fold) -> ev.AnyEvent | str | None:
         """Return the event to fold, or the earlier error of the record; None: it is erased, dropped, or waits behind its key.
@@ -488,3 +501,8 @@ def _trace(records: Sequence[Record], began_ns: int) -> None:
                 "messaging.batch.message_count": len(records),
             }
             tracing.passed(f"project {envelope.type_of(record.headers)}", about, parent=parent, began_ns=began_ns)
+
+
+def _add_dead_letter(record: Record, fold: Fold) -> None:
+    if envelope.ERASED not in record.headers:
+        fold.changes.dead_letters.add(record)

@@ -15,7 +15,7 @@ import msgspec
 
 from . import envelope
 from . import events as ev
-from .envelope import Cause
+from .envelope import cause_of
 from .events import AnyEvent
 
 Headers = Mapping[str, str]
@@ -69,7 +69,7 @@ class Follower(msgspec.Struct):
         ``topic`` without ``LANGLOG_TOPIC_PREFIX``, or always with it. Raises the errors of `event_of`; the follower has then
         passed the record, so a consumer may skip it and continue.
         """
-        cause = Cause.parse(headers["ce_cause"]) if "ce_cause" in headers else None
+        cause = cause_of(headers)
         if cause is not None:
             partition_name, sequence = f"{topic}/{partition}", (cause.offset, cause.index)
             if sequence <= self.causes.get(partition_name, (-1, -1)):

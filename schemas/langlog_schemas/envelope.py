@@ -121,6 +121,12 @@ def type_of(headers: Mapping[str, str]) -> str:
     return headers.get("ce_type", "").removeprefix(PREFIX)
 
 
+def cause_of(headers: Mapping[str, str]) -> Cause | None:
+    """Return the cause of an event's record, or None if it has none. Raises ValueError for one that is malformed."""
+    text = headers.get("ce_cause")
+    return None if text is None else Cause.parse(text)
+
+
 def meta_of(headers: Mapping[str, str], partition: int, offset: int) -> CommandMeta:
     """The meta of a command record at a log position. Raises KeyError when id or time are absent."""
     return CommandMeta(

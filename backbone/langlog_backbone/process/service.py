@@ -9,7 +9,7 @@ is named in such a line, its traceback is logged, and other services that hang c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -120,23 +120,35 @@ async def run_services(
     finally:
         waiter.cancel()
         ending.begin()
-        until = None if up else loop.time() + FAILED_START_S
-
-        def left(seconds: float) -> float:
-            return max(STEP_S, seconds if until is None else until - loop.time())
-
-        for service in reversed(started):
-            await _quietly(service.name, "drain", service.drain(), left(ending.drain_left_s()), hurried)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await _all_or_hurried(tasks, left(ending.left_s()), hurried)
-        for service in reversed(started):
-            await _quietly(service.name, "stop", service.stop(), left(ending.left_s()))
+        await _stop_all(started, tasks, ending, hurried, None if up else loop.time() + FAILED_START_S)
         if hurried.done():
             code = 1
         hurried.cancel()
     return code
+
+
+async def _stop_all(
+    started: Sequence[Service],
+    tasks: Mapping[asyncio.Task[Any], str],
+    ending: Ending,
+    hurried: asyncio.Task[Any],
+    until: float | None,
+) -> None:
+    """Drain the services in reverse order, end their tasks, stop them. ``until``: the loop's time by which all is to be over,
+    instead of ``ending``'s."""
+    loop = asyncio.get_running_loop()
+
+    def left(seconds: float) -> float:
+        return max(STEP_S, seconds if until is None else until - loop.time())
+
+    for service in reversed(started):
+        await _quietly(service.name, "drain", service.drain(), left(ending.drain_left_s()), hurried)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await _all_or_hurried(tasks, left(ending.left_s()), hurried)
+    for service in reversed(started):
+        await _quietly(service.name, "stop", service.stop(), left(ending.left_s()))
 
 
 async def _start(service: Service, step: Callable[[str], AbstractContextManager[None]] | None) -> None:

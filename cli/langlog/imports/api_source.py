@@ -122,13 +122,10 @@ class ApiSource:
         seen: set[str] = set()
         size, before = PAGE, ""
         while True:
-            body: Row = {"limit": size}
-            if namespace:
-                body["checkpoint"] = {"checkpoint_ns": namespace}
-            if before:
-                body["before"] = {"configurable": {"checkpoint_id": before, "checkpoint_ns": namespace}}
             try:
-                page = await self._server.call("POST", f"/threads/{_in_path(thread_id)}/history", body)
+                page = await self._server.call(
+                    "POST", f"/threads/{_in_path(thread_id)}/history", _history_body(namespace, before, size)
+                )
             except Refused as error:
                 if error.status == 413 and size > 1:
                     size = max(1, size // 4)
@@ -138,14 +135,7 @@ class ApiSource:
                 raise Refused(502, f"the source answers the history of {thread_id} with no list")
             fresh = 0
             for entry in page:
-                address = entry.get("checkpoint") if isinstance(entry, dict) else None
-                id = address.get("checkpoint_id") if isinstance(address, dict) else None
-                if id is None and isinstance(entry, dict):
-                    id = entry.get("checkpoint_id")
-                if not isinstance(id, str) or not id:
-                    raise Refused(
-                        502, f"the source answers the history of {thread_id} with an entry without checkpoint_id"
-                    )
+                id = _checkpoint_id(entry, thread_id)
                 if id in seen:
                     continue
                 seen.add(id)
@@ -236,6 +226,28 @@ def _number(value: Any) -> int:
 def _in_path(id: str) -> str:
     """Return a text as an escaped part of a path."""
     return quote(id, safe="")
+
+
+def _history_body(namespace: str, before: str, size: int) -> Row:
+    """Return the request for a page of a namespace's history. ``before``: id of the last checkpoint of the page before."""
+    body: Row = {"limit": size}
+    if namespace:
+        body["checkpoint"] = {"checkpoint_ns": namespace}
+    if before:
+        body["before"] = {"configurable": {"checkpoint_id": before, "checkpoint_ns": namespace}}
+    return body
+
+
+def _checkpoint_id(entry: Any, thread_id: str) -> str:
+    """Return the id of an entry of a history. Raises Refused if it has none."""
+    if isinstance(entry, dict):
+        address = entry.get("checkpoint")
+        id = address.get("checkpoint_id") if isinstance(address, dict) else None
+        if id is None:
+            id = entry.get("checkpoint_id")
+        if isinstance(id, str) and id:
+            return id
+    raise Refused(502, f"the source answers the history of {thread_id} with an entry without checkpoint_id")
 
 
 def _version(row: Row) -> Row:

@@ -123,7 +123,7 @@ def title(entries: Sequence[RecordedEvent], run_id: str, thread_id: str) -> str:
     return f"run {run_id} on thread {thread_id}{graph}, {at}"
 
 
-def describe(recorded: RecordedEvent) -> tuple[str, str]:
+def describe(recorded: RecordedEvent) -> tuple[str, str]:  # noqa: C901 - one case an event
     """Return a label of the event, and its details."""
     from langlog_schemas import checkpoints as cp
     from langlog_schemas import events as ev

@@ -158,13 +158,15 @@ class ImportedHistory:
         await self._saver.aput(
             self._config(namespace, parent_id), checkpoint, cast("Any", entry.metadata or {}), changed
         )
+        await self._put_writes(entry)
+        self._positions[id] = Position(versions, shown, barriers, _names(entry))
+
+    async def _put_writes(self, entry: Entry) -> None:
+        at = self._config(entry.checkpoint.checkpoint_ns, entry.checkpoint.checkpoint_id)
         for task in entry.tasks:
             writes = list(self._writes(entry, task))
             if writes:
-                await self._saver.aput_writes(
-                    self._config(namespace, id), writes, task.id, task_path_str(tuple(task.path))
-                )
-        self._positions[id] = Position(versions, shown, barriers, _names(entry))
+                await self._saver.aput_writes(at, writes, task.id, task_path_str(tuple(task.path)))
 
     def _config(self, namespace: str, id: str | None) -> RunnableConfig:
         at = {"thread_id": self._thread_id, "checkpoint_ns": namespace}

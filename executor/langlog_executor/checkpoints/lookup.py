@@ -171,8 +171,7 @@ class CheckpointLookup:
                 while mine and order(mine[-1]) > order(stored):
                     merged.append(mine.pop())
                 if by_id(stored) not in here:
-                    if self._overlay is not None:
-                        self._overlay.merge_writes(stored)
+                    self._add_writes(stored)
                     merged.append(stored)
             if exhausted:
                 merged += reversed(mine)
@@ -185,6 +184,11 @@ class CheckpointLookup:
                 left -= len(merged)
             if exhausted:
                 return
+
+    def _add_writes(self, stored: StoredCheckpoint) -> None:
+        """Add this worker's own writes to a checkpoint that was read."""
+        if self._overlay is not None:
+            self._overlay.merge_writes(stored)
 
     async def _position_of(
         self, thread_id: str, namespace: str, checkpoint_id: str, after: Position | None, fetch: Fetch, *, query: bool

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 
 from ..values.error_text import described, traceback_of
-from .protocol import NO_ANSWER, Answered, Call, ProtocolFault, Refuse, Stop, ToHost
+from .protocol import NO_ANSWER, Answered, Call, End, ProtocolFault, Refuse, Stop, Stream, ToHost
 
 logger = structlog.get_logger(__name__)
 
@@ -60,7 +60,18 @@ class Job:
 
     # of the host's messages
 
-    def called(self, call: Call) -> None:
+    def take(self, message: Call | Stream | End) -> None:
+        match message:
+            case Call():
+                self._called(message)
+            case Stream():
+                self._streamed(message.items)
+            case End():
+                self._ended(message.result)
+            case _:
+                assert_never(message)
+
+    def _called(self, call: Call) -> None:
         if self.done.done():
             return
         try:
@@ -75,7 +86,7 @@ class Job:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    def streamed(self, items: list[list[Any]]) -> None:
+    def _streamed(self, items: list[list[Any]]) -> None:
         if self._stream is None or self.done.done():
             return
         try:
@@ -85,7 +96,7 @@ class Job:
             self.fault = self.fault or error
             self.stop("cancel")
 
-    def ended(self, result: Any) -> None:
+    def _ended(self, result: Any) -> None:
         if not self.done.done():
             self.done.set_result(result)
 

@@ -374,15 +374,9 @@ class _Life(asyncio.Protocol):
 
     def _take(self, message: ToWorker) -> None:
         match message:
-            case Call(job=id):
-                if (job := self.jobs.get(id)) is not None:
-                    job.called(message)
-            case Stream(job=id):
-                if (job := self.jobs.get(id)) is not None:
-                    job.streamed(message.items)
-            case End(job=id):
-                if (job := self.jobs.get(id)) is not None:
-                    job.ended(message.result)
+            case Call() | Stream() | End():
+                if (job := self.jobs.get(message.job)) is not None:
+                    job.take(message)
             case Pong():
                 self.rss = message.rss
                 self._bound_memory()

@@ -68,6 +68,9 @@ NO_ROOM = "Redis has no room for this answer of {} bytes, try again shortly"
 DEFAULT_LIMIT_S = 30.0
 """Seconds for queries without a deadline."""
 
+REFUSALS = (Refused, OtherLanguage, UnknownGraph, msgspec.MsgspecError, TooManyTexts, UnstorableCheckpoint)
+"""Errors of a query's own content; their texts are for the caller."""
+
 _graph_id = msgspec.json.Decoder(GraphQuestion).decode
 
 
@@ -190,12 +193,8 @@ class QueryServer:
             if work is None or work.done.cancelled() or not work.done.done():
                 return None
             return Answer(id=query.id, status=500, detail="TimeoutError")
-        except (Refused, OtherLanguage) as error:
-            return Answer(id=query.id, status=error.status, detail=shown(str(error)))
-        except UnknownGraph as error:
-            return Answer(id=query.id, status=404, detail=shown(str(error)))
-        except (msgspec.MsgspecError, TooManyTexts, UnstorableCheckpoint) as error:
-            return Answer(id=query.id, status=422, detail=shown(str(error)))
+        except REFUSALS as error:
+            return Answer(id=query.id, status=_status_of(error), detail=shown(str(error)))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -218,6 +217,13 @@ class QueryServer:
             return own[1]
         hosted = self._hosted
         return hosted.answer if hosted is not None and hosted.has(_graph_id(body).graph_id) else None
+
+
+def _status_of(error: Exception) -> int:
+    """Return the status of an answer that refuses a query."""
+    if isinstance(error, Refused | OtherLanguage):
+        return error.status
+    return 404 if isinstance(error, UnknownGraph) else 422
 
 
 async def _coroutine(answer: Awaitable[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,14 +121,11 @@ class Recording:
                 begun = True
             if own and isinstance(event, ev.RunEnded | ev.RunDeleted):
                 if isinstance(event, ev.RunEnded):
-                    self.outcome, self.values = _ended(event), bytes(event.values)
-                if isinstance(event, ev.RunEnded) and event.result is not None:
-                    parts = [body for (blob_id, _), body in sorted(result.items()) if blob_id == event.result]
-                    self.values = run_results.decode(b"".join(parts)).values
+                    self.outcome, self.values = _ended(event), _values_of(event, result)
                 break
             if own and isinstance(event, ev.RunResultPart):
                 result[event.blob_id, event.index] = event.body
-            for one in event.events() if isinstance(event, ev.CheckpointSteps) else (event,):
+            for one in _single(event):
                 if not begun:
                     self.base.note(one)
                 body = self.all.note(one)
@@ -140,14 +137,33 @@ class Recording:
                     and (body.namespace, body.checkpoint_id) == ("", checkpoint_id)
                 ):
                     begun = True
-        if not dispatched:
-            raise CannotReplay("the run was never dispatched: there is nothing to run again")
-        if not begun:
-            raise CannotReplay(
-                f"checkpoint {checkpoint_id} does not belong to run {task.run_id}: see `langlog log show {task.run_id}`"
-            )
+        _check_begun(order, dispatched=dispatched, begun=begun)
         if checkpoint_id is not None:
             self.base.drop_writes(("", checkpoint_id), task.run_id)
+
+
+def _check_begun(order: ReplayRequest, *, dispatched: bool, begun: bool) -> None:
+    """Raise CannotReplay if the recorded run has no beginning to replay from."""
+    run_id = order.task.run_id
+    if not dispatched:
+        raise CannotReplay("the run was never dispatched: there is nothing to run again")
+    if not begun:
+        raise CannotReplay(
+            f"checkpoint {order.from_checkpoint} does not belong to run {run_id}: see `langlog log show {run_id}`"
+        )
+
+
+def _single(event: ev.AnyEvent) -> Sequence[ev.AnyEvent]:
+    """Return the events that share the record of an event, or the event itself."""
+    return event.events() if isinstance(event, ev.CheckpointSteps) else (event,)
+
+
+def _values_of(event: ev.RunEnded, result: dict[tuple[str, int], bytes]) -> bytes:
+    """Return the values of a run's end. ``result``: parts that were appended before it."""
+    if event.result is None:
+        return bytes(event.values)
+    parts = [body for (blob_id, _), body in sorted(result.items()) if blob_id == event.result]
+    return run_results.decode(b"".join(parts)).values
 
 
 class Comparison:

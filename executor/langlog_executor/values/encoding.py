@@ -45,7 +45,7 @@ MASK = "**********"
 """Text that pydantic's ``SecretStr``, ``SecretBytes`` and similar classes show for any value."""
 
 
-def _hook(value: Any) -> Any:
+def _hook(value: Any) -> Any:  # noqa: C901 - one case a kind of value
     """Convert a value that msgspec does not support to one that it does."""
     if value is None or isinstance(value, bool):  # as keys: values are known
         return key_text(value)
@@ -124,7 +124,7 @@ class _Plain:
         finally:
             self._above.discard(id(value))
 
-    def _value(self, value: Any, depth: int) -> Any:
+    def _value(self, value: Any, depth: int) -> Any:  # noqa: C901 - one case a kind of value
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, enum.Enum):

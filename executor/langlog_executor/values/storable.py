@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import ItemsView, KeysView, Mapping, Sequence, Set, ValuesView
+from collections.abc import Callable, ItemsView, KeysView, Mapping, Sequence, Set, ValuesView
 from pathlib import PurePath
 from typing import Any
 
@@ -106,12 +106,8 @@ def _simpler(value: Any, path: str) -> Any:
             "leave it out, or put what get_secret_value() returns"
         )
     try:
-        if callable(dump := getattr(value, "model_dump", None)):
-            return dump()
-        if package in ARRAYS and callable(to_list := getattr(value, "tolist", None)):
-            return to_list()
-        if hasattr(value, "__fields__") and callable(as_dict := getattr(value, "dict", None)):  # pydantic v1
-            return as_dict()
+        if (convert := _own_conversion(value, package)) is not None:
+            return convert()
     except Exception as error:
         raise NotStorable(f"cannot store {path}: its {_class(value)} cannot be converted: {error}") from error
     if isinstance(value, AuthUser):
@@ -127,6 +123,17 @@ def _simpler(value: Any, path: str) -> Any:
     if isinstance(value, LISTS):
         return list(value)
     raise _refusal(value, path)
+
+
+def _own_conversion(value: Any, package: str) -> Callable[[], Any] | None:
+    """Return the method by which a model or an array converts itself; None if it has none."""
+    if callable(dump := getattr(value, "model_dump", None)):
+        return dump  # type: ignore[no-any-return]
+    if package in ARRAYS and callable(to_list := getattr(value, "tolist", None)):
+        return to_list  # type: ignore[no-any-return]
+    if hasattr(value, "__fields__") and callable(as_dict := getattr(value, "dict", None)):  # pydantic v1
+        return as_dict  # type: ignore[no-any-return]
+    return None
 
 
 def _key(key: Any, path: str) -> str:

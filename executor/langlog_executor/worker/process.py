@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..graph_host.hosts import GraphHosts
     from ..graphs.loading import Graphs
     from ..runtime.graph_loops import GraphLoops
+    from ..store.embeddings import Embedder
     from ..worker.lifespan import WorkerLifespan
 
 logger = structlog.get_logger(__name__)
@@ -95,7 +96,6 @@ async def _serve(
     figures_fd: int | None,
 ) -> None:
     from langlog_backbone.project.cache import open_cache
-    from langlog_backbone.project.store_index import check_pgvector, store_index
     from langlog_backbone.project.ttl import store_ttl
 
     from ..checkpoints.reader import CheckpointReader
@@ -104,7 +104,6 @@ async def _serve(
     from ..runtime.graph_loops import GraphLoops
     from ..runtime.io_loop import IoLoop
     from ..runtime.lease import Lease
-    from ..store.embeddings import Embedder, load_embeddings
     from ..store.log_store import LogStore
     from ..store.project_store import project_store
     from .announcement import announce
@@ -117,10 +116,7 @@ async def _serve(
     project = read_project(backbone.settings.project)
     reader = CheckpointReader(io, serde=configured_serializer(project, backbone.settings))
     configuration = Configuration(project)
-    embedder: Embedder | None = None
-    if (index := store_index(configuration)) is not None:
-        await check_pgvector(backbone.pool)
-        embedder = Embedder(load_embeddings(project, index), index, loops, backbone.settings.embed_timeout_s)
+    embedder = await _embedder(backbone, project, configuration, loops)
     store = LogStore(
         io, ttl=msgspec.to_builtins(store_ttl(configuration)), embedder=embedder, json=json_cipher(reader.serde)
     )
@@ -155,13 +151,7 @@ async def _serve(
             waits += [asyncio.create_task(orphaned()), asyncio.create_task(_retire(worker, queries, report))]
             await asyncio.sleep(0)  # it listens for the signal
         report.write({"ready": {"graphs": list(graphs.specs), "pid": os.getpid()}})
-        await asyncio.wait([*waits, queries, worker.failed], return_when=asyncio.FIRST_COMPLETED)
-        if queries.cancelled():  # by `_retire`, which continues
-            await asyncio.wait([*waits, worker.failed], return_when=asyncio.FIRST_COMPLETED)
-        if queries.done() and not queries.cancelled() and queries.exception() is not None:
-            logger.error("worker.queries_failed", exc_info=queries.exception())
-        if worker.failed.done():
-            logger.error("worker.claims_failed", exc_info=worker.failed.exception())
+        await _until_over(waits, queries, worker.failed)
         for task in waits:
             task.cancel()
         ending.begin()
@@ -186,6 +176,34 @@ async def _serve(
             figures.cancel()
             await asyncio.gather(figures, return_exceptions=True)
         await asyncio.to_thread(lease.stop)
+
+
+async def _embedder(
+    backbone: Backbone, project: Project, configuration: Configuration, loops: GraphLoops
+) -> Embedder | None:
+    """Return the caller of the project's embedding function, or None if its store has no index."""
+    from langlog_backbone.project.store_index import check_pgvector, store_index
+
+    from ..store.embeddings import Embedder, load_embeddings
+
+    index = store_index(configuration)
+    if index is None:
+        return None
+    await check_pgvector(backbone.pool)
+    return Embedder(load_embeddings(project, index), index, loops, backbone.settings.embed_timeout_s)
+
+
+async def _until_over(
+    waits: Sequence[asyncio.Task[Any]], queries: asyncio.Task[Any], failed: asyncio.Future[Any]
+) -> None:
+    """Wait until the worker is to end: one of ``waits`` is done, or queries or claims failed."""
+    await asyncio.wait([*waits, queries, failed], return_when=asyncio.FIRST_COMPLETED)
+    if queries.cancelled():  # by `_retire`, which continues
+        await asyncio.wait([*waits, failed], return_when=asyncio.FIRST_COMPLETED)
+    if queries.done() and not queries.cancelled() and queries.exception() is not None:
+        logger.error("worker.queries_failed", exc_info=queries.exception())
+    if failed.done():
+        logger.error("worker.claims_failed", exc_info=failed.exception())
 
 
 def graph_hosts(node: Path, project: Project, settings: Settings) -> GraphHosts:

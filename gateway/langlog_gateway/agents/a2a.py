@@ -49,6 +49,7 @@ TASK_NOT_FOUND = -32001
 NOT_CANCELABLE = -32002
 EVENTS = "text/event-stream"
 SCOPE = "LangGraph-A2A-History-Scope"
+NO_REQUEST = "Invalid message format: must be a JSON-RPC request or notification"
 TASKS_MAX = 100
 MODES = ["application/json", "text/plain"]
 EXTENSION = {
@@ -193,13 +194,9 @@ class A2a:
             return json_response(RpcError(PARSE_ERROR, "Invalid JSON payload").answer(id))
         try:
             if not isinstance(message, dict):
-                raise RpcError(INVALID_REQUEST, "Invalid message format: must be a JSON-RPC request or notification")
+                raise RpcError(INVALID_REQUEST, NO_REQUEST)
             id = message.get("id")
-            if message.get("jsonrpc") != "2.0":
-                raise RpcError(INVALID_REQUEST, "Invalid JSON-RPC message: missing or invalid jsonrpc version")
-            method = message.get("method")
-            if id is None or not isinstance(method, str):
-                raise RpcError(INVALID_REQUEST, "Invalid message format: must be a JSON-RPC request or notification")
+            method = _method_of(message)
             if method not in self._methods and method not in self._streaming:
                 raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
             if method in self._streaming and not accepts(request, EVENTS):
@@ -431,6 +428,16 @@ class A2a:
         runs = {row["mark"]: row["run_id"] for row in marks}
         messages = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
         return messages[-length:] if isinstance(length, int) and length > 0 else ([] if length == 0 else messages)
+
+
+def _method_of(message: Object) -> str:
+    """Return the method of a JSON-RPC request. Raises RpcError for anything else, a notification too."""
+    if message.get("jsonrpc") != "2.0":
+        raise RpcError(INVALID_REQUEST, "Invalid JSON-RPC message: missing or invalid jsonrpc version")
+    method = message.get("method")
+    if message.get("id") is None or not isinstance(method, str):
+        raise RpcError(INVALID_REQUEST, NO_REQUEST)
+    return method
 
 
 def _context(message: Object) -> str:

@@ -88,7 +88,7 @@ def evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
     return after if after is state or not after.exists else replace(after, updated_at=imported_time(event) or time)
 
 
-def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:
+def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:  # noqa: C901 - one case an event
     match event:
         case ev.ThreadCreated():
             if event.existed:

@@ -27,43 +27,11 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
         return _rejected(id, *refusal)
     match command:
         case cmd.CreateAssistant():
-            if current is not None:
-                if command.if_exists == "do_nothing":
-                    return [ev.AssistantCreated(assistant_id=id, content=current, existed=True)]
-                if command.if_exists == "update":
-                    return _updated(state, current, command, meta)
-                return _rejected(id, 409, f"Assistant {id} already exists")
-            return [
-                ev.AssistantCreated(
-                    assistant_id=id,
-                    content=ev.AssistantVersion(
-                        version=1,
-                        graph_id=command.graph_id,
-                        config=command.config,
-                        context=command.context,
-                        metadata=command.metadata,
-                        name=command.name,
-                        description=command.description,
-                        created_at=_time(command, meta),
-                    ),
-                    provenance=command.provenance,
-                )
-            ]
+            return _create(state, command, meta)
         case cmd.PatchAssistant():
             if current is None:
                 return _rejected(id, 404, f"Assistant {id} not found")
-            given = {
-                name: value
-                for name in ("graph_id", "config", "context", "name", "description")
-                if (value := getattr(command, name)) is not UNSET
-            }
-            metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
-            if (too_large := metadata_refusal(current.metadata, metadata, command.metadata_limit)) is not None:
-                return _rejected(id, *too_large)
-            content = replace(
-                current, version=max(state.versions) + 1, created_at=_time(command, meta), metadata=metadata, **given
-            )
-            return [ev.AssistantVersioned(assistant_id=id, content=content, provenance=command.provenance)]
+            return _patch(state, current, command, meta)
         case cmd.SetLatestAssistant():
             content_then = None if command.version is None else state.versions.get(command.version)
             if content_then is None:
@@ -75,6 +43,48 @@ def decide_assistant(state: AssistantState, command: cmd.AnyAssistantCommand, me
             return [ev.AssistantDeleted(assistant_id=id)]
         case _:
             assert_never(command)
+
+
+def _create(state: AssistantState, command: cmd.CreateAssistant, meta: CommandMeta) -> Events:
+    current, id = state.current, state.assistant_id
+    if current is not None:
+        match command.if_exists:
+            case "do_nothing":
+                return [ev.AssistantCreated(assistant_id=id, content=current, existed=True)]
+            case "update":
+                return _updated(state, current, command, meta)
+            case "raise":
+                return _rejected(id, 409, f"Assistant {id} already exists")
+            case _:
+                assert_never(command.if_exists)
+    content = ev.AssistantVersion(
+        version=1,
+        graph_id=command.graph_id,
+        config=command.config,
+        context=command.context,
+        metadata=command.metadata,
+        name=command.name,
+        description=command.description,
+        created_at=_time(command, meta),
+    )
+    return [ev.AssistantCreated(assistant_id=id, content=content, provenance=command.provenance)]
+
+
+def _patch(
+    state: AssistantState, current: ev.AssistantVersion, command: cmd.PatchAssistant, meta: CommandMeta
+) -> Events:
+    given = {
+        name: value
+        for name in ("graph_id", "config", "context", "name", "description")
+        if (value := getattr(command, name)) is not UNSET
+    }
+    metadata = {**current.metadata, **({} if command.metadata is UNSET else command.metadata)}
+    if (too_large := metadata_refusal(current.metadata, metadata, command.metadata_limit)) is not None:
+        return _rejected(state.assistant_id, *too_large)
+    content = replace(
+        current, version=max(state.versions) + 1, created_at=_time(command, meta), metadata=metadata, **given
+    )
+    return [ev.AssistantVersioned(assistant_id=state.assistant_id, content=content, provenance=command.provenance)]
 
 
 def _updated(
