@@ -22,14 +22,19 @@ from .ddl import ensure_objects
 MIN_VERSION = 14
 CONNECT_TIMEOUT_S = 10.0
 
-_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^-- (name|part): (\w+)\s*$", re.MULTILINE)
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:
-    """Return the statements of ``sql/<file>`` in a package: each opens with ``-- name: <name>``."""
+    """Return the statements of ``sql/<file>`` in a package: each opens with ``-- name: <name>``. A section ``-- part: <name>`` is text
+    that several statements share, as ``{<name>}``."""
     text = files(package).joinpath("sql", file).read_text()
-    parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    _, *pieces = _SECTION.split(text)
+    sections = list(zip(pieces[::3], pieces[1::3], (body.strip() for body in pieces[2::3]), strict=True))
+    statements = {name: body for kind, name, body in sections if kind == "name"}
+    for part, shared in ((name, body) for kind, name, body in sections if kind == "part"):
+        statements = {name: body.replace(f"{{{part}}}", shared) for name, body in statements.items()}
+    return statements
 
 
 class Parameters:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from langlog_backbone.log import LogUnavailable
 from langlog_backbone.values.json_shape import without_nul
-from langlog_schemas import checkpoints, commands
+from langlog_schemas import commands
 from langlog_schemas.commands import UpdateState
-from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from msgspec import Raw
 
 from ..checkpoints.overlay import Overlay
@@ -32,6 +31,7 @@ from ..graphs.schemas import MEMBERS
 from ..runtime.records import CapturedRecords
 from ..values.json_cipher import context_of
 from ..values.redaction import shown
+from .captured_update import ThreadAfter, captured_update
 from .graphs import DrawingQuestion, GraphQuestion, SubgraphsQuestion
 from .threads import (
     CATCH_UP_S,
@@ -168,23 +168,10 @@ class HostedQueries:
         self, question: ThreadQuestion, records: CapturedRecords, answer: dict[str, Any], checkpoint_id: str | None
     ) -> UpdateState:
         """Return the captured checkpoints as a command, with the thread's state after them."""
-        bundles = []
-        for event in records.events:
-            match event:
-                case CheckpointWritten():
-                    bundles.append(checkpoints.Bundle(checkpoint=checkpoints.decode_checkpoint(event.body)))
-                case CheckpointWrites():
-                    bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
-        context = context_of({**(question.config.get("configurable") or {}), **question.caller.headers})
-        values, interrupts = without_nul(answer["values"]), without_nul(answer["interrupts"])
-        return UpdateState(
-            thread_id=question.thread_id,
-            checkpoints=[checkpoints.encode(bundle) for bundle in bundles],
-            values=Raw(await self._json.seal(values, context, "thread", "values")),
-            next=list(answer["next"]),
-            interrupts=Raw(await self._json.seal_interrupts(interrupts, context)),
-            checkpoint_id=checkpoint_id,
+        after = ThreadAfter(
+            without_nul(answer["values"]), list(answer["next"]), without_nul(answer["interrupts"]), checkpoint_id
         )
+        return await captured_update(question, records, after, self._json)
 
     async def _caught_up(self, question: ReadQuestion) -> None:
         if not question.busy:

@@ -16,9 +16,8 @@ import msgspec
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateUpdate
 from langlog_backbone.log import LogUnavailable
-from langlog_schemas import checkpoints, commands
+from langlog_schemas import commands
 from langlog_schemas.commands import UpdateState
-from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from msgspec import Raw
 
 from ..checkpoints.checkpointer import LogCheckpointer
@@ -31,6 +30,7 @@ from ..runtime.records import CapturedRecords
 from ..values import encoding
 from ..values.interrupts import interrupts_of
 from ..values.json_cipher import context_of, encryption_context
+from .captured_update import ThreadAfter, captured_update
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -283,23 +283,13 @@ class ThreadQueries:
         """Return the captured checkpoints as a command, with the thread's state after them."""
         latest: RunnableConfig = {"configurable": {"thread_id": question.thread_id, "checkpoint_ns": ""}}
         snapshot, _ = await read_state(graph, latest)
-        bundles = []
-        for event in records.events:
-            match event:
-                case CheckpointWritten():
-                    bundles.append(checkpoints.Bundle(checkpoint=checkpoints.decode_checkpoint(event.body)))
-                case CheckpointWrites():
-                    bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
-        context = context_of({**(question.config.get("configurable") or {}), **question.caller.headers})
-        values, interrupts = encoding.encode(snapshot.values), encoding.encode(interrupts_of(snapshot))
-        return UpdateState(
-            thread_id=question.thread_id,
-            checkpoints=[checkpoints.encode(bundle) for bundle in bundles],
-            values=Raw(await self._json.seal(values, context, "thread", "values")),
-            next=list(snapshot.next),
-            interrupts=Raw(await self._json.seal_interrupts(interrupts, context)),
-            checkpoint_id=checkpoint_id,
+        after = ThreadAfter(
+            encoding.encode(snapshot.values),
+            list(snapshot.next),
+            encoding.encode(interrupts_of(snapshot)),
+            checkpoint_id,
         )
+        return await captured_update(question, records, after, self._json)
 
 
 async def _applied(

@@ -3,12 +3,45 @@
 -- rows of a snapshot that was taken before positions were kept.
 -- Rows are looked up one by one (LIMIT 1 keeps Postgres from joining): planned for threads of usual length, a join reads all rows of
 -- a long one.
+-- A part replaces its name in braces.
 
--- name: latest
--- $3 partition of the thread in run-events. Its position is returned from the same snapshot, and so is the greatest id.
+-- part: with_position
 SELECT p.position, g.greatest_id, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
+
+-- part: blobs_and_writes
+LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(v.key) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
+    FROM jsonb_each_text(h.versions) v
+    CROSS JOIN LATERAL (
+        SELECT b.type, b.data FROM checkpoint_blobs b
+        WHERE b.thread_id = $1 AND b.ns = $2 AND b.channel = v.key AND b.version = v.value LIMIT 1
+    ) x
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+
+-- part: columns
+SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
+       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+
+-- part: writes
+LEFT JOIN LATERAL (
+    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
+           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
+    FROM checkpoint_writes o
+    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
+) w ON true
+
+-- name: latest
+-- $3 partition of the thread in run-events. Its position is returned from the same snapshot, and so is the greatest id.
+{with_position}
 LEFT JOIN LATERAL (
     SELECT c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
@@ -16,47 +49,17 @@ LEFT JOIN LATERAL (
     ORDER BY c.log_position DESC, c.checkpoint_id DESC
     LIMIT 1
 ) h ON true
-LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
-LEFT JOIN LATERAL (
-    SELECT array_agg(v.key) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
-    FROM jsonb_each_text(h.versions) v
-    CROSS JOIN LATERAL (
-        SELECT b.type, b.data FROM checkpoint_blobs b
-        WHERE b.thread_id = $1 AND b.ns = $2 AND b.channel = v.key AND b.version = v.value LIMIT 1
-    ) x
-) b ON true
-LEFT JOIN LATERAL (
-    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
-           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = h.checkpoint_id
-) w ON true
+{blobs_and_writes}
 
 -- name: one
 -- $3 partition, $4 checkpoint id.
-SELECT p.position, g.greatest_id, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
-       b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
-FROM (SELECT coalesce((SELECT "offset" FROM positions WHERE topic = 'run-events' AND part = $3), 0) AS position) p
+{with_position}
 LEFT JOIN LATERAL (
     SELECT c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
     WHERE c.thread_id = $1 AND c.ns = $2 AND c.checkpoint_id = $4
 ) h ON true
-LEFT JOIN LATERAL (SELECT max(c.checkpoint_id) AS greatest_id FROM checkpoints c WHERE c.thread_id = $1 AND c.ns = $2) g ON true
-LEFT JOIN LATERAL (
-    SELECT array_agg(v.key) AS channels, array_agg(x.type) AS types, array_agg(x.data) AS datas
-    FROM jsonb_each_text(h.versions) v
-    CROSS JOIN LATERAL (
-        SELECT b.type, b.data FROM checkpoint_blobs b
-        WHERE b.thread_id = $1 AND b.ns = $2 AND b.channel = v.key AND b.version = v.value LIMIT 1
-    ) x
-) b ON true
-LEFT JOIN LATERAL (
-    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
-           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = $1 AND o.ns = $2 AND o.checkpoint_id = h.checkpoint_id
-) w ON true
+{blobs_and_writes}
 
 -- name: position
 -- $1 partition.
@@ -68,8 +71,7 @@ SELECT cause_offset FROM positions WHERE topic = $1 AND part = $2
 
 -- name: page
 -- Newest first, without blobs: before (position $3, id $4), metadata containing $5, at most $6, only ids below $7.
-SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
-       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+{columns}
 FROM (
     SELECT c.thread_id, c.ns, c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
@@ -78,18 +80,12 @@ FROM (
     ORDER BY c.log_position DESC, c.checkpoint_id DESC
     LIMIT $6
 ) h
-LEFT JOIN LATERAL (
-    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
-           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
-) w ON true
+{writes}
 ORDER BY h.log_position DESC, h.checkpoint_id DESC
 
 -- name: page_of_thread
 -- As `page`, over namespaces ($2 null: all), and only id $8 (null: any); $9 namespace at which the last page ended.
-SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
-       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+{columns}
 FROM (
     SELECT c.thread_id, c.ns, c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
@@ -100,19 +96,13 @@ FROM (
     ORDER BY c.log_position DESC, c.checkpoint_id DESC, c.ns DESC
     LIMIT $6
 ) h
-LEFT JOIN LATERAL (
-    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
-           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
-) w ON true
+{writes}
 ORDER BY h.log_position DESC, h.checkpoint_id DESC, h.ns DESC
 
 -- name: page_anywhere
 -- Over all threads, by id: positions of different partitions do not compare. $1 namespace (null: all), $2 only ids below,
 -- $3 metadata to contain, $4 limit, $5 only this id (null: any), ($6 id, $7 namespace, $8 thread) at which the last page ended.
-SELECT h.thread_id, h.ns, h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
-       w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
+{columns}
 FROM (
     SELECT c.thread_id, c.ns, c.checkpoint_id, c.log_position, c.parent_id, c.run_id, c.type, c.data, c.metadata, c.versions
     FROM checkpoints c
@@ -124,12 +114,7 @@ FROM (
     ORDER BY c.checkpoint_id DESC, c.ns DESC, c.thread_id DESC
     LIMIT $4
 ) h
-LEFT JOIN LATERAL (
-    SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
-           array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = h.thread_id AND o.ns = h.ns AND o.checkpoint_id = h.checkpoint_id
-) w ON true
+{writes}
 ORDER BY h.checkpoint_id DESC, h.ns DESC, h.thread_id DESC
 
 -- name: position_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -19,20 +18,13 @@ from langlog_executor.graph_host.jobs import Job
 from langlog_executor.graph_host.process import STATIC, GraphHost
 from langlog_executor.graph_host.protocol import GraphFile, Query, Run
 
+from tests.stack.built import node_build
+from tests.stack.cached import alone
 from tests.stack.node_package import installed
 
 ROOT = Path(__file__).parents[3]
 PROJECT = Path(__file__).with_name("project")
 SOURCES = ROOT / "executor" / "graph-host"
-
-
-def node_build() -> Any:
-    """The program at the root of the clone that builds what Node has to build."""
-    spec = importlib.util.spec_from_file_location("langlog_node_build", ROOT / "node_build.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def built_host() -> Path:
@@ -49,9 +41,7 @@ def with_packages(folder: Path) -> Path:
 
 
 def _packages() -> Path:
-    lock = Path(os.environ.get("TMPDIR", "/tmp")) / "langlog-host-project.lock"
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # tests in other processes install the same
+    with alone(f"npm-{PROJECT.name}"):
         return installed(PROJECT)
 
 
