@@ -37,7 +37,7 @@ from .http.backends import SOURCE, Commands, Origin, Queries, Reads
 from .http.errors import JSON, ApiError
 from .http.metrics import Metrics
 from .http.options import read_options
-from .http.pages import AFTER
+from .http.page_cursor import AFTER
 from .http.queue_depth import QueueDepth
 from .streams.backlog import Backlog
 from .streams.ends_in_log import EndsInLog

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from langlog.services.reload import Reloaded, ReloadService, matters
-from langlog_executor.worker.in_flight import Retiring
+from langlog_executor.worker.pool_messages import Retiring
 
 WAIT_S = 60.0
 

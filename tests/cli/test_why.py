@@ -73,7 +73,7 @@ def test_each_state_of_things_has_its_own_answer(said: str) -> None:
 def test_a_backlog_a_stop_and_lost_workers_are_mentioned() -> None:
     run = DISPATCHED._replace(cancel="rollback", superseded_by="y", crashes=2)
     lines = explain("r", Facts(run, QueueFacts(workers=1), undecided=4, unfolded=7), SETTINGS)
-    assert "asked to stop (rollback) by run y" in lines[1]
+    assert "stop has been requested (rollback) by run y" in lines[1]
     assert "lost its worker 2 times" in lines[2]
     assert "up to 4 commands" in lines[3]
     assert "7 events behind" in lines[4]

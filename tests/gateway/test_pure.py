@@ -9,16 +9,16 @@ import pytest
 from aiohttp import web
 from langlog_backbone.metrics.exposition import rendered
 from langlog_gateway.http import validation
-from langlog_gateway.http.config import mirrored
 from langlog_gateway.http.errors import ApiError, KeyedError, PlainError, reason_of
 from langlog_gateway.http.metrics import Metrics
 from langlog_gateway.http.options import HttpOptions
+from langlog_gateway.http.run_config import mirrored
 from langlog_gateway.requests.assistants import ASSISTANT_COUNT, ASSISTANT_LATEST, ASSISTANT_SEARCH
 from langlog_gateway.requests.runs import CANCEL_MANY, RUN_BATCH, RUN_CREATE
 from langlog_gateway.requests.states import STATE_UPDATE
 from langlog_gateway.requests.store import STORE_PUT, STORE_SEARCH
 from langlog_gateway.requests.threads import THREAD_COUNT, THREAD_CREATE, THREAD_PRUNE, THREAD_SEARCH
-from langlog_gateway.runs import steps
+from langlog_gateway.runs import submission_steps as steps
 from langlog_gateway.streams import sse
 from langlog_gateway.streams.backlog import is_complete
 from langlog_gateway.streams.sequencer import START, FrameSequencer

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from langlog_gateway.http.pages import Cursor
+from langlog_gateway.http.page_cursor import Cursor
 from langlog_schemas.commands import RunError
 from langlog_schemas.ids import default_assistant_id
 

@@ -40,6 +40,16 @@ INSTEAD = {
     r"\bstands? in for\b": "replaces",
     r"\btak(e|es|en) (it |that |this |them )?for a\b": "reads as, or counts as",
     r"\bmended?\b": "fixed, or repaired",
+    r"\b(says?|said) so\b": "reports it, logs it, refuses",
+    r"\bsays? why\b": "gives the reason, or explains",
+    r"\b(is|are|was|were) said\b": "is reported, or logged",
+    r"\bunless (it is )?told\b": "unless configured",
+    r"\btells? (those|it|the same|less)\b": "notifies, returns, reports",
+    r"\bhears? (it|that|them)\b": "receives, is notified",
+    r"\basks? (Postgres|Redis|the log|another)\b": "queries, probes, requests",
+    r"\basked (for|over)\b": "requested, called",
+    r"\b(log|read model|start|line|report|worker|service|process|event|gateway|projector|decider|scheduler|command|handler)s? "
+    r"(says?|said|tells?|told|asks?|asked|hears?|heard)\b": "reports, logs, has, requests, receives: the verb of what it does",
 }
 """Pattern -> better words (docs/reference/glossary.md has the terms). Those with a capital letter match as they are written."""
 

@@ -100,7 +100,7 @@ def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
     if run is not None and run.ended_at is None:
         if run.cancel is not None:
             by = f" by run {run.superseded_by}" if run.superseded_by else ""
-            lines.append(f"It has been asked to stop ({run.cancel}){by}.")
+            lines.append(f"Its stop has been requested ({run.cancel}){by}.")
         if run.crashes:
             lines.append(f"It has lost its worker {run.crashes} times; after {settings.max_attempts} it is given up.")
     if facts.undecided:
@@ -141,7 +141,7 @@ def _undispatched(run: RunFacts) -> str:
 def _dispatched(run: RunFacts, queue: QueueFacts | None, settings: Settings) -> str:
     since = f"since {_when(run.started_at or run.dispatched_at)}"
     if queue is None:
-        return "It is dispatched, but Redis cannot be reached: no worker can take it or say how it is."
+        return "It is dispatched, but Redis cannot be reached: no worker can take it or report its state."
     if queue.worker is not None and queue.lease_s is not None and queue.lease_s > 0:
         doing = "runs" if run.status == "running" else "has taken"
         return (

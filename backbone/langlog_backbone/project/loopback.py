@@ -25,9 +25,7 @@ logger = structlog.get_logger(__name__)
 
 RETRIES = 5
 """Retries of a failed connection attempt, as in clients with an address."""
-CLOSED = (
-    "A client without a URL cannot be used where the server asks who is calling: it would be asked again, without end"
-)
+CLOSED = "A client without a URL cannot be used while the server authenticates a caller: its request would be authenticated in turn, without end"
 NO_ADDRESS = (
     "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where its graphs reach a gateway"
 )

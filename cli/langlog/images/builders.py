@@ -45,7 +45,7 @@ def build(recipe: Recipe, *, builder: str, tag: str, pull: bool, more: Sequence[
         except OSError as error:
             raise click.ClickException(f"{builder} cannot be started: {error.strerror or error}") from None
     if code != 0:
-        raise click.ClickException(f"{builder} ended with code {code}: its output says why{_hint(recipe)}")
+        raise click.ClickException(f"{builder} ended with code {code}: its output gives the reason{_hint(recipe)}")
 
 
 def command_line(

@@ -29,7 +29,7 @@ base_image = click.option(
     help="Build on this image of langlog.  [base_image in langgraph.json; langlog:PYTHON]",
 )
 api_version = click.option(
-    "--api-version", help="Accepted without effect: the base image says which langlog runs.", expose_value=False
+    "--api-version", help="Accepted without effect: the base image determines which langlog runs.", expose_value=False
 )
 
 
@@ -90,7 +90,7 @@ def dockerfile(save_path: Path, project: Path | None, base_image: str | None, *,
 @options.config
 @click.option("-t", "--tag", required=True, help="Name of the image.")
 @base_image
-@click.option("--pull/--no-pull", default=False, show_default=True, help="Ask the registry for a newer base image.")
+@click.option("--pull/--no-pull", default=False, show_default=True, help="Pull a newer base image from the registry.")
 @click.option(
     "--builder", type=click.Choice(["docker", "podman", "buildah"]), help="Program to build with.  [the first of these]"
 )

@@ -55,7 +55,7 @@ def _succeeds(command: list[str]) -> bool:
 )
 @click.option("--image", help="Run this image of the project instead of building one.")
 @commands.base_image
-@click.option("--pull/--no-pull", default=False, show_default=True, help="Ask the registry for newer images.")
+@click.option("--pull/--no-pull", default=False, show_default=True, help="Pull newer images from the registry.")
 @click.option(
     "--recreate/--no-recreate", default=False, show_default=True, help="Make containers anew, even if nothing changed."
 )
@@ -89,7 +89,7 @@ def up(
     from .dockerfile import recipe
 
     if watch and image:
-        raise click.UsageError("--watch builds the image again, and --image says not to build one: give one of them")
+        raise click.UsageError("--watch builds the image again, and --image uses one that exists: give one of them")
     checked = commands.checked_project(project)
     program = compose_command()
     name = project_name(checked)
@@ -147,4 +147,6 @@ def _run(command: list[str]) -> None:
     """Run a command. Raises click.ClickException if it fails."""
     code = subprocess.run(command, check=False).returncode  # noqa: S603 - compose, with options of ours
     if code not in (0, 130):  # 130: the user pressed Ctrl-C
-        raise click.ClickException(f"{' '.join(command[:2])} ended with code {code}: its output says why. {WITHOUT}")
+        raise click.ClickException(
+            f"{' '.join(command[:2])} ended with code {code}: its output gives the reason. {WITHOUT}"
+        )

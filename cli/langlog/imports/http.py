@@ -81,7 +81,7 @@ class JsonServer:
                 problem = str(error) or type(error).__name__
                 continue
             except (httpx.InvalidURL, UnicodeError) as error:
-                raise Unanswered(f"{self.url} cannot be asked for {what}: {error}") from None
+                raise Unanswered(f"{self.url} cannot be queried for {what}: {error}") from None
             if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
                 problem, failing = f"{status}: {_detail(data, reason)}", status
                 continue
@@ -118,7 +118,7 @@ class JsonServer:
         if packed not in ("identity", "gzip", "x-gzip"):
             raise Refused(
                 httpx.codes.BAD_GATEWAY,
-                f"the {self._name} {self.url} answers {what} packed by {_line(packed)}, which was not asked for",
+                f"the {self._name} {self.url} answers {what} packed by {_line(packed)}, which was not requested",
             )
         if packed == "identity":
             async for piece in answer.aiter_raw():

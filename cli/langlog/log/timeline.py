@@ -150,7 +150,7 @@ def describe(recorded: RecordedEvent) -> tuple[str, str]:  # noqa: C901 - one ca
         case ev.RunCancelRequested():
             by = f" by run {event.superseded_by}" if event.superseded_by else ""
             alone = "no worker has it" if event.orphaned else ""
-            return "stop asked", _joined(_by(record), f"{event.action}{by}", alone)
+            return "stop requested", _joined(_by(record), f"{event.action}{by}", alone)
         case ev.RunEnded():
             return event.TYPE.split(".")[1].replace("_", " "), _joined(_by(record), _ended(event))
         case ev.RunDeleted():

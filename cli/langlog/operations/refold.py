@@ -96,7 +96,7 @@ async def _compare(pool: asyncpg.Pool, scratch: asyncpg.Pool, thread_id: str) ->
                 continue
             for column in mine:
                 if mine[column] != other.get(column):
-                    shown = f"the read model says {_shown(mine[column])}, the log {_shown(other.get(column))}"
+                    shown = f"the read model has {_shown(mine[column])}, the log {_shown(other.get(column))}"
                     differences.append(f"{table} {' '.join(key)} {column}: {shown}")
     return differences
 
@@ -128,14 +128,14 @@ async def _aggregate(pool: asyncpg.Pool, history: History) -> list[str]:
         return [] if (row is None) == (not state.exists) else ["thread: it exists in one of log and read model alone"]
     differences = []
     if row["status"] != state.status:
-        differences.append(f"thread status: the read model says {row['status']}, the aggregate {state.status}")
+        differences.append(f"thread status: the read model has {row['status']}, the aggregate {state.status}")
     active = await pool.fetch(
         "SELECT run_id, attempt FROM runs WHERE thread_id = $1 AND status IN ('pending', 'running') ORDER BY ordinal",
         history.thread_id,
     )
     mine, other = [tuple(r) for r in active], [(r.run_id, r.attempt) for r in state.runs.values()]
     if mine != other:
-        differences.append(f"runs in flight: the read model says {mine}, the aggregate {other}")
+        differences.append(f"runs in flight: the read model has {mine}, the aggregate {other}")
     return differences
 
 

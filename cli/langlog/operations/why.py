@@ -34,7 +34,7 @@ def why(run_id: str, data_dir: Path | None) -> None:
 
     The id of a thread leads to its run in flight, or else to its newest. Exit code 1: there is no such run.
 
-    SERVICE is gateway, decider, projector, scheduler, workers, executor, log, postgres or redis: say why it is behind or not ready, and
+    SERVICE is gateway, decider, projector, scheduler, workers, executor, log, postgres or redis: report why it is behind or not ready, and
     what to do. Exit code 1: something is wrong with it.
 
     Asks LOG_URI, DATABASE_URI and REDIS_URI, or the embedded servers of a data folder. Where no langlog dev runs on that, what it

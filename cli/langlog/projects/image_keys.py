@@ -154,7 +154,7 @@ def image_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
         )
     if keys.api_version:
         yield Problem(
-            "note", "api_version", f"{keys.api_version!r} has no effect: the base image says which langlog runs"
+            "note", "api_version", f"{keys.api_version!r} has no effect: the base image determines which langlog runs"
         )
     if keys.pip_config_file and keys.pip_installer == "uv":
         yield Problem(

@@ -32,7 +32,9 @@ NAMED = ("README.md", "package.json")
 
 @click.command("new", short_help="Make a project from a template.")
 @click.argument("path", type=click.Path(file_okay=False, path_type=Path), required=False)
-@click.option("--template", type=click.Choice(list(TEMPLATES)), help="What it is; without one, you are asked.")
+@click.option(
+    "--template", type=click.Choice(list(TEMPLATES)), help="What it is; without one, the command prompts for it."
+)
 def new(path: Path | None, template: str | None) -> None:
     """Create a project in the folder PATH, which must be empty or not exist. It runs without a model's key.
 

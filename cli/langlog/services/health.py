@@ -21,7 +21,7 @@ REQUEST_TIMEOUT_S = 5.0
 REQUEST_BYTES = 8192
 
 
-@click.command(short_help="Ask a service of this machine whether it is healthy.")
+@click.command(short_help="Check whether a service of this machine is healthy.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),

@@ -19,7 +19,7 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.project.language import JAVASCRIPT
 
 if TYPE_CHECKING:
-    from langlog_executor.worker.in_flight import Retiring
+    from langlog_executor.worker.pool_messages import Retiring
 
 logger = structlog.get_logger(__name__)
 

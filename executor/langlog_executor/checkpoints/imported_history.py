@@ -221,9 +221,7 @@ class ImportedHistory:
                     several = chosen if isinstance(chosen, list | tuple) else [chosen]
                     sent += [one for one in several if isinstance(one, Send)]
         except Exception as error:  # the project's code may raise anything
-            self._note(
-                f"a conditional edge failed while it was asked what it had sent ({type(error).__name__}: {error})"
-            )
+            self._note(f"a conditional edge failed when it was evaluated again ({type(error).__name__}: {error})")
             sent = []
         if [one.node for one in sent] == names:
             return sent

@@ -64,7 +64,7 @@ LINE_BYTES_MAX = 64_000
 
 
 class GraphHostError(StartError):
-    """The process cannot be started; one line says why."""
+    """The process cannot be started; one line gives the reason."""
 
     for_clients = True
 

@@ -47,7 +47,7 @@ CATCH_UP_S = 2.0
 TOO_LARGE = "The answer is {}, more than the limit of {} bytes (LANGLOG_MAX_ANSWER_BYTES)"
 HISTORY_TOO_LARGE = (
     "The first {} entries of the history are {} bytes, more than the limit of {} bytes for one answer "
-    "(LANGLOG_MAX_ANSWER_BYTES). Ask for fewer entries by a smaller `limit`, and for the next ones with `before`."
+    "(LANGLOG_MAX_ANSWER_BYTES). Request fewer entries by a smaller `limit`, and for the next ones with `before`."
 )
 
 

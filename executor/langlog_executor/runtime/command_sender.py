@@ -66,7 +66,7 @@ class CommandSender:
         """Append the commands in one go and wait for all outcomes.
 
         Waits as long as log or read model are unavailable. Raises CommandRefused for the first one refused. An append of which it is
-        not known whether it came about is made again: what these commands ask for may be done twice.
+        not known whether it came about is made again: the effect of these commands may happen twice.
         """
         await self._replies.start()
         now = now_iso()

@@ -22,7 +22,7 @@ from langlog_backbone.redis import channels
 from langlog_backbone.time.sources import monotonic
 from langlog_schemas import commands, messages
 
-from .in_flight import Retiring, moves, retiring
+from .pool_messages import Retiring, moves, retiring
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone

@@ -36,7 +36,7 @@ from langlog_backbone.redis import channels
 from langlog_backbone.time.sources import monotonic
 from langlog_schemas.ids import default_assistant_id
 
-from .in_flight import SETTINGS_ALONE, Retiring, together
+from .pool_messages import SETTINGS_ALONE, Retiring, together
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone

@@ -37,7 +37,7 @@ from langlog_schemas import messages
 from langlog_schemas.messages import GraphHostInfo, WorkerInfo
 
 from .claims import Worker
-from .in_flight import SETTINGS_ALONE, Report, orphaned
+from .pool_messages import SETTINGS_ALONE, Report, orphaned
 
 if TYPE_CHECKING:
     from langlog_backbone.context import Backbone
@@ -297,8 +297,8 @@ async def _retire(worker: Worker, queries: asyncio.Task[None], report: Report) -
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="langlog_executor.worker.process")
-    parser.add_argument("--report-fd", type=int, default=None, help="where to say that it is ready, or why not")
-    parser.add_argument("--figures-fd", type=int, default=None, help="socket on which the pool asks for metrics")
+    parser.add_argument("--report-fd", type=int, default=None, help="where to report that it is ready, or why not")
+    parser.add_argument("--figures-fd", type=int, default=None, help="socket on which the pool requests metrics")
     options = parser.parse_args(arguments)
     report = Report(options.report_fd)
     # read when langgraph is imported: graphs then derive from their schemas which types may be restored from stored bytes (`serde`)

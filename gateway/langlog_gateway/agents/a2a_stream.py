@@ -17,8 +17,8 @@ from langlog_schemas.json_types import Object
 
 from ..core import Core
 from ..http.errors import ApiError
-from ..runs.steps import PreparedRun
 from ..runs.streaming import RunFollower
+from ..runs.submission_steps import PreparedRun
 from ..streams import sse
 from ..streams.sequencer import FrameSequencer
 from ..streams.sse import FrameSlice

@@ -57,7 +57,7 @@ logger = structlog.get_logger(__name__)
 
 IDENTITY_BYTES_MAX = 1_000
 """Maximum length of an identity in UTF-8, in bytes: Postgres keeps it in indexes, whose entries are bounded."""
-NOT_TEXT = "What authentication says of the caller has text that is not UTF-8, or a NUL character: it cannot be stored"
+NOT_TEXT = "The result of authentication has text that is not UTF-8, or a NUL character: it cannot be stored"
 
 ACTIONS: dict[Resource, tuple[Action, ...]] = {
     "assistants": ("create", "read", "update", "delete", "search"),
@@ -298,7 +298,7 @@ def load_auth(options: Options, reads: Reads, settings: Settings) -> CustomAuth 
     gate = CustomAuth(auth, reads, options.auth.cache, settings.studio_api_key if studio else "", studio)
     warn_of_uncovered(gate, DENY_BY_DEFAULT)
     if gate.wants_request:
-        check_starlette("authenticate asks for the request")
+        check_starlette("authenticate takes the request")
     return gate
 
 

@@ -100,7 +100,7 @@ class HostedApp:
 
 
 def _address(scope: MutableMapping[str, Any]) -> URL:
-    """Return what the client asked for, byte by byte, without the mount prefix."""
+    """Return the path that the client requested, byte by byte, without the mount prefix."""
     raw = scope["raw_path"].decode("latin-1")
     path = raw if raw.startswith("/") else quote(scope["path"])  # a proxy may have sent the whole address
     query = scope["query_string"].decode("latin-1")

@@ -16,8 +16,8 @@ from msgspec import UNSET
 from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
 from ..core import Core, encoded_response, json_response, no_content, origin_of, page_headers
-from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
+from ..http.run_config import mirrored
 from ..http.validation import path_uuid, read_body, truthy, uuid_of
 from ..requests.assistants import (
     ASSISTANT_COUNT,

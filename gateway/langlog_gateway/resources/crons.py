@@ -17,15 +17,15 @@ from msgspec import UNSET, UnsetType
 
 from ..auth.access import admit, authorize, caller, guarded
 from ..core import Core, encoded_response, no_content, origin_of, page_headers
-from ..http.config import mirrored
 from ..http.errors import ApiError, not_found, unprocessable
+from ..http.run_config import mirrored
 from ..http.validation import decode_body, path_uuid, read_body, uuid_of
 from ..requests.crons import CRON_COUNT, CRON_CREATE, CRON_PATCH, CRON_SEARCH
 from ..requests.runs import RUN_CREATE
 from ..responses import crons
 from ..responses.members import stamp
-from ..runs.steps import Particulars
 from ..runs.submission import RunSubmission
+from ..runs.submission_steps import Particulars
 from ..runs.waiting import run_headers
 from .cron_access import CronAccess
 

@@ -11,8 +11,8 @@ from langlog_schemas.runs.request import RunCreate
 
 from ..core import Core
 from ..streams.permission import PermissionEnded
-from .steps import Particulars, PreparedRun
 from .submission import RunSubmission
+from .submission_steps import Particulars, PreparedRun
 from .waiting import RunWaits, tied_to_client
 
 

@@ -12,8 +12,8 @@ from ..auth.access import authorize
 from ..auth.visibility import seen
 from ..core import Core
 from ..http.errors import ApiError
-from .steps import PreparedRun
 from .submission import RunSubmission
+from .submission_steps import PreparedRun
 
 
 class Outcome(NamedTuple):

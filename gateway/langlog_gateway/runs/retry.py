@@ -13,10 +13,10 @@ from ..http.errors import ApiError
 from ..http.validation import read_body, uuid_of
 from ..requests.runs import RUNS_RETRY
 from ..responses.runs import Retried
-from .again import earlier_of, repeated
 from .bulk import readable_threads, submit_all
-from .steps import PreparedRun
+from .continued_runs import earlier_of, repeated
 from .submission import SQL, RunSubmission, new_run_id
+from .submission_steps import PreparedRun
 
 NOT_THERE = "Run not found"
 RETRIED = frozenset({"error", "timeout", "interrupted"})

@@ -22,9 +22,9 @@ from ..requests.runs import CANCEL_MANY, RUN_BATCH, RUN_CREATE, RunColumn
 from ..responses import runs
 from ..streams.watch import Watch
 from .search import run_columns
-from .steps import Particulars
 from .streaming import RunStreams
 from .submission import SQL, RunSubmission
+from .submission_steps import Particulars
 from .waiting import RunWaits, run_headers, tied_to_client
 
 NONE_FOUND = "No runs found to cancel."

@@ -11,7 +11,7 @@ from aiohttp import web
 from ..auth.sight import Sight, sight_of
 from ..auth.visibility import Parameters
 from ..core import Core, encoded_response, page_headers
-from ..http.pages import Cursor, cursor_of
+from ..http.page_cursor import Cursor, cursor_of
 from ..http.validation import read_body, uuid_of
 from ..requests.runs import RUNS_COUNT, RUNS_SEARCH, RunsCount, RunsSearch
 from ..responses import runs

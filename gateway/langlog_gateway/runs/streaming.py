@@ -34,8 +34,8 @@ from ..streams.sse import (
 )
 from ..streams.stream_out import StreamOut
 from ..streams.watch import ThreadUpdate, Watch
-from .steps import PreparedRun
 from .submission import SQL
+from .submission_steps import PreparedRun
 
 SETTLE_S = 0.25
 """Seconds that a stream whose run has ended waits for frames that are not in the backlog either."""
@@ -49,7 +49,7 @@ run, or within `QUICK_JOIN_S` of that of a quick run: the client has created the
 later events only, and none of an ended run (wire contract §6.4; the recorded runs took a second and more)."""
 
 NO_CHECKPOINTS = (
-    "checkpoint_id: run {} was made without stream_resumable, and what it told after a checkpoint is not kept. Join it without "
+    "checkpoint_id: run {} was made without stream_resumable, and its events after a checkpoint are not kept. Join it without "
     "checkpoint_id, or make runs with stream_resumable."
 )
 

@@ -5,7 +5,7 @@
 3. `authorise`: the project's handlers of ``threads.create_run`` see the resulting run, may change it, and return a filter.
 4. `build_command`: the command, with that filter; the decider checks it against the thread.
 
-Each step's argument is the result of the one before (`steps`). Crons pass the first three when they are created;
+Each step's argument is the result of the one before (`submission_steps`). Crons pass the first three when they are created;
 schedulers, which have no handlers, apply the result (`CronAuthority`) to each run. All is on the gateway's event loop. A
 gateway that dies before the command is appended has changed nothing.
 """
@@ -34,7 +34,7 @@ from ..http.backends import Origin
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
 from ..responses import runs
 from .assistants import RunAssistants
-from .steps import (
+from .submission_steps import (
     PLAIN,
     AuthorisedRun,
     MergedRun,

@@ -17,11 +17,11 @@ from ..http.errors import not_found, unprocessable
 from ..http.validation import read_body, uuid_of
 from ..requests.interrupts import INTERRUPT_COUNT, INTERRUPT_SEARCH, INTERRUPTS_RESPOND, InterruptCount
 from ..responses.interrupts import Answered, interrupt
-from ..runs.again import earlier_of, following
 from ..runs.bulk import readable_threads, submit_all
-from ..runs.steps import PreparedRun
+from ..runs.continued_runs import earlier_of, following
 from ..runs.submission import SQL as RUNS
 from ..runs.submission import RunSubmission
+from ..runs.submission_steps import PreparedRun
 
 SQL = load_sql("langlog_gateway", "interrupts.sql")
 

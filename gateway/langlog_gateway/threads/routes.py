@@ -14,8 +14,8 @@ from ..auth.access import admit, authorize, guarded
 from ..auth.visibility import seen
 from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http.backends import Origin, UserCodeError
-from ..http.config import check_command
 from ..http.errors import ApiError, ErrorAnswer, missing_thread, not_found
+from ..http.run_config import check_command
 from ..http.validation import canonical_uuid, path_uuid, read_body, uuid_of
 from ..requests.members import given
 from ..requests.threads import (

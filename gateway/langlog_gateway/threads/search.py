@@ -13,7 +13,7 @@ from msgspec import UNSET
 from ..auth.visibility import Parameters, conditions
 from ..http.backends import Reads
 from ..http.errors import ApiError, unprocessable
-from ..http.pages import Cursor, cursor_of
+from ..http.page_cursor import Cursor, cursor_of
 from ..http.validation import uuid_of
 from ..requests.threads import ThreadCount, ThreadSearch
 from ..responses.members import raw

@@ -113,7 +113,7 @@ ROWS = (
     ),
     Row(
         "a report cannot be encoded",
-        "the run ends with an error that says so",
+        "the run ends with an error that reports it",
         "nothing",
         ("executor/test_run_execution.py::test_an_end_that_cannot_be_reported_as_it_is_is_reported_all_the_same",),
     ),

@@ -41,7 +41,7 @@ webhook was received or given up after its tries, crons have fired, a worker tha
 
 Known, and the end of a world in which it happens: an owner of commands that was thrown out of its group and goes on, beside its successor,
 which reads from Postgres what the other has decided meanwhile before it decides the same commands. Its events of them are dropped by
-their causes, but differ, and what it has in memory of these threads is no longer what the log says."""
+their causes, but differ, and what it has in memory of these threads no longer matches the log."""
 
 
 def text(figures: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from ..http.backends import Origin
-from ..http.config import check_choice, check_command, mirrored
+from ..http.run_config import check_choice, check_command, mirrored
 
 NO_PRIVATE = Private()
 
