@@ -14,7 +14,7 @@ from langlog_schemas.runs.request import NAMES_MAX, NULL, without_reserved
 from msgspec import Meta, Raw, Struct
 
 from .errors import ApiError, unprocessable
-from .validation import compact, report, violation
+from .validation import compact, invalid, report
 
 BOTH_GIVEN = (
     "Cannot specify both configurable and context. Prefer setting context alone. Context was introduced in "
@@ -46,9 +46,7 @@ def check_config(config: Object) -> None:
             raise _wrong_type(value, word, ["config", name])
     limit = config.get("max_concurrency")
     if limit is not None and limit < 1:
-        raise unprocessable(
-            violation(f"{limit} is less than the minimum of 1", "minimum", ["config", "max_concurrency"], limit)
-        )
+        raise invalid(f"{limit} is less than the minimum of 1", "minimum", ["config", "max_concurrency"], limit)
 
 
 def check_checkpoint(configurable: Object, where: list[str]) -> None:
@@ -59,7 +57,7 @@ def check_checkpoint(configurable: Object, where: list[str]) -> None:
             raise _wrong_type(value, "string", [*where, name])
         if value is not None and len(value) > CHECKPOINT_CHARACTERS_MAX:
             message = f"{compact(value)} is longer than {CHECKPOINT_CHARACTERS_MAX} characters"
-            raise unprocessable(violation(message, "maxLength", [*where, name], value))
+            raise invalid(message, "maxLength", [*where, name], value)
     checkpoint_ids = configurable.get("checkpoint_map")
     if checkpoint_ids is None:
         return
@@ -71,7 +69,7 @@ def check_checkpoint(configurable: Object, where: list[str]) -> None:
 
 
 def _wrong_type(value: Any, word: str, path: list[str]) -> ApiError:
-    return unprocessable(violation(f'{compact(value)} is not of type "{word}"', "type", path, value))
+    return invalid(f'{compact(value)} is not of type "{word}"', "type", path, value)
 
 
 class _Target(Struct):
@@ -106,7 +104,7 @@ def check_choice(name: str, value: Any, first: str, second: str) -> None:
     """Check a member that must be one of two texts. Raises ApiError 422."""
     if value not in (first, second):
         message = f'{compact(value)} is not one of "{first}" or "{second}"'
-        raise unprocessable(violation(message, "enum", [name], value))
+        raise invalid(message, "enum", [name], value)
 
 
 def mirrored(config: Object, context: Object, *, both: bool = False) -> tuple[Object, Object]:

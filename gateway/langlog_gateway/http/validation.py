@@ -107,6 +107,11 @@ def violation(message: str, keyword: str, path: Sequence[str | int], value: Any)
     )
 
 
+def invalid(message: str, keyword: str, path: Sequence[str | int], value: Any) -> ApiError:
+    """Return the 422 for a value that the server itself has checked, with the report of `violation`."""
+    return unprocessable(violation(message, keyword, path, value))
+
+
 def compact(value: Any) -> str:
     shown = msgspec.json.encode(value, order="sorted").decode()
     return shown if len(shown) <= SHOWN_CHARACTERS_MAX else f"{shown[:SHOWN_CHARACTERS_MAX]}…"

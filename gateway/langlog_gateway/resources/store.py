@@ -20,7 +20,7 @@ from msgspec import UNSET, Raw
 from ..auth.access import Action, authorize
 from ..core import Core, encoded_response, no_content, origin_of
 from ..http.errors import ApiError, KeyedError, PlainError, unprocessable
-from ..http.validation import read_body, violation
+from ..http.validation import invalid, read_body
 from ..requests.store import STORE_DELETE, STORE_NAMESPACES, STORE_PUT, STORE_SEARCH
 from ..responses import store
 
@@ -52,7 +52,7 @@ class Store:
         if not (index is None or index is False or _is_paths(index)):
             shown = msgspec.json.encode(index).decode()
             problem = f"{shown} is not valid under any of the schemas listed in the 'oneOf' keyword"
-            raise unprocessable(violation(problem, "oneOf", ["index"], index))
+            raise invalid(problem, "oneOf", ["index"], index)
         check_namespace(body.namespace)
         value: dict[str, Any] = {
             "namespace": tuple(body.namespace),

@@ -16,7 +16,7 @@ from ..auth.visibility import seen
 from ..core import Core, encoded_response, json_response, no_content, origin_of
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread, not_found, unprocessable
-from ..http.validation import path_uuid, query_int, query_names, read_body, truthy, uuid_of, violation
+from ..http.validation import invalid, path_uuid, query_int, query_names, read_body, truthy, uuid_of
 from ..requests.members import NULL
 from ..requests.runs import CANCEL_MANY, RUN_BATCH, RUN_CREATE, RunColumn
 from ..responses import runs
@@ -268,7 +268,7 @@ class Runs:
             filters = (
                 f"{msgspec.json.encode(given).decode()} is {word} {which} of the schemas listed in the 'oneOf' keyword"
             )
-            raise unprocessable(violation(filters, "oneOf", [], given))
+            raise invalid(filters, "oneOf", [], given)
         action = _action(request)
         by_thread: dict[str, list[str]] = {}
         if body.thread_id is not UNSET and body.run_ids is not UNSET:
