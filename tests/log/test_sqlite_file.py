@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sqlite3
@@ -13,6 +14,8 @@ import pytest
 import zstandard
 from langlog_backbone.log import LogFault, LogUnavailable, open_log
 from langlog_backbone.log.records import command_record
+from langlog_backbone.log.sqlite.file import connect
+from langlog_backbone.log.sqlite.reader import fetch_many
 from langlog_backbone.log.sqlite.sqlite_log import SqliteLog
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id
@@ -154,6 +157,27 @@ async def test_a_reader_that_catches_up_is_bounded_by_what_comes_out(
         assert len(first) == 3
         rest = await take(reader, 17)
     assert [int(r.value[:5]) for r in [*first, *rest]] == list(range(20))
+
+
+async def test_a_reader_that_catches_up_copies_no_records_that_it_leaves_for_later(
+    settings: Settings, open_started: OpenLog
+) -> None:
+    io = Path("/proc/thread-self/io")
+    if not io.exists():
+        pytest.skip("only Linux tells what a thread has written")
+    log = await open_started(settings)
+    for _ in range(20):
+        await log.append([record("a", os.urandom(1_000_000)) for _ in range(2)])
+
+    def written() -> int:
+        return int(io.read_text().partition("wchar: ")[2].split()[0])
+
+    with contextlib.closing(connect(path_of(settings), write=False)) as db:
+        before = written()
+        fetched = fetch_many(db, {f"{settings.topic_prefix}commands": "commands"}, 0)
+        copied = written() - before
+    assert [seq for seq, _ in fetched.rows] == list(range(1, 9)) and fetched.more
+    assert copied < 1_000_000
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

@@ -124,20 +124,21 @@ ORDER BY "offset"
 -- name: packed_after
 -- As `after`, in one row: for a thread, where each further row would cost a turn of Python's interpreter lock.
 -- The records' places and lengths as JSON; their keys, headers and values end to end. At most ?5 bytes of values,
--- but always the first record.
+-- but always the first record. Which they are is found by lengths alone: what a window sees is copied, into a temporary
+-- file where it is much, and of large records ?4 are far more than ?5 bytes.
 SELECT json_group_array(json_array(
            seq, topic, partition, "offset", length(CAST(key AS BLOB)), length(headers), length(value))),
        CAST(coalesce(group_concat(key || CAST(headers AS TEXT) || CAST(value AS TEXT), ''), '') AS BLOB)
 FROM (
-    SELECT *, row_number() OVER so_far AS place, sum(length(value)) OVER so_far AS size
+    SELECT seq AS chosen, row_number() OVER so_far AS place, sum(bytes) OVER so_far AS size
     FROM (
-        SELECT seq, topic, partition, "offset", key, headers, value
+        SELECT seq, length(value) AS bytes
         FROM records NOT INDEXED
         WHERE seq > ?1 AND seq <= ?2 AND topic IN (SELECT value FROM json_each(?3))
         ORDER BY seq LIMIT ?4
     )
     WINDOW so_far AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
-)
+) CROSS JOIN records ON records.seq = chosen
 WHERE size <= ?5 OR place = 1
 
 -- name: save_position
