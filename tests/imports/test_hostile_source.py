@@ -32,7 +32,7 @@ async def source(
 ) -> AsyncIterator[ApiSource]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)  # it would wait a minute for a handler that never answers
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
