@@ -27,6 +27,8 @@ async def said(log: Log, *, append: bool) -> str:
 
 async def main(file: Path) -> list[str]:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # Python would leave the first bytes of each module that it compiles, and no process of this environment could import it again
+    sys.dont_write_bytecode = True
     log = open_log(Settings(log_uri=f"sqlite://{file}", partitions=1))
     await log.start()
     collected = [await said(log, append=True), await said(log, append=False)]

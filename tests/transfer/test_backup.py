@@ -272,6 +272,7 @@ async def test_a_backup_that_finds_no_room_leaves_the_one_before(
         "LOG_URI": embedded.log_uri,
         "LANGLOG_TOPIC_PREFIX": embedded.topic_prefix,
         "LANGLOG_PARTITIONS": str(embedded.partitions),
+        "PYTHONDONTWRITEBYTECODE": "1",  # the limit would cut off what Python compiles, for all processes after it
     }
 
     def langlog(*words: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
