@@ -378,12 +378,18 @@ class DeciderService:
     # --- committed positions -----------------------------------------------------------------
 
     async def _commit_soon(self) -> None:
-        """Commit until the log has the positions: no further batch may come that would do so. Those of partitions that were
-        revoked meanwhile are left to the next owner."""
-        taken = False
-        while not taken:
+        """Commit until the log has the positions, those too of a batch that was decided during a commit: no further batch may
+        come that would do so. Positions of partitions that were revoked meanwhile are left to the next owner."""
+        taken: Mapping[TopicPartition, int] | None = None
+        while taken != self._next:
             await asyncio.sleep(COMMIT_INTERVAL_S)
             taken = await self._commit()
 
-    async def _commit(self) -> bool:
-        return await until_available(lambda: self._log.commit(DECIDERS, dict(self._next)), on=self._commits)
+    async def _commit(self) -> Mapping[TopicPartition, int] | None:
+        """Return the positions that the log has taken; None: not all of them."""
+
+        async def commit() -> Mapping[TopicPartition, int] | None:
+            positions = dict(self._next)
+            return positions if await self._log.commit(DECIDERS, positions) else None
+
+        return await until_available(commit, on=self._commits)

@@ -136,6 +136,8 @@ class RunExecution:
         except asyncio.CancelledError:
             self._close()
             raise
+        except RecordsClosed:  # dropped before its graph began
+            ended = None
         except Exception:
             logger.exception("run.broke", run_id=self.task.run_id)
             ended = Ended(outcome="error", error=BROKEN, state_known=self.task.fresh)
