@@ -73,6 +73,8 @@ def text(figures: dict[str, Any]) -> str:
 FOUND = (
     "A commit of a decider's positions that failed was not repeated before the next command: after a restart its commands were read and "
     "skipped once more ([`test_positions_of_a_decider_are_committed_although_no_further_command_comes`](../../tests/simulation/test_found.py)).",
+    "What a decider decided while such a commit was under way was not committed either, until the next command.",
+    "A run that was dropped before its graph began was logged as an error of the server.",
     "Two deciders that owned a partition for a moment both put the same attempt into the hot queue, and two workers executed it beside "
     "each other. A task is now claimed once, however often it is pushed; `make chaos` found it on real servers in the same hour "
     "([`test_a_task_that_is_pushed_again_is_not_claimed_twice`](../../tests/backbone/test_hot_queue.py)).",
