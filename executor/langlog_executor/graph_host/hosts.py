@@ -113,17 +113,20 @@ class GraphHosts:
         about: Mapping[str, str] | None = None,
     ) -> Job:
         """Start a job as `GraphHost.job` does, on a host that is not blocked."""
-        host = self._hosts[0]
-        if not host.free:
+        host = next((host for host in self._hosts if host.ready and host.free), None)
+        if host is None:
             host = await self._choose()
         return await host.job(message, call, stream, about)
 
     async def _choose(self) -> GraphHost:
-        """Return the first host that answers. If none does, start another while fewer than ``most`` run, and check again."""
+        """Return the first host that answers, or else one that is starting. If all are blocked, start another while fewer than ``most``
+        run, and check again."""
         while True:
-            for host in self._hosts:
-                if host.free or await host.answers(PATIENCE_S):
+            for host in list(self._hosts):
+                if host.ready and (host.free or await host.answers(PATIENCE_S)):
                     return host
+            if (starting := next((host for host in self._hosts if not host.ready), None)) is not None:
+                return starting
             await self._some_free()
 
     async def _some_free(self) -> None:

@@ -163,6 +163,11 @@ class GraphHost:
         return self._life is not None and self._life.blocked
 
     @property
+    def ready(self) -> bool:
+        """Whether its process runs and has loaded the graphs."""
+        return self._ready.is_set()
+
+    @property
     def free(self) -> bool:
         """Whether nothing says that a graph holds its event loop: it has no job, or sent something a moment ago. A host that is not ready
         takes jobs as well, which wait for it."""
@@ -186,7 +191,9 @@ class GraphHost:
         """Begin a job on a process that is ready; waits for one. ``message``: made of the job's id. ``call``, ``stream``: what to do with
         its calls and what it streams. Raises GraphHostError when no process can be started."""
         while not self._ready.is_set():
-            await self._settled.wait()
+            if isinstance(self._fault, GraphRefused):  # its code is at fault: waiting for another start changes nothing
+                raise self._fault
+            await self._settled.wait()  # after a failed start the next one's outcome: a run has few attempts
             if self._fault is not None:
                 raise self._fault
         life = self._life
@@ -247,7 +254,8 @@ class GraphHost:
 
     def _failed(self, error: StartError) -> None:
         self._fault = error if isinstance(error, GraphHostError) else GraphHostError(str(error))
-        self._settled.set()
+        self._settled.set()  # wakes those that wait now; who comes later waits for the next start
+        self._settled.clear()
         logger.error("graph_host.start_failed", error=str(error))
 
 
@@ -430,7 +438,8 @@ class _Life(asyncio.Protocol):
             job.failed(reason)
         if not self.loaded.done():
             self.loaded.set_exception(reason)
-        self.loaded.exception()  # seen
+        if not self.loaded.cancelled():  # as after a start that took too long
+            self.loaded.exception()  # seen
         for ping in self._pings.values():
             if not ping.done():
                 ping.set_exception(reason)

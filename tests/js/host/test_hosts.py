@@ -13,7 +13,7 @@ import pytest
 from langlog_executor.graph_host import hosts as hosts_module
 from langlog_executor.graph_host.hosts import GraphHosts
 from langlog_executor.graph_host.jobs import HostLost
-from langlog_executor.graph_host.process import STATIC, GraphHost
+from langlog_executor.graph_host.process import STATIC, GraphHost, GraphHostError
 
 from tests.js.host.stack import Observed, graph_files, node_programs, run, started
 
@@ -74,9 +74,9 @@ async def test_a_job_is_cancelled_and_drained(project: Path, tmp_path: Path) -> 
 
 
 @contextlib.asynccontextmanager
-async def hosts_of(project: Path, most: int) -> AsyncIterator[GraphHosts]:
+async def hosts_of(project: Path, most: int, node: Path | None = None) -> AsyncIterator[GraphHosts]:
     def make() -> GraphHost:
-        return GraphHost(node_programs()["path"], STATIC, project, dict(os.environ), graph_files(project))
+        return GraphHost(node or node_programs()["path"], STATIC, project, dict(os.environ), graph_files(project))
 
     hosts = GraphHosts(make, most)
     try:
@@ -103,6 +103,65 @@ async def test_a_blocked_process_gets_no_more_jobs(
         monkeypatch.setattr(hosts_module, "IDLE_S", 0.0)
         hosts.sweep()
         assert len(hosts.pids) == 1 and hosts.starts == 2
+
+
+class BreakableNode:
+    """A program that is Node as long as a file is there, and else fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "breakable-node"
+        self.sound = folder / "sound"
+        self.sound.touch()
+        real = node_programs()["path"]
+        self.path.write_text(f'#!/bin/sh\n[ -e "{self.sound}" ] || exit 1\nexec "{real}" "$@"\n')
+        self.path.chmod(0o755)
+
+
+async def killed(host: GraphHost) -> None:
+    """Returns once it has noticed that its process is over."""
+    assert host.pid is not None
+    os.kill(host.pid, signal.SIGKILL)
+    async with asyncio.timeout(LIMIT_S):
+        while host.ready:
+            await asyncio.sleep(0.01)  # nothing signals it
+
+
+async def test_after_a_start_that_failed_a_job_waits_for_the_next_one(project: Path, tmp_path: Path) -> None:
+    node = BreakableNode(tmp_path)
+    host = GraphHost(node.path, STATIC, project, dict(os.environ), graph_files(project))
+    try:
+        await host.start()
+        node.sound.unlink()
+        await killed(host)
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(GraphHostError):
+                await run(host, "quiet", {"text": "a"})
+            later = asyncio.create_task(run(host, "quiet", {"text": "a"}))
+            node.sound.touch()
+            job, _ = await later
+            assert (await job.done)["how"] == "done"
+    finally:
+        await host.stop()
+
+
+async def test_while_a_process_starts_again_another_one_takes_its_jobs(project: Path, tmp_path: Path) -> None:
+    node = BreakableNode(tmp_path)
+    gate = tmp_path / "gate"
+    async with hosts_of(project, 2, node.path) as hosts:
+        blocking, _ = await run(hosts, "busy", {"gate": str(gate)}, modes=["custom"])
+        first = hosts.pids[0]
+        async with asyncio.timeout(LIMIT_S):
+            while not hosts.blocked:
+                await asyncio.sleep(0.05)  # nothing signals it
+            other, _ = await run(hosts, "quiet", {"text": "a"})
+            await other.done
+            node.sound.unlink()
+            os.kill(first, signal.SIGKILL)
+            with pytest.raises(HostLost):
+                await blocking.done
+            other, _ = await run(hosts, "quiet", {"text": "a"})
+            assert (await other.done)["how"] == "done"
+            assert first not in hosts.pids
 
 
 async def test_the_last_process_is_waited_for(project: Path, tmp_path: Path) -> None:
