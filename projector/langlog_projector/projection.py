@@ -43,6 +43,7 @@ from .folding.dead_letters import SQL as DEAD_LETTER_SQL
 from .folding.dead_letters import parsed_origin
 from .folding.fold import Fences, Fold, ReceivedParts
 from .folding.outcomes import Outcome
+from .folding.removals import deletion_in, removes_thread
 from .listener import Listener, PublishDeadLetter
 from .parking import Parked, ParkedEvent, origin_of, own_fault, parked_events, releases_events
 
@@ -51,7 +52,6 @@ logger = structlog.get_logger(__name__)
 _folded = functools.cache(table.FOLDED.labels)
 
 RETRY_PAUSE_S = 0.5
-ENDS = frozenset(event.TYPE for event in ev.FINAL_RUN_EVENTS)
 WRITE_LIMIT_S = 120.0
 """Seconds for writing one batch. A connection whose peer has vanished stays silent: the batch is written again on another one."""
 
@@ -274,13 +274,13 @@ class Projection:
                 cause = envelope.cause_of(record.headers)
                 if cause is not None and self._fences.duplicate(record.topic, cause):
                     continue
-                decoded = self._event_of(record, fold) or _deletion_in(record)
+                decoded = self._event_of(record, fold) or deletion_in(record)
             except Exception as error:
                 decoded = error_text(error)  # its cause is passed: what is written again of it is no other record
             if isinstance(decoded, str):
                 bad.append((record, decoded))
                 self._park(record, decoded, fold)
-                decoded = _deletion_in(record)
+                decoded = deletion_in(record)
             if decoded is not None:
                 if n and fold.must_wait(decoded):
                     return n, bad
@@ -331,7 +331,7 @@ class Projection:
             self._outcome(record, event, fold)
         self._listener.folded(record, event, cause)
         parked = (record.topic, record.key)
-        if not _removes(event) or parked not in self._parked.keys:
+        if not removes_thread(event) or parked not in self._parked.keys:
             return False
         fold.changes.dead_letters.forget(*parked)
         self._parked.keys.discard(parked)
@@ -429,7 +429,7 @@ class Projection:
             self._listener.removed(removed)
 
     def _note_gone(self, event: ev.AnyEvent, fold: Fold) -> None:
-        if self._erasure is not None and _removes(event):
+        if self._erasure is not None and removes_thread(event):
             self._gone.append(event.key)
             fold.changes.outcomes.forget(event.key)
 
@@ -462,23 +462,6 @@ class Projection:
 def _count(steps: Mapping[TopicPartition, Step]) -> None:
     for (topic, _), step in steps.items():
         _folded(topic).inc(step.after - step.before)
-
-
-def _removes(event: ev.AnyEvent) -> bool:
-    """Whether the event removes its thread."""
-    return isinstance(event, ev.ThreadDeleted) or (isinstance(event, ev.RunEnded) and event.deletes_thread)
-
-
-def _deletion_in(record: Record) -> ev.ThreadDeleted | None:
-    """The removal of a thread that a run's end brings with it: it happens also where the end itself waits, is bad, or is dropped."""
-    if envelope.type_of(record.headers) not in ENDS or b'"deletes_thread":true' not in record.value:
-        return None
-    try:
-        event = ev.decode(envelope.type_of(record.headers), record.value)
-    except msgspec.MsgspecError:
-        return None
-    removed = ev.parts(event)[-1]
-    return removed if isinstance(removed, ev.ThreadDeleted) else None
 
 
 def _whole(record: Record, event: ev.AnyEvent, fold: Fold) -> tuple[Record, ev.AnyEvent]:
