@@ -108,6 +108,8 @@ class Projection:
             offsets[topic, part] = offset
             if cause_offset >= 0:
                 self._fences.causes[topic, part] = Cause(part, cause_offset, index, count)
+            else:  # lost with its commit: what it stands for is to be folded again
+                self._fences.causes.pop((topic, part), None)
         self._fences.attempts = {row["run_id"]: row["attempt"] for row in attempts}
         self._fences.parts = {}
         for blob_id, index, run_id, data in parts_received:
@@ -448,11 +450,7 @@ class Projection:
         """After a failed commit, discard the state that the fold changed, and read it again. Sets `went_back`."""
         before = dict(self.positions)
 
-        async def reopen() -> None:
-            self._fences.causes.clear()
-            await self.open(list(self.positions))
-
-        await until_available(reopen, on=self.availability, limit_s=READ_LIMIT_S)
+        await until_available(lambda: self.open(list(self.positions)), on=self.availability, limit_s=READ_LIMIT_S)
         lost = sum(max(0, offset - self.positions[partition]) for partition, offset in before.items())
         if lost:
             logger.warning("projector.positions_went_back", records=lost)

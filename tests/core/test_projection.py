@@ -231,6 +231,21 @@ async def test_a_batch_in_hand_is_not_folded_over_what_postgres_has_lost(model: 
     assert [row["thread_id"] for row in rows] == [f"t{n}" for n in range(6)]
 
 
+async def test_what_is_lost_while_positions_are_read_again_is_folded_again(model: Model) -> None:
+    """Postgres loses commits twice, the second time all of them: the partition has no last cause any more."""
+    records = [thread_created("t0", 0)]
+    await model.empty()
+    projection = await model.restart()
+    await save(model.pool)
+    await projection.project(records)
+    await projection.check()
+    assert not projection.went_back
+    await lose(model.pool)
+    assert (await projection.open(FOLDED_PARTITIONS))[ev.RUN_EVENTS, 0] == 0
+    await projection.project(records)
+    assert [row["thread_id"] for row in await model.pool.fetch("SELECT thread_id FROM threads")] == ["t0"]
+
+
 async def test_a_commit_whose_answer_is_lost_is_announced_and_not_folded_twice(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

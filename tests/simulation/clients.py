@@ -235,8 +235,10 @@ class Clients:
                     return
                 await asyncio.sleep(PAUSE_S)
             else:
-                self._world.judge.waited(run_id, answer)
-                return
+                if b"404" not in answer or not self._world.judge.taken_for_gone(run_id):
+                    self._world.judge.waited(run_id, answer)
+                    return
+                await asyncio.sleep(PAUSE_S)
 
     async def _streamed(
         self, command: cmd.CreateRun, key: str | None, made: Callable[[Reply], None], *, resumable: bool
@@ -253,12 +255,16 @@ class Clients:
             if command.run_id not in self.made:
                 raise
             await self._followed(command.thread_id, reader)
+        else:
+            if self._world.judge.taken_for_gone(command.run_id):
+                await self._followed(command.thread_id, reader)
         self._world.judge.streamed(reader, resumable=resumable)
 
     async def _followed(self, thread_id: str, reader: StreamReader) -> None:
         """Joins until the stream ends by itself."""
         for _ in range(TRIES):
             reader.connected()
+            reader.refused = False
             try:
                 await self.request(lambda gateway: gateway.join(thread_id, reader.run_id, reader.last_id, reader.write))
             except (Broken, ConnectionResetError):
@@ -267,7 +273,8 @@ class Clients:
                 if error.status < 500:
                     return
             else:
-                return
+                if not self._world.judge.taken_for_gone(reader.run_id):
+                    return
             await asyncio.sleep(PAUSE_S)
         self._world.violate(f"the stream of {reader.run_id} never ends")
 

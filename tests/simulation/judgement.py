@@ -32,6 +32,7 @@ class Judge:
         self.checks = Counter[str]()
         self._folded: dict[tuple[str, int], int] = {}
         """How far the read model has ever been committed."""
+        self._forgotten: set[str] = set()
         self._reference = Reference(world)
         world.postgres.on_commit.append(self._committed)
 
@@ -45,6 +46,19 @@ class Judge:
 
     def lost(self, commits: int) -> None:
         self._world.ledger.note(f"lost {commits}")
+        rows = self._world.postgres.tables["runs"]
+        self._forgotten |= {run_id for run_id in self._world.ledger.created if (run_id,) not in rows}
+
+    def taken_for_gone(self, run_id: str) -> bool:
+        """Whether a gateway may say of a run in flight that there is none, and a client asks again.
+
+        Known: when Postgres has lost commits, a gateway that has heard of no position since its start, or not while Redis was away,
+        does not know what it no longer reads, until that is folded again.
+        """
+        ledger, thread_id = self._world.ledger, self._world.clients.threads[run_id]
+        forgotten = run_id in self._forgotten and run_id not in ledger.ended and thread_id not in ledger.deleted
+        self._world.marks["world.read_what_was_lost"] += forgotten
+        return forgotten
 
     # answers
 
@@ -72,10 +86,7 @@ class Judge:
         self.checks["waits end with the run"] += 1
         ledger = self._world.ledger
         thread_id = self._world.clients.threads[run_id]
-        if b"404" in answer and self._world.marks["world.commits_lost"]:
-            # known: when Postgres has lost commits while Redis was away, a gateway does not know what it no longer reads
-            self._world.marks["world.read_what_was_lost"] += 1
-        elif run_id not in ledger.ended and thread_id not in ledger.deleted:
+        if run_id not in ledger.ended and thread_id not in ledger.deleted:
             self._world.violate(f"the wait for {run_id} ended with {answer!r}, and the run has not")
 
     def streamed(self, reader: StreamReader, *, resumable: bool) -> None:

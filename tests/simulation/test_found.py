@@ -8,9 +8,9 @@ from tests.simulation.world import run
 SERVICES = [("gateway", 2), ("decider", 1), ("projector", 1), ("scheduler", 2), ("worker", 1)]
 
 
-def _run(at: float, number: int, plan: list[str], strategy: str, delay: float) -> Op:
+def _run(at: float, number: int, plan: list[str], strategy: str, delay: float, *, key: bool = True) -> Op:
     options = {
-        "plan": plan, "strategy": strategy, "resumable": True, "follow": "stream", "key": True, "webhook": False, "delay": delay,
+        "plan": plan, "strategy": strategy, "resumable": True, "follow": "stream", "key": key, "webhook": False, "delay": delay,
         "temporary": False,
     }  # fmt: skip
     return Op(at, "run", number, 0, options)
@@ -31,3 +31,29 @@ def test_positions_of_a_decider_are_committed_although_no_further_command_comes(
     result = run(Plan(1, SERVICES, 2, ops, [Fault(1.5, "log down", seconds=3.0)]))
     assert result.violations == []
     assert result.marks["dependency.unavailable"]
+
+
+def test_a_member_that_is_out_of_its_group_before_it_hears_that_it_joined_joins_again() -> None:
+    """Of the log in memory: the answer is under way when the projector stands still for longer than a session."""
+    services = [("gateway", 2), ("decider", 2), ("projector", 1), ("scheduler", 1), ("worker", 2)]
+    faults = [
+        Fault(5.584, "evicted", "projectors", 0.5, 6),
+        Fault(5.885, "log slow", "gateway-1", 0.917, 23, "log"),
+        Fault(6.135, "pause", "projector-0", 5.868),
+    ]
+    assert run(Plan(673, services, 3, [_run(18.601, 13, ["step"], "enqueue", 2.0)], faults)).violations == []
+
+
+def test_a_client_asks_again_for_a_run_that_postgres_has_lost() -> None:
+    """The gateway that it asks has started after the last commit, and has heard of no position that Postgres had."""
+    services = [("gateway", 1), ("decider", 1), ("projector", 2), ("scheduler", 2), ("worker", 1)]
+    ops = [_run(5.296, 12, ["sleep:1.5", "sleep:1.5", "step"], "enqueue", 0, key=False)]
+    faults = [
+        Fault(6.856, "redis silent", seconds=2.0),
+        Fault(8.656, "kill", "gateway-0"),
+        Fault(8.656, "kill", "decider-0"),
+        Fault(9.955, "postgres lost", "scheduler-0", 11.255, 27, "redis"),
+    ]
+    result = run(Plan(961, services, 3, ops, faults))
+    assert result.violations == []
+    assert result.marks["world.read_what_was_lost"]

@@ -34,7 +34,8 @@ worker, no final state is left, an event counts once under its id (consumers dro
 by their cause; one of an owner that was replaced may differ), the events of a command are there whole, and each step of a
 graph counts once in the thread's values, a command that clients repeat has one outcome, and an owner without a rival decides nothing
 otherwise a second time. With every push, a task is in one place of Redis. Twice a second, the read model is the log folded record by
-record, without those that no consumer counts by the judgement of the worlds. With every answer: a reply says what the read model holds, a wait ends with its run, the ids of a
+record, without those that no consumer counts by the judgement of the worlds. With every answer: a reply says what the read model holds, a wait ends with its run (a gateway that
+has just started may take one for gone that Postgres has lost, until it is folded again: clients ask again), the ids of a
 stream grow, and a stream of a resumable run has every event of its last attempt, over any number of connections and gateways. At the end:
 every acknowledged command was decided once, deciders have committed their positions, no record of a past attempt counts, each
 webhook was received or given up after its tries, crons have fired, a worker that was stopped has left nothing in Redis, and no process has failed or logged an error.
@@ -78,6 +79,9 @@ FOUND = (
     "Two deciders that owned a partition for a moment both put the same attempt into the hot queue, and two workers executed it beside "
     "each other. A task is now claimed once, however often it is pushed; `make chaos` found it on real servers in the same hour "
     "([`test_a_task_that_is_pushed_again_is_not_claimed_twice`](../../tests/backbone/test_hot_queue.py)).",
+    "A projector passed over events when Postgres lost commits twice within seconds, the second time all of a partition's: it still took "
+    "them for repetitions of what it had folded before, and the read model lacked them "
+    "([`test_what_is_lost_while_positions_are_read_again_is_folded_again`](../../tests/core/test_projection.py)).",
     "A graph that wrote a checkpoint after its attempt was dropped was logged as an error of the server "
     "([`test_a_graph_that_goes_on_after_its_thread_was_deleted_is_no_error_of_the_server`](../../tests/simulation/test_found.py)).",
 )

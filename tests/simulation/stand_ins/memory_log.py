@@ -299,6 +299,8 @@ class MemoryMember(Follower):
         self._order = tuple(topics)
         self._group, self._assignment = group, assignment
         self._number: int | None = None
+        self._evicted: int | None = None
+        """The last number that it was thrown out under, perhaps before it had heard that it joined under it."""
         self._claimed: set[int] = set()
         self._owned: set[int] = set()
         self._given: set[int] | None = None
@@ -331,6 +333,7 @@ class MemoryMember(Follower):
         self._wake()
 
     def _on_eviction(self, number: int) -> None:
+        self._evicted = number
         if number == self._number:
             self._number, self._lost, self._given, self._claimed = None, True, set(), set()
             self._wake()
@@ -369,6 +372,8 @@ class MemoryMember(Follower):
                 number = await self.link.call(lambda: self._server.join(self._group, self))
             except (Unreachable, NoAnswer):
                 await asyncio.sleep(RETRY_PAUSE_S)
+                continue
+            if number == self._evicted:  # the answer was late: it was out of the group meanwhile
                 continue
             self._number = number
             return
