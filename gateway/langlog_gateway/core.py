@@ -41,6 +41,7 @@ from .http.page_cursor import AFTER
 from .http.queue_depth import QueueDepth
 from .streams.backlog import Backlog
 from .streams.ends_in_log import EndsInLog
+from .streams.folding import Folding
 from .streams.permission import Permissions
 from .streams.stream_slots import StreamSlots
 from .streams.watch import Watches
@@ -94,7 +95,8 @@ class Core:
         self.watches.handlers = self.reads.handlers
         self.ends = EndsInLog(backbone.log)
         self.permissions = Permissions(self.settings, self.reads, self.watches)
-        self.backlog = Backlog(backbone.pipe, self.reads)
+        self.folding = Folding(backbone.log, self.watermark, self.reads)
+        self.backlog = Backlog(backbone.pipe, self.reads, self.folding)
         self.queue_depth = QueueDepth(self.reads, self.settings.max_queued_runs, self.settings.max_queued_runs_per_user)
         self.metrics = Metrics()
         tenants.REQUESTS.limit = self.settings.metrics_tenants

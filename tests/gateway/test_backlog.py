@@ -50,7 +50,7 @@ async def written(pipe: RedisPipe, batches: list[FrameBatch]) -> Backlog:
     kept = KeptFrames(pipe, Settings())
     for one in batches:
         await kept.entry("t", frames.encode(one))
-    return Backlog(pipe, Reads(None, 1.0))  # type: ignore[arg-type]  # Redis alone is read here
+    return Backlog(pipe, Reads(None, 1.0), None)  # type: ignore[arg-type]  # Redis alone is read here
 
 
 def places(batches: list[Any]) -> list[tuple[int, int]]:

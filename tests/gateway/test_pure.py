@@ -19,6 +19,7 @@ from langlog_gateway.requests.states import STATE_UPDATE
 from langlog_gateway.requests.store import STORE_PUT, STORE_SEARCH
 from langlog_gateway.requests.threads import THREAD_COUNT, THREAD_CREATE, THREAD_PRUNE, THREAD_SEARCH
 from langlog_gateway.runs import submission_steps as steps
+from langlog_gateway.streams import sequencer as sequencer_module
 from langlog_gateway.streams import sse
 from langlog_gateway.streams.backlog import is_complete
 from langlog_gateway.streams.sequencer import START, FrameSequencer
@@ -228,6 +229,27 @@ def test_backlog_and_live_frames_come_without_gap_or_duplicate() -> None:
     assert new is not None and [frame.sequence for frame in new.frames] == [4, 5]
     assert frames.gap_before(batch(7, 7))
     assert frames.reached((1, 5)) and not frames.reached((1, 6))
+
+
+class Behind:
+    """A backlog that Redis has lost a frame of, and whose recorded frames the read model holds once somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.folded = False
+
+    async def of_run(self, thread_id: str, run_id: str, **_: Any) -> list[Batch]:
+        return [batch(1, 2), batch(3, 3), batch(4, 4)] if self.folded else [batch(1, 2), batch(4, 4)]
+
+    async def caught_up(self, thread_id: str) -> None:
+        self.folded = True
+
+
+async def test_a_recorded_frame_is_waited_for_while_the_read_model_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer_module, "GAP_PAUSES_S", (0.0,))
+    frames = FrameSequencer(cast(Any, Behind()), "t", "r", recorded=True, after=START)
+    frames.accept(batch(1, 2))
+    slices = await frames.take([batch(4, 4)])
+    assert [(new.batch.first, new.missing) for new in slices] == [(3, 0), (4, 0)]
 
 
 def test_frames_of_an_older_attempt_are_dropped() -> None:

@@ -126,6 +126,9 @@ class Stored(History):
     def count_missing(self, run_id: str, events: int) -> None:
         self.missing_events += events
 
+    async def caught_up(self, thread_id: str) -> None:
+        """Frames are in Postgres as soon as they are published."""
+
     async def position(self, thread_id: str) -> Standing | None:
         standing = await self.standing(thread_id, 0)
         return None if standing is None else standing._replace(ended=[])

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from langlog_backbone.context import Backbone
+from langlog_backbone.read_model.watermark import Watermark
 from langlog_backbone.redis.replies import ReplyRouter
 from langlog_gateway.http.backends import Commands, Origin, Reads
 from langlog_gateway.http.errors import ApiError
@@ -19,6 +20,7 @@ from langlog_gateway.runs.streaming import RunFollower, RunStreams
 from langlog_gateway.runs.waiting import RunWaits
 from langlog_gateway.streams.backlog import Backlog
 from langlog_gateway.streams.ends_in_log import EndsInLog
+from langlog_gateway.streams.folding import Folding
 from langlog_gateway.streams.permission import Permissions
 from langlog_gateway.streams.sequencer import FrameSequencer
 from langlog_gateway.streams.stream_out import StreamOut
@@ -95,7 +97,7 @@ class GatewayService:
             watches=self.watches,
             ends=EndsInLog(backbone.log),
             permissions=Permissions(settings, reads, self.watches),
-            backlog=Backlog(backbone.pipe, reads),
+            backlog=Backlog(backbone.pipe, reads, Folding(backbone.log, Watermark(backbone.bus), reads)),
         )
         self._waits = RunWaits(self._core)
 

@@ -56,6 +56,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "gateway.runs.statuses": ("thread_id", "run_id[]"),
     "gateway.runs.thread_exists": ("thread_id",),
     "gateway.frames.of_run": ("run_id",),
+    "gateway.threads.position": ("part",),
 }  # fmt: skip
 """Arguments of statements whose text does not name them. ``[]``: an array; ``?``: may be absent."""
 

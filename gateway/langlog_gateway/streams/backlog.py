@@ -6,9 +6,11 @@ Redis holds the recent ones of every run, Postgres those of resumable runs for g
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import structlog
+from langlog_backbone.log.port import LogUnavailable
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis import channels
@@ -18,6 +20,7 @@ from langlog_schemas import frames
 from langlog_schemas.frames import FrameBatch
 
 from ..http.backends import Reads
+from .folding import Folding
 from .opened_frames import opened_frames
 from .sse import Batch, FramePosition
 
@@ -25,6 +28,8 @@ logger = structlog.get_logger(__name__)
 
 _SQL = load_sql("langlog_gateway", "frames.sql")
 
+CATCH_UP_S = 20.0
+"""Maximum seconds for a projector that is behind: another one takes over from one that is gone within `Settings.group_session_s`."""
 PAGE = 200
 """Number of batches that one query reads, the newest first."""
 PAGES_GROW_BY = 4
@@ -32,9 +37,10 @@ PAGES_GROW_BY = 4
 
 
 class Backlog:
-    def __init__(self, pipe: RedisPipe, reads: Reads) -> None:
+    def __init__(self, pipe: RedisPipe, reads: Reads, folding: Folding) -> None:
         self._pipe = pipe
         self._reads = reads
+        self._folding = folding
         self.missing_events = 0
         """Events that streams skipped since the start because they are lost."""
 
@@ -115,6 +121,15 @@ class Backlog:
         if recorded and not is_complete(batches, end):
             batches = sorted(batches + await self.recorded(run_id), key=_position)
         return batches
+
+    async def caught_up(self, thread_id: str) -> None:
+        """Wait until `recorded` has what is recorded of the thread's runs by now; `CATCH_UP_S` at most, and not for a log that is
+        unavailable. Raises ApiError 503."""
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._folding.caught_up(thread_id)
+        except (TimeoutError, LogUnavailable) as error:
+            logger.info("stream.read_model_behind", thread_id=thread_id, error=type(error).__name__)
 
     async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
         """Return the frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""

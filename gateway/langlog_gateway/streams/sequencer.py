@@ -2,7 +2,7 @@
 
 Frames are numbered from 1 within an attempt. Frames of older attempts are dropped; a new attempt begins at 1 again. Frames
 of a resumable run that Redis has lost arrive from the log through Postgres, up to a second after they were sent: a reader with such
-a gap waits for them. Other lost frames are skipped, and a comment in the stream reports it. One task per reader, no locks.
+a gap waits for them, and for a projector that is behind. Other lost frames are skipped, and a comment in the stream reports it. One task per reader, no locks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .sse import UNKNOWN, Batch, FrameId, FramePosition, FrameSlice, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between queries for recorded frames that are still being folded; in all, the time of recording and folding on a
-busy machine."""
+busy machine. By then they are in the log, if they ever will be."""
 START: FramePosition = (0, 0)
 
 
@@ -132,6 +132,8 @@ class FrameSequencer:
             if not self._recorded:
                 break
             await asyncio.sleep(pause)
+        if self._recorded:
+            await self._backlog.caught_up(self._thread_id)
         for stored in await self._query():
             if (stored.attempt, stored.first) < (batch.attempt, batch.first):
                 slices += self._accepted(stored)

@@ -11,7 +11,6 @@ from aiohttp import web
 from langlog_backbone.history.as_of import NotInLog, thread_as_of
 from langlog_backbone.log import LogUnavailable
 from langlog_schemas import commands as cmd
-from langlog_schemas.events import RUN_EVENTS
 from langlog_schemas.runs.request import Checkpoint
 from msgspec import Raw
 
@@ -257,24 +256,10 @@ class ThreadState:
             return row
         try:
             async with asyncio.timeout(CATCH_UP_S):
-                await self._recorded_so_far(thread_id)
+                await self._core.folding.caught_up(thread_id)
         except (TimeoutError, LogUnavailable):
             return row  # a worker answers, which knows what it has recorded
         return await self._core.reads.row(SQL["graph_if_started"], thread_id)
-
-    async def _recorded_so_far(self, thread_id: str) -> None:
-        """Wait until the read model holds the thread's current records in the log. Raises LogUnavailable, ApiError."""
-        core = self._core
-        partition = core.log.partition_of(thread_id)
-        end = (await core.log.end_offsets(RUN_EVENTS))[partition]
-        if end == 0 or core.watermark.passed(partition, end - 1):
-            return
-        async with core.watermark.waiter(partition) as waiter:
-            while True:
-                core.watermark.learn(partition, int(await core.reads.value(SQL["position"], partition)))
-                if core.watermark.passed(partition, end - 1):
-                    return
-                await waiter.wait()
 
 
 _members = msgspec.json.Decoder(dict[str, Raw])

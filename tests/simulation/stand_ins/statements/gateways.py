@@ -65,3 +65,8 @@ def thread_exists(server: PostgresServer, thread_id: str) -> list[dict[str, Any]
 def frames_of_run(server: PostgresServer, run_id: str) -> list[dict[str, Any]]:
     of = sorted(key for key in server.tables["frames"] if key[0] == run_id)
     return [{"data": server.tables["frames"][key]["data"]} for key in of]
+
+
+@reads("gateway", "threads", "position")
+def position(server: PostgresServer, part: int) -> list[dict[str, Any]]:
+    return [{"coalesce": server.tables["positions"].get(("run-events", part), {"offset": 0})["offset"]}]
