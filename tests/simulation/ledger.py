@@ -39,8 +39,8 @@ class Violation(Exception):
 
 
 class Ledger:
-    def __init__(self, report: Callable[[str], None], clock: Callable[[], float]) -> None:
-        self._report, self._clock = report, clock
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self._digest = hashlib.sha256()
         self.checks = Counter[str]()
         self.commands: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -71,13 +71,8 @@ class Ledger:
         """(topic, partition) -> offsets of records that no consumer counts: repetitions, and records of past attempts."""
         self.past: dict[int, set[int]] = defaultdict(set)
         """Partition of ``run-events`` -> offsets of records of past attempts."""
-        self.two_owners_until = -1.0
-        """A decider was thrown out of its group and may have gone on: what it wrote meanwhile may differ from its successor's."""
         self.queue_lost = False
         """Redis was wiped: it no longer knows what was claimed."""
-        self.owners_differ = False
-        """Known: an owner that was thrown out goes on, and its successor reads from Postgres what it has decided meanwhile, before it
-        decides the same commands: it decides them otherwise, and what it has in memory is no longer what the log says."""
         self.repeated = 0
         """Events that consumers drop by their cause."""
 
@@ -127,18 +122,15 @@ class Ledger:
         first = self._first.setdefault(id, record.value)
         last = self._last.get((record.topic, record.partition))
         repeated = last is not None and (cause.offset, cause.index) <= (last.offset, last.index)
-        if first != record.value and not repeated:
+        if first != record.value:
             self._report(f"two events {id}: {first!r} and {record.value!r}")
         if repeated:
-            # an owner that does not know yet that it was replaced decides on what its successor has changed: consumers drop it by its cause
             self.repeated += 1
             self.dropped[record.topic, record.partition].add(record.offset)
-            if first != record.value and self._clock() > self.two_owners_until:
-                self._report(f"the only owner decided {id} again, and otherwise: {first!r} and {record.value!r}")
-            elif first != record.value:
-                self.owners_differ = True
             return
         self._last[record.topic, record.partition] = cause
+        if last is not None and cause.offset == last.offset and cause.count != last.count:
+            self._report(f"a command was decided twice, and otherwise: {last} and {cause}")
         if last is not None and last.index != last.count - 1 and cause.offset != last.offset:
             self._report(f"events of the command {last} are not all there before those of {cause}")
         place = record.topic, record.partition, cause.offset

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SOMETIMES = (
+    "decider.decided_by_another",
     "decider.read_model_went_back",
     "decider.revoked",
     "decider.waits_for_projector",

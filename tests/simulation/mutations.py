@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +21,7 @@ from langlog_backbone.redis.hot_queue import HotQueue
 from langlog_executor.decider.aggregates import Aggregates
 from langlog_executor.decider.effects import Effects
 from langlog_executor.decider.read_model import ReadModel
+from langlog_executor.decider.service import DeciderService
 from langlog_executor.worker.claims import Worker
 from langlog_gateway.streams.sequencer import FrameSequencer
 from langlog_projector import announce, apply, projection
@@ -76,7 +77,8 @@ async def _nothing(*_: Any, **__: Any) -> list[Any]:
     return []
 
 
-def _decides_again() -> Any:
+@contextmanager
+def _decides_again() -> Iterator[None]:
     """A new owner waits for the read model, and does not look how far its predecessor has come."""
     original = ReadModel.folded
 
@@ -84,7 +86,12 @@ def _decides_again() -> Any:
         await original(self, parts, ends)
         return {}
 
-    return patch.object(ReadModel, "folded", folded)
+    with patch.object(ReadModel, "folded", folded), _decides_on_anything():
+        yield
+
+
+def _decides_on_anything() -> AbstractContextManager[Any]:
+    return patch.object(DeciderService, "_is_passed", lambda *_: False)
 
 
 def _replies_early() -> Any:
@@ -116,6 +123,7 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "records of a past attempt count (fencing)": _no_fence,
     "events that were written twice are folded twice": lambda: patch.object(fold.Fences, "duplicate", lambda *_: False),
     "a new owner decides commands again that a former owner has decided for it": _decides_again,
+    "an owner decides on rows that show what another has decided from the same commands": _decides_on_anything,
     "a repeated command is decided again": lambda: patch.object(Aggregates, "known", lambda *_: _two_nothings()),
     "a dispatched task that Redis has lost is not looked for": lambda: patch.object(Leases, "missing", _nothing),
     "tasks of a worker whose lease ran out are not requeued": lambda: patch.object(Leases, "lost", _nothing),

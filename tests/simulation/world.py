@@ -22,7 +22,7 @@ import langlog_projector.service as projector_service
 import langlog_scheduler.webhooks as scheduler_webhooks
 import msgspec
 import structlog
-from langlog_backbone.log import DECIDERS, Record
+from langlog_backbone.log import Record
 from langlog_backbone.process import service
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.read_model.watermark import Waiter
@@ -40,12 +40,11 @@ from .judgement import Judge
 from .ledger import Ledger
 from .loop import NODE, WORLD, Node, NothingLeft, SimulationLoop, within
 from .machine import closed
-from .network import LogLink, Network, Wire
+from .network import Network, Wire
 from .plan import FAULTS_S, Fault, Plan
 from .processes import Process
 from .stand_ins.graphs import StubAttempt
 from .stand_ins.log_server import LogServer
-from .stand_ins.memory_log import MemoryMember
 from .stand_ins.memory_postgres import MemoryPool, PostgresServer
 from .stand_ins.memory_redis import RedisServer
 from .stand_ins.receivers import Receiver, StubSender
@@ -55,8 +54,6 @@ from .stand_ins.statements import statements
 ENDS_WITHIN_S = 240.0
 """After the last fault everything that was begun ends within this."""
 CHECK_S = 0.5
-GOES_ON_S = 20.0
-"""A decider that is thrown out of its group has heard of it, and is done with what it had begun, within this."""
 MOST_STEPS = 3_000_000
 
 HARMLESS = frozenset(
@@ -133,9 +130,8 @@ class World:
         self.violations: list[str] = []
         self.marks = Counter[str]()
         self.faults = Counter[str]()
-        self.ledger = Ledger(self.violate, loop.time)
+        self.ledger = Ledger(self.violate)
         self.log.on_append.append(self._appended)
-        self.log.on_evict.append(self._evicted)
         self.redis.on_push.append(self._pushed)
         self.nodes: list[Node] = []
         self.graves: list[Any] = []
@@ -151,13 +147,13 @@ class World:
     # what others use
 
     def violate(self, what: str) -> None:
-        if not self.ledger.owners_differ and len(self.violations) < 20:
+        if len(self.violations) < 20:
             self.violations.append(f"{self.loop.time():.3f} s: {what}")
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to find: something was, or owners differ, from which anything may follow."""
-        return bool(self.violations) or self.ledger.owners_differ
+        """Whether there is nothing more to find: something was, from which anything may follow."""
+        return bool(self.violations)
 
     def later(self, seconds: float, act: Callable[[], Any]) -> None:
         self.loop.call_later(seconds, act, context=self.own_context)
@@ -186,12 +182,6 @@ class World:
     def _appended(self, record: Record) -> None:
         self.records += 1
         self.ledger.take(record)
-
-    def _evicted(self, group: str, member: MemoryMember) -> None:
-        """One that is killed goes on with nothing; another does until it hears of it."""
-        link = member.link
-        if group == DECIDERS and isinstance(link, LogLink) and link.node.alive:
-            self.ledger.two_owners_until = self.loop.time() + GOES_ON_S
 
     def _pushed(self, key: bytes, id: bytes) -> None:
         """A task that is put into the queue is nowhere else: an attempt is executed once."""
@@ -436,11 +426,7 @@ def _live(plan: Plan, mutation: Callable[[], Any] | None) -> Result:
             digest=world.ledger.digest,
             virtual_s=loop.time(),
             steps=loop.steps,
-            marks={
-                **world.marks,
-                "world.repeated_events": world.ledger.repeated,
-                "world.owners_differ": int(world.ledger.owners_differ),
-            },
+            marks={**world.marks, "world.repeated_events": world.ledger.repeated},
             faults=dict(world.faults),
             checks=dict(world.ledger.checks + world.judge.checks),
             records=world.records,

@@ -22,6 +22,7 @@ from langlog_backbone.log import TopicPartition
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.read_model.thread_rows import run_in_flight, thread_state
 from langlog_backbone.time.clock import iso
+from langlog_schemas import events as ev
 from langlog_schemas.aggregates.assistant import AssistantState
 from langlog_schemas.aggregates.cron import CronState
 from langlog_schemas.aggregates.thread import RunInFlight, ThreadState
@@ -31,6 +32,8 @@ from langlog_schemas.rules.cron_authority import CronAuthority
 SQL = load_sql("langlog_executor", "aggregates.sql")
 PARKED = load_sql("langlog_executor", "parked.sql")
 
+DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
+"""Topics of the events of commands."""
 KEPT = 20_000
 """Maximum number of aggregates in memory; those that Postgres does not hold yet are kept beyond it."""
 
@@ -61,6 +64,14 @@ class Aggregates:
         self._pool = pool
         self._cached: OrderedDict[tuple[str, str], CachedAggregate] = OrderedDict()
         self._watermark: dict[TopicPartition, int] = {}
+        self._decided: dict[TopicPartition, int] = {}
+
+    def decided(self, partition: TopicPartition) -> int:
+        """Return the offset of the last command, as far as known, whose events may be in what was loaded; -1 without one.
+
+        ``partition``: of an event topic. If it is not below the command that is next, another owner has decided that one.
+        """
+        return self._decided.get(partition, -1)
 
     def advance_watermark(self, partition: TopicPartition, offset: int) -> None:
         """Record that the projection holds everything below this offset."""
@@ -165,7 +176,17 @@ class Aggregates:
             crons = [id for id in crons if id not in parked]
             if crons:
                 await self._load_crons(connection, crons)
+            families = ((ev.RUN_EVENTS, threads), (ev.ASSISTANT_EVENTS, assistants), (ev.CRON_EVENTS, crons))
+            await self._note_decided(connection, [topic for topic, ids in families if ids], parts)
         return parked
+
+    async def _note_decided(
+        self, connection: asyncpg.Connection, topics: Collection[str], parts: Collection[int]
+    ) -> None:
+        """Read which commands have had the events that may be in the rows that were read before on this connection."""
+        for row in await connection.fetch(SQL["last_causes"], list(topics), list(parts)):
+            partition = row["topic"], row["part"]
+            self._decided[partition] = max(row["cause_offset"], self.decided(partition))
 
     async def known(
         self, commands: Collection[str], runs: Collection[str], parts: Collection[int]
@@ -176,6 +197,7 @@ class Aggregates:
             outcomes = await connection.fetch(SQL["known_commands"], list(commands))
             # after the outcomes: a run is there at least as long as its outcome
             created = await connection.fetch(SQL["known_runs"], list(runs)) if runs else []
+            await self._note_decided(connection, DECIDED_TOPICS, parts)
         return {row["command_id"] for row in outcomes}, {row["run_id"] for row in created}
 
     async def crons_of(self, threads: Collection[str]) -> list[str]:

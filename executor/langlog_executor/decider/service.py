@@ -9,7 +9,8 @@ the projector has folded up to where it had been: see `read_model`.
 Ownership (ARCHITECTURE.md, "One owner per thread"): partitions come from the log's consumer group. A new owner reads the end of
 the event partitions, waits until the projection has passed it, reads the last cause of each partition from Postgres and skips
 the commands that have had their events; the events of one command are appended whole, so none is ever decided in part. A former
-owner that still writes for a moment writes the same events again: deciding is pure, and folding drops them.
+owner that still writes for a moment writes the same events again: deciding is pure, and folding drops them. Each of the two may find
+in Postgres what the other has decided meanwhile from commands that it is about to decide itself. It then takes over again (`_load`).
 
 A command that cannot be decided parks its key (`parked`), the others go on.
 
@@ -50,7 +51,7 @@ from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause, CommandMeta
 from langlog_schemas.messages import Reply
 
-from .aggregates import Aggregates
+from .aggregates import DECIDED_TOPICS, Aggregates
 from .command_decider import CommandDecider
 from .counting import count_command, count_dead_letters, count_runs, runs_of_tenants
 from .decisions.threads import THREAD_MISSING
@@ -69,8 +70,6 @@ COMMIT_INTERVAL_S = 1.0
 KEYS_REMEMBERED = 10_000
 """Maximum number of keys of deleted threads that are remembered."""
 DRAIN_S = 2.0
-
-DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
 
 
 class Read(NamedTuple):
@@ -218,24 +217,27 @@ class DeciderService:
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        parts = sorted({part for _, part in partitions})
-        ends = {
-            (topic, part): end
-            for topic in (*DECIDED_TOPICS, ev.DEAD_LETTERS)
-            for part, end in enumerate(await self._ends(topic))
-            if part in parts and end > 0
-        }
-        self._done.update(await self._model.folded(parts, ends))
-        self._aggregates.clear(parts)
-        await self._model.current(
-            parts, lambda connection: self._parked.read(connection, parts, self._log.partition_of)
-        )
+        await self._take_over(sorted({part for _, part in partitions}))
         committed = await until_available(
             lambda: self._log.committed(DECIDERS, list(partitions)), on=self._availability
         )
         self._joins_until = -math.inf
         logger.info("decider.assigned", partitions=len(partitions))
         return {partition: committed.get(partition, 0) for partition in partitions}
+
+    async def _take_over(self, parts: Sequence[int]) -> None:
+        """Wait until the read model holds all that was decided in these partitions so far, and go on from there."""
+        ends = {
+            (topic, part): end
+            for topic in (*DECIDED_TOPICS, ev.DEAD_LETTERS)
+            for part, end in enumerate(await self._ends(topic))
+            if part in parts and end > 0
+        }
+        self._done.update(await self._model.folded(list(parts), ends))
+        self._aggregates.clear(parts)
+        await self._model.current(
+            parts, lambda connection: self._parked.read(connection, parts, self._log.partition_of)
+        )
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         self._aggregates.clear({part for _, part in partitions})
@@ -274,9 +276,7 @@ class DeciderService:
             self._over.popitem(last=False)
 
     async def _decide_all(self, records: Sequence[Record]) -> None:
-        todo = [entry for record in records if (entry := self._read(record)) is not None]
-        await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
-        await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
+        todo = await self._load(records)
         decided: list[Decided] = []
         dead_letters: list[tuple[Record, str | None]] = []
         for record, command, meta, error in todo:
@@ -304,6 +304,27 @@ class DeciderService:
                 "decider.dead_letter", key=record.key, partition=record.partition, offset=record.offset, error=error
             )
         await self._write(decided, dead_letters)
+
+    async def _load(self, records: Sequence[Record]) -> Sequence[Read]:
+        """Return the commands that are to be decided, with what they are decided against in memory.
+
+        While two deciders take a partition for theirs, rows may hold what the other has decided from these very commands. They would
+        be decided otherwise on such rows, and what is in memory would differ from the log.
+        """
+        while True:
+            todo = [entry for record in records if (entry := self._read(record)) is not None]
+            await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
+            await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
+            passed = sorted({read.record.partition for read in todo if self._is_passed(read)})
+            if not passed:
+                return todo
+            logger.info("decider.decided_by_another", partitions=len(passed))
+            await self._take_over(passed)
+
+    def _is_passed(self, read: Read) -> bool:
+        """Return whether Postgres showed events of this command, or of a later one of its partition and topic."""
+        record, command = read.record, read.command
+        return command is not None and record.offset <= self._aggregates.decided((topic_of(command), record.partition))
 
     async def _write(self, decided: Sequence[Decided], dead_letters: Sequence[tuple[Record, str | None]]) -> None:
         if dead_letters:

@@ -41,6 +41,9 @@ SELECT run_id FROM runs WHERE run_id = ANY ($1::text[])
 -- name: read_causes
 SELECT topic, part, "offset", cause_offset, cause_index, cause_count FROM positions WHERE part = ANY ($1::int[])
 
+-- name: last_causes
+SELECT topic, part, cause_offset FROM positions WHERE topic = ANY ($1::text[]) AND part = ANY ($2::int[])
+
 -- name: behind
 -- Number of partitions in which the read model is below these positions.
 SELECT count(*) FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (topic, part, folded)

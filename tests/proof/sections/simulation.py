@@ -31,18 +31,14 @@ replays, imports, rebuilds.
 
 After every record that is appended: at most one run of a thread is dispatched, attempts follow on each other, an attempt is begun by one
 worker, no final state is left, an event counts once under its id (consumers drop repetitions
-by their cause; one of an owner that was replaced may differ), the events of a command are there whole, and each step of a
-graph counts once in the thread's values, a command that clients repeat has one outcome, and an owner without a rival decides nothing
+by their cause, and each is byte for byte what it repeats, also that of an owner that was replaced and goes on), the events of a command are there whole, and each step of a
+graph counts once in the thread's values, a command that clients repeat has one outcome, and no command is decided
 otherwise a second time. With every push, a task is in one place of Redis. Twice a second, the read model is the log folded record by
 record, without those that no consumer counts by the judgement of the worlds. With every answer: a reply says what the read model holds, a wait ends with its run (a gateway that
 has just started may take one for gone that Postgres has lost, until it is folded again: clients ask again), the ids of a
 stream grow, and a stream of a resumable run has every event of its last attempt, over any number of connections and gateways. At the end:
 every acknowledged command was decided once, deciders have committed their positions, no record of a past attempt counts, each
-webhook was received or given up after its tries, crons have fired, a worker that was stopped has left nothing in Redis, and no process has failed or logged an error.
-
-Known, and the end of a world in which it happens: an owner of commands that was thrown out of its group and goes on, beside its successor,
-which reads from Postgres what the other has decided meanwhile before it decides the same commands. Its events of them are dropped by
-their causes, but differ, and what it has in memory of these threads no longer matches the log."""
+webhook was received or given up after its tries, crons have fired, a worker that was stopped has left nothing in Redis, and no process has failed or logged an error."""
 
 
 def text(figures: dict[str, Any]) -> str:
@@ -54,7 +50,8 @@ def text(figures: dict[str, Any]) -> str:
         f"{figures['virtual_hours']:,.1f} virtual hours in {figures['cpu_s'] / 60:,.0f} minutes of one processor, "
         f"{figures['runs']:,} runs, {figures['records']:,} records. Worlds that failed: {len(failed)}"
         + (f" (seeds {', '.join(map(str, failed[:20]))})" if failed else "")
-        + f". Worlds that ended because owners differed: {figures['marks'].get('world.owners_differ', 0)}.",
+        + f". Owners that found what another had decided from the same commands: "
+        f"{figures['marks'].get('decider.decided_by_another', 0)}.",
         "",
         "| fault | times |",
         "| --- | --- |",
@@ -84,4 +81,7 @@ FOUND = (
     "([`test_what_is_lost_while_positions_are_read_again_is_folded_again`](../../tests/core/test_projection.py)).",
     "A graph that wrote a checkpoint after its attempt was dropped was logged as an error of the server "
     "([`test_a_graph_that_goes_on_after_its_thread_was_deleted_is_no_error_of_the_server`](../../tests/simulation/test_found.py)).",
+    "A new owner of commands loaded a thread that showed what the former owner, which went on for a moment, had decided from the same "
+    "commands. It decided them otherwise: folding dropped these events, but its memory differed from the log, and a run could end "
+    "again ([`test_a_new_owner_does_not_decide_again_what_the_former_one_decides_meanwhile`](../../tests/executor/test_two_owners.py)).",
 )

@@ -81,6 +81,15 @@ def read_causes(server: PostgresServer, parts: list[int]) -> list[dict[str, Any]
     return [row for row in server.tables["positions"].values() if row["part"] in parts]
 
 
+@reads("executor", "aggregates", "last_causes")
+def last_causes(server: PostgresServer, topics: list[str], parts: list[int]) -> list[dict[str, Any]]:
+    return [
+        {n: row[n] for n in ("topic", "part", "cause_offset")}
+        for row in server.tables["positions"].values()
+        if row["topic"] in topics and row["part"] in parts
+    ]
+
+
 @reads("executor", "aggregates", "behind")
 def positions_behind(
     server: PostgresServer, topics: list[str], parts: list[int], ends: list[int]
