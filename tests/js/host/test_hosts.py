@@ -86,6 +86,13 @@ async def hosts_of(project: Path, most: int, node: Path | None = None) -> AsyncI
         await hosts.stop()
 
 
+async def until_blocked(hosts: GraphHosts) -> None:
+    """Returns once a node is known to hold the event loop of a process."""
+    async with asyncio.timeout(LIMIT_S):
+        while not hosts.blocked:
+            await asyncio.sleep(0.05)  # nothing signals it
+
+
 async def test_a_blocked_process_gets_no_more_jobs(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +100,7 @@ async def test_a_blocked_process_gets_no_more_jobs(
     async with hosts_of(project, 2) as hosts:
         blocking, observed = await run(hosts, "busy", {"gate": str(gate)}, modes=["custom"])
         await first_frame(observed, "custom")
-        await asyncio.sleep(0.2)  # its second node begins
+        await until_blocked(hosts)
         other, _ = await run(hosts, "quiet", {"text": "a"})
         assert (await asyncio.wait_for(other.done, LIMIT_S))["how"] == "done"
         assert not blocking.done.done() and hosts.starts == 2 and len(hosts.pids) == 2
@@ -151,8 +158,7 @@ async def test_while_a_process_starts_again_another_one_takes_its_jobs(project: 
         blocking, _ = await run(hosts, "busy", {"gate": str(gate)}, modes=["custom"])
         first = hosts.pids[0]
         async with asyncio.timeout(LIMIT_S):
-            while not hosts.blocked:
-                await asyncio.sleep(0.05)  # nothing signals it
+            await until_blocked(hosts)
             other, _ = await run(hosts, "quiet", {"text": "a"})
             await other.done
             node.sound.unlink()
@@ -169,7 +175,7 @@ async def test_the_last_process_is_waited_for(project: Path, tmp_path: Path) -> 
     async with hosts_of(project, 1) as hosts:
         blocking, observed = await run(hosts, "busy", {"gate": str(gate)}, modes=["custom"])
         await first_frame(observed, "custom")
-        await asyncio.sleep(0.2)  # its second node begins
+        await until_blocked(hosts)
         waiting = asyncio.ensure_future(run(hosts, "quiet", {"text": "a"}))
         done, _ = await asyncio.wait([waiting], timeout=1.0)
         assert not done
