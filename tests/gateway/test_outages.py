@@ -15,6 +15,7 @@ import psutil
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.log.port import AppendUnknown, LogUnavailable, NewRecord, Position
+from langlog_backbone.redis import channels
 from langlog_gateway.http.backends import Reads
 from langlog_gateway.http.errors import ApiError, unavailable
 from langlog_gateway.runs.streaming import RunFollower
@@ -25,7 +26,7 @@ from langlog_schemas.messages import Answer
 
 from tests.outage.eventually import eventually
 
-from .conftest import MakeStack, Stack
+from .conftest import Attempt, MakeStack, Stack, read_events
 
 LIMIT_S = 60.0
 """Whatever else the machine does."""
@@ -213,6 +214,38 @@ async def test_a_response_that_has_begun_is_broken_off_not_mixed_with_an_error(
             await answer.read()
 
 
+async def test_a_frame_before_the_subscription_reaches_a_stream_whose_run_waits(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No later frame shows the gap."""
+    published, release = asyncio.Event(), asyncio.Event()
+    subscribe = stack.backbone.bus.subscribe
+
+    async def late(channel: str, *args: Any, **how: Any) -> None:
+        if channel == channels.frames(thread):
+            await published.wait()
+        await subscribe(channel, *args, **how)
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.started()
+        await attempt.emit(("custom", "early"))
+        published.set()
+        await release.wait()
+        await attempt.finish({})
+
+    stack.play = play
+    thread = (await stack.call("POST", "/threads", {}))[1]["thread_id"]
+    monkeypatch.setattr(stack.backbone.bus, "subscribe", late)
+    body = {"assistant_id": "echo", "input": {}, "stream_mode": "custom"}
+    async with stack.http.post(f"{stack.url}/threads/{thread}/runs/stream", json=body) as answer:
+        async with asyncio.timeout(LIMIT_S):
+            async for name, data, _ in read_events(answer):
+                if name == "custom":
+                    assert data == "early"
+                    release.set()
+    assert release.is_set()
+
+
 async def test_a_watch_that_fails_tells_whether_the_run_may_have_been_appended(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,7 +373,6 @@ async def test_a_question_that_no_worker_answers_is_504_and_its_errors_are_passe
 async def test_closing_breaks_streams_off_and_leaves_their_runs_alone(
     make_stack: MakeStack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from .conftest import Attempt
 
     async with make_stack() as stack:
         running = asyncio.Event()

@@ -33,6 +33,8 @@ from .waker import Waker
 logger = structlog.get_logger(__name__)
 
 LIFECYCLE, FRAMES = "lifecycle", "frames"
+FIRST_FRAME_S = 1.0
+"""Seconds after which a watch that was subscribed while its run was submitted, and has got no frame, queries those it may have missed."""
 
 
 class Limits(NamedTuple):
@@ -65,6 +67,7 @@ class Watch(Waker):
         "_waiting_frames",
         "batches",
         "closing",
+        "has_frames",
         "missed",
         "on_overrun",
         "opened_at",
@@ -87,6 +90,8 @@ class Watch(Waker):
         self.batches: list[Batch] = []
         self.missed = False
         """Messages may be missing: Redis was unavailable, or another projector has taken over."""
+        self.has_frames = False
+        """Whether it has ever got frames."""
         self.opened_at = now()
         self.sent = False
         """Whether its run was submitted here: it exists, will exist, or has existed."""
@@ -111,6 +116,7 @@ class Watch(Waker):
     def put(self, batch: Batch) -> None:
         if self.overrun or (self.run_id is not None and batch.run_id != self.run_id):
             return
+        self.has_frames = True
         self._waiting_frames += len(batch.frames)
         self._waiting_bytes += batch.bytes
         frames, size = self._limits
@@ -274,15 +280,22 @@ class Watches:
         thread = self._threads[watch.thread_id]
         try:
             async with asyncio.timeout(self._timeout):
-                await self._subscribed(thread, LIFECYCLE)
+                under_way = [self._subscribed(thread, LIFECYCLE)]
                 if watch.wants_frames:
-                    await self._subscribed(thread, FRAMES)
+                    under_way.append(self._subscribed(thread, FRAMES))
+                for task in under_way:
+                    if not task.done():
+                        await asyncio.shield(task)
         except TimeoutError:
             raise unavailable("Redis") from None
 
     async def ready_beside(self, watch: Watch, submission: Coroutine[Any, Any, object]) -> None:
         """`ready`, while a run is submitted. A watch that fails stops the submission, and the error says whether the run may have
-        been appended by then. Raises ApiError: that of either."""
+        been appended by then. Raises ApiError: that of either.
+
+        A run on an idle machine publishes its first frame long after the subscription. On a busy one it may be earlier, and no later
+        frame shows the gap while the run waits for something: a watch without any frame queries them once.
+        """
         submitting = asyncio.create_task(submission)
         try:
             await asyncio.gather(self.ready(watch), submitting)
@@ -292,6 +305,13 @@ class Watches:
             submitting.cancel()
             await asyncio.wait([submitting])
             raise unavailable("Redis") from None
+        asyncio.get_running_loop().call_later(FIRST_FRAME_S, self._query_first_frames, watch)
+
+    def _query_first_frames(self, watch: Watch) -> None:
+        thread = self._threads.get(watch.thread_id)
+        if not watch.has_frames and thread is not None and watch in thread.watches:
+            watch.missed = True
+            watch.wake()
 
     def close(self, watch: Watch) -> None:
         """Remove a watch. Does not wait, so that a cancelled request can call it."""
@@ -321,7 +341,8 @@ class Watches:
         await self._bus.unsubscribe(channels.SUCCESSION, self._succeeded)
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _subscribed(self, thread: _Thread, kind: str) -> None:
+    def _subscribed(self, thread: _Thread, kind: str) -> asyncio.Future[None]:
+        """Return the subscription, which is under way or done."""
         task = thread.ready.get(kind)
         if task is None:
             # lifecycle events come from the projector, which may share this process; frames never do
@@ -331,8 +352,7 @@ class Watches:
                 else self._bus.subscribe(thread.frames, thread.on_frames)
             )
             task = thread.ready[kind] = asyncio.ensure_future(work)
-        if not task.done():
-            await asyncio.shield(task)
+        return task
 
     def _unsubscribe(self, thread: _Thread, kind: str) -> None:
         task = thread.ready.pop(kind, None)
