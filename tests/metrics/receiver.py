@@ -26,7 +26,7 @@ class Pushed:
         self.metrics: dict[str, Metric] = {one.name: one for scope in of_process.scope_metrics for one in scope.metrics}
 
     def value(self, name: str, **labels: str) -> float:
-        """Return the sum of the points with these attributes (of a histogram: of their counts), 0 if there is none."""
+        """Return the sum of the points with these attributes (of a histogram: of their counts), or 0."""
         if name not in self.metrics:
             return 0.0
         metric = self.metrics[name]

@@ -68,7 +68,7 @@ export class Connection {
     this.#socket.write(waiting.length === 1 ? waiting[0]! : Buffer.concat(waiting));
   };
 
-  /** Whether so much waits for the worker that whoever can wait, or leave something out, should. */
+  /** Whether too much waits for the worker: callers that can wait, or leave something out, should. */
   get crowded(): boolean {
     return this.#socket.writableLength >= CROWDED_BYTES;
   }

@@ -75,7 +75,7 @@ def bundled(project: Project, settings: Settings) -> Bundles:
 
 
 def _built(command: list[str], settings: Settings) -> _Report:
-    """Run the bundler and return its report. Raises StartError if there is none in time."""
+    """Run the bundler and return its report. Raises StartError when it does not end in time."""
     reading, writing = os.pipe()
     try:
         process = spawn(command, writing)

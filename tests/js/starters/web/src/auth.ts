@@ -1,4 +1,4 @@
-// Callers are who their token says they are; threads belong to whoever made them.
+// Callers are who their token says they are; threads belong to their makers.
 import { Auth, HTTPException } from "@langchain/langgraph-sdk/auth";
 
 export const auth = new Auth()
