@@ -33,6 +33,8 @@ DISK_MB = {"sqlite": {"log": 96, "postgres": 400}, "kafka": {"log": 256, "postgr
 """Room for what the tests of one rig write."""
 SHORT = {"LANGLOG_APPEND_DEADLINE_SECS": "6", "LANGLOG_REPLY_TIMEOUT_SECS": "8", "BG_JOB_MAX_RETRIES": "20"}
 """Deadlines that a fault may outlast."""
+FEW_CONNECTIONS = {"LANGGRAPH_POSTGRES_POOL_MAX_SIZE": "6"}
+"""Of each process: with two of each service, the pools together must stay below the 100 of the embedded Postgres."""
 
 START_LIMIT_S = 120.0
 """For a process that a supervisor starts, while other faults come and go."""
@@ -204,7 +206,7 @@ async def running_rig(
             await asyncio.gather(*(proxy.stop() for proxy in proxies.values()))
 
         stack.push_async_callback(close)
-        variables |= SHORT | dict(env or {})
+        variables |= SHORT | FEW_CONNECTIONS | dict(env or {})
         opened = running_cluster(folder, variables, arrange, folder / "postgres")
         yield Rig(log, await stack.enter_async_context(opened), urls, servers, proxies, disks, slow)
 
