@@ -4,11 +4,13 @@ import { useEffect, useRef } from "preact/hooks";
 
 export function Dialog({ title, onClose, wide, children }: { title: string; onClose: () => void; wide?: boolean; children: ComponentChildren }) {
   const element = useRef<HTMLDialogElement>(null);
+  const gone = useRef(false);
   useEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
     dialog?.showModal();
     return () => {
+      gone.current = true; // the browser's event comes later, when the next dialog may be open already
       dialog?.close();
       if (before instanceof HTMLElement) before.focus();
     };
@@ -18,7 +20,9 @@ export function Dialog({ title, onClose, wide, children }: { title: string; onCl
       ref={element}
       class={`dialog${wide ? " wide" : ""}`}
       aria-label={title}
-      onClose={onClose}
+      onClose={() => {
+        if (!gone.current) onClose();
+      }}
       onClick={(event) => {
         if (event.target === element.current) onClose();
       }}
