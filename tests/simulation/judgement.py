@@ -50,7 +50,7 @@ class Judge:
         self._forgotten |= {run_id for run_id in self._world.ledger.created if (run_id,) not in rows}
 
     def taken_for_gone(self, run_id: str) -> bool:
-        """Whether a gateway may say of a run in flight that there is none, and a client asks again.
+        """Whether a gateway may answer that a run in flight does not exist, and a client sends its request again.
 
         Known: when Postgres has lost commits, a gateway that has heard of no position since its start, or not while Redis was away,
         does not know what it no longer reads, until that is folded again.

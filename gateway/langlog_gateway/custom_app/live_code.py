@@ -230,7 +230,7 @@ async def _stop(served: Served) -> None:
 async def _stop_later(served: Served) -> None:
     """End the process of code that was replaced, once the requests that it had begun have ended, or had their time."""
     if served.hosted is not None:
-        await asyncio.sleep(0)  # a request may be about to reach it
+        await asyncio.sleep(0)  # a request that has chosen it in this turn of the loop counts itself in the next
         await served.hosted.idle(RETIRE_S)
         await _stop(served)
 

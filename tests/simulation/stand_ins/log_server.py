@@ -155,7 +155,7 @@ _servers: dict[str, LogServer] = {}
 
 
 def server_of(settings: Settings) -> LogServer:
-    """The server of a ``memory://`` URI and topic prefix; made by whoever comes first."""
+    """The server of a ``memory://`` URI and topic prefix; made by its first caller."""
     name = f"{settings.log_uri}/{settings.topic_prefix}"
     if name not in _servers:
         _servers[name] = LogServer(settings.partitions, settings.group_session_s)
