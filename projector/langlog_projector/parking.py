@@ -12,8 +12,6 @@ Not safe for concurrent use: it belongs to one `Projection`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import asyncpg
 import msgspec
 from langlog_backbone.log import Record
@@ -41,18 +39,10 @@ class Parked:
         self.dropped = {(topic, part, offset) for topic, part, offset in await connection.fetch(SQL["read_dropped"])}
 
 
-class ParkedEvent(NamedTuple):
-    origin: Origin
-    record: Record
-
-
-async def parked_events(connection: asyncpg.Connection, key: str) -> list[ParkedEvent]:
+async def parked_events(connection: asyncpg.Connection, key: str) -> list[Record]:
     """Return the key's waiting events, in the order of each topic."""
     return [
-        ParkedEvent(
-            (topic, part, offset),
-            Record(topic, part, offset, key, value, msgspec.json.decode(headers, type=dict[str, str])),
-        )
+        Record(topic, part, offset, key, value, msgspec.json.decode(headers, type=dict[str, str]))
         for topic, part, offset, headers, value in await connection.fetch(SQL["parked_events"], key)
     ]
 
