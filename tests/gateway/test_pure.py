@@ -208,8 +208,10 @@ def test_stream_modes_are_always_a_list() -> None:
     assert layered({"stream_mode": "custom"})["stream_mode"] == ["custom"]
 
 
-def batch(first: int, last: int, *, attempt: int = 1, event: str = "values", resumable: bool = False) -> Batch:
-    frames = [Frame(n, 1000 + n, n, event, b"%d" % n) for n in range(first, last + 1)]
+def batch(
+    first: int, last: int, *, attempt: int = 1, event: str = "values", resumable: bool = False, ms: int = 1000
+) -> Batch:
+    frames = [Frame(n, ms + n, n, event, b"%d" % n) for n in range(first, last + 1)]
     return Batch(FrameBatch("r", attempt, frames, resumable))
 
 
@@ -260,6 +262,33 @@ def test_frames_of_an_older_attempt_are_dropped() -> None:
     assert frames.accept(batch(6, 6)) is None
     assert (frames.attempt, frames.sequence) == (2, 1)
     assert frames.reached((1, 9))
+
+
+class Kept:
+    """A backlog of a lost attempt whose worker went on for a while after the next one had begun, and of that one."""
+
+    BATCHES = (batch(1, 3), batch(4, 5, ms=9000), batch(1, 4, attempt=2, ms=2000))
+
+    async def of_run(self, thread_id: str, run_id: str, **_: Any) -> list[Batch]:
+        return list(self.BATCHES)
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ((-1, 0), [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4)]),
+        ((1002, 2), [(1, 3), (2, 1), (2, 2), (2, 3), (2, 4)]),
+        ((2002, 2), [(2, 3), (2, 4)]),
+        ((9004, 4), [(2, 1), (2, 2), (2, 3), (2, 4)]),  # it was live when nobody knew better
+        ((1500, 0), [(2, 1), (2, 2), (2, 3), (2, 4)]),  # of another stream
+    ],
+)
+async def test_a_stream_goes_on_from_its_frame_although_a_lost_worker_published_later_ones(
+    known: tuple[int, int], shown: list[tuple[int, int]]
+) -> None:
+    frames = FrameSequencer(cast(Any, Kept()), "t", "r", recorded=True, known=known)
+    slices = await frames.fill()
+    assert [(new.batch.attempt, frame.sequence) for new in slices for frame in new.frames] == shown
 
 
 def test_a_sequencer_without_a_position_begins_with_any_frame() -> None:

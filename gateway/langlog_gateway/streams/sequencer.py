@@ -1,6 +1,7 @@
 """The frames of one run in their order, for one reader: live ones, and older ones from the backlog, without gaps or duplicates.
 
-Frames are numbered from 1 within an attempt. Frames of older attempts are dropped; a new attempt begins at 1 again. Frames
+Frames are numbered from 1 within an attempt. Frames of older attempts are dropped; a new attempt begins at 1 again. A reader that shows
+an id goes on from the position of that frame, since ids of two attempts may overlap (`in_turn`). Frames
 of a resumable run that Redis has lost arrive from the log through Postgres, up to a second after they were sent: a reader with such
 a gap waits for them, and for a projector that is behind. Other lost frames are skipped, and a comment in the stream reports it. One task per reader, no locks.
 """
@@ -46,7 +47,7 @@ class FrameSequencer:
         since: Since | None = None,
     ) -> None:
         """``recorded``: the run is resumable. ``after``: the frame before the first one to deliver; None: begin with whatever comes.
-        ``known``: the last frame that the client has from another stream. ``since``: leave out the frames before it."""
+        ``known``: the last frame that the client has from another stream; see `begin`. ``since``: leave out the frames before it."""
         self._backlog = backlog
         self._thread_id = thread_id
         self._run_id = run_id
@@ -70,7 +71,24 @@ class FrameSequencer:
 
     async def fill(self, end: FramePosition | None = None) -> list[FrameSlice]:
         """Return the frames of the backlog beyond the delivered ones. ``end``: the run's last frame, when it is over."""
-        return await self.take(await self._query(end))
+        batches = await self._query(end)
+        self.begin(batches)
+        return await self.take(in_turn(batches))
+
+    def begin(self, batches: Iterable[Batch]) -> None:
+        """Go on after the frame that the client knows, if it is among these. Otherwise frames with lower ids are left out."""
+        if self._known is None or self.last is not None:
+            return
+        at = [
+            (batch.attempt, frame.sequence)
+            for batch in batches
+            if batch.first_id <= self._known <= batch.last_id
+            for frame in batch.frames
+            if (frame.ms, frame.n) == self._known
+        ]
+        if at:
+            self.attempt, self.sequence = max(at)
+            self._known = None
 
     def gap_before(self, batch: Batch) -> bool:
         """Return whether the client misses frames before this batch."""
@@ -78,8 +96,7 @@ class FrameSequencer:
             return False
         if batch.first <= (self.sequence + 1 if batch.attempt == self.attempt else 1):
             return False
-        first = batch.frames[0]
-        return self._known is None or (first.ms, first.n) > self._known
+        return self._known is None or batch.first_id > self._known
 
     def accept(self, batch: Batch) -> FrameSlice | None:
         """Return the new frames of the batch; None if it has none. Frames that are missing before it are passed over."""
@@ -94,8 +111,7 @@ class FrameSequencer:
         after, self.sequence = self.sequence, batch.last
         if lost:
             self._backlog.count_missing(self._run_id, max(lost, 1))
-        newest = batch.frames[-1]
-        self.last = (newest.ms, newest.n)
+        self.last = batch.last_id
         if self._known is not None:
             for frame in batch.frames:  # ids grow: the first ones may be known to the client
                 if (frame.ms, frame.n) > self._known:
@@ -123,7 +139,7 @@ class FrameSequencer:
         """Return the frames that were missing before the batch, as far as they are available."""
         slices: list[FrameSlice] = []
         for pause in GAP_PAUSES_S:
-            for stored in await self._query():
+            for stored in in_turn(await self._query()):
                 if self.gap_before(stored):
                     break
                 slices += self._accepted(stored)
@@ -134,7 +150,7 @@ class FrameSequencer:
             await asyncio.sleep(pause)
         if self._recorded:
             await self._backlog.caught_up(self._thread_id)
-        for stored in await self._query():
+        for stored in in_turn(await self._query()):
             if (stored.attempt, stored.first) < (batch.attempt, batch.first):
                 slices += self._accepted(stored)
         return slices
@@ -163,3 +179,22 @@ class FrameSequencer:
         if self._known is not None and self.attempt == 0:  # the number of the client's last frame is not known
             return UNKNOWN
         return batch.first - 1 - (self.sequence if batch.attempt == self.attempt else 0)
+
+
+def in_turn(batches: list[Batch]) -> list[Batch]:
+    """Return a run's batches, in order of (attempt, sequence), without the frames that a worker published although the next attempt
+    had begun: it was taken for dead, and did not know. So ids grow from one attempt to the next. Pure.
+    """
+    kept: list[Batch] = []
+    attempt = batches[-1].attempt if batches else 0
+    begun: FrameId | None = None
+    first: FrameId | None = None
+    for batch in reversed(batches):
+        if batch.attempt < attempt:
+            attempt, begun = batch.attempt, first
+        if begun is not None and batch.last_id >= begun:
+            batch = batch.before(begun)
+        if batch.frames:
+            kept.append(batch)
+            first = batch.first_id if first is None else min(first, batch.first_id)
+    return kept[::-1]

@@ -137,6 +137,19 @@ class Batch:
     def last(self) -> int:
         return self.frames[-1].sequence
 
+    @property
+    def first_id(self) -> FrameId:
+        return (self.frames[0].ms, self.frames[0].n)
+
+    @property
+    def last_id(self) -> FrameId:
+        return (self.frames[-1].ms, self.frames[-1].n)
+
+    def before(self, id: FrameId) -> Batch:
+        """Return a batch of the frames with lower ids; it may have none."""
+        frames = [frame for frame in self.frames if (frame.ms, frame.n) < id]
+        return Batch(FrameBatch(self.run_id, self.attempt, frames, self.resumable, self.floor))
+
     def encoded(
         self,
         after: int = 0,

@@ -21,7 +21,7 @@ from ..runs.submission import SQL
 from ..streams import sse
 from ..streams.follower import FrameFollower
 from ..streams.run_end import ended
-from ..streams.sequencer import START, FrameSequencer
+from ..streams.sequencer import START, FrameSequencer, in_turn
 from ..streams.sse import Batch, FrameId, FramePosition, FrameSlice
 from ..streams.stream_out import StreamOut
 from ..streams.watch import ThreadUpdate, Watch
@@ -117,7 +117,8 @@ class ThreadFollower(FrameFollower):
             if not is_early(row, over=over):
                 continue
             run_id, end = row["run_id"], (row["attempt"], row["frame_count"]) if over else None
-            await self._take(await backlog.of_run(thread_id, run_id, recorded=bool(row["resumable"]), end=end))
+            batches = await backlog.of_run(thread_id, run_id, recorded=bool(row["resumable"]), end=end)
+            await self._take(in_turn(batches))
             if end is not None and run_id in self._sequencers:
                 await self._end(run_id, end)
 
@@ -151,14 +152,15 @@ class ThreadFollower(FrameFollower):
         runs = await backlog.of_thread(thread_id)
         ends = await backlog.ended(thread_id, {*runs, *self._sequencers})
         for run_id, batches in runs.items():
-            last = batches[-1].frames[-1]
-            if (last.ms, last.n + 1) <= since:  # its end, too, was written
+            ms, n = batches[-1].last_id
+            if (ms, n + 1) <= since:  # its end, too, was written
                 self._forget(run_id)
             if run_id in self._over:
                 continue
             if run_id not in self._sequencers:
                 self._sequencers[run_id] = FrameSequencer(backlog, thread_id, run_id, recorded=True, known=since)
-            for batch in batches:
+            self._sequencers[run_id].begin(batches)
+            for batch in in_turn(batches):
                 await self._take_batch(batch)
             if run_id in ends:
                 await self._end(run_id, ends[run_id])
@@ -208,8 +210,7 @@ class ThreadFollower(FrameFollower):
 
     async def _write(self, slices: list[FrameSlice]) -> None:
         for new in slices:
-            newest = new.batch.frames[-1]
-            self._written = (newest.ms, newest.n)
+            self._written = new.batch.last_id
             if self._all_events:
                 await self._out.write(new.encoded(ids=True))
             else:
