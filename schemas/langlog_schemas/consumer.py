@@ -15,7 +15,7 @@ import msgspec
 
 from . import envelope
 from . import events as ev
-from .envelope import cause_of
+from .envelope import Cause, cause_of
 from .events import AnyEvent
 
 Headers = Mapping[str, str]
@@ -51,13 +51,15 @@ class Follower(msgspec.Struct):
     """The state by which a consumer drops duplicates and stale records. Follows event topics from their beginning.
 
     1. An event that was decided (it has ``ce_cause``) is dropped unless its (offset, index) is larger than that of the last one
-       of its topic and partition.
+       of its topic and partition, and its count is the same where the offset is.
     2. A worker's record is dropped unless its run is in flight, its attempt is the one dispatched last, and its number (the
        end of ``ce_id``) is larger than the last one's.
     """
 
     causes: dict[str, tuple[int, int]] = {}
     """``topic/partition`` -> (offset, index) of the cause of the last accepted event."""
+    counts: dict[str, int] = {}
+    """``topic/partition`` -> the count of that cause."""
     attempts: dict[str, int] = {}
     """Run in flight -> its current attempt."""
     numbers: dict[str, int] = {}
@@ -71,10 +73,12 @@ class Follower(msgspec.Struct):
         """
         cause = cause_of(headers)
         if cause is not None:
-            partition_name, sequence = f"{topic}/{partition}", (cause.offset, cause.index)
-            if sequence <= self.causes.get(partition_name, (-1, -1)):
+            name = f"{topic}/{partition}"
+            offset, index = self.causes.get(name, (-1, -1))
+            # what an older release has saved has no count
+            if not cause.follows(Cause(partition, offset, index, self.counts.get(name, cause.count))):
                 return None
-            self.causes[partition_name] = sequence
+            self.causes[name], self.counts[name] = (cause.offset, cause.index), cause.count
         event = event_of(headers, value)
         match event:
             case ev.RunDispatched():

@@ -41,8 +41,7 @@ Headers = dict[str, str]
 class Cause(msgspec.Struct, frozen=True, array_like=True, order=True):
     """The command that an event results from, and the event's place among that command's events.
 
-    Folding drops an event whose ``(offset, index)`` is not larger than the last one
-    folded for the partition. Duplicates are therefore harmless.
+    Folding drops an event that does not follow the last one folded for the partition (`follows`). Duplicates are therefore harmless.
     """
 
     partition: int
@@ -52,6 +51,14 @@ class Cause(msgspec.Struct, frozen=True, array_like=True, order=True):
 
     def header(self) -> str:
         return f"{self.partition}-{self.offset}-{self.index}-{self.count}"
+
+    def follows(self, last: Cause | None) -> bool:
+        """Return whether an event counts after the last one that did in its partition: it is of a later command, or a later event
+        of the same decision. Two owners that decide a command otherwise differ in the count: the first decision counts,
+        and nothing of the second."""
+        if last is None or self.offset != last.offset:
+            return last is None or self.offset > last.offset
+        return self.index > last.index and self.count == last.count
 
     @property
     def event_id(self) -> str:

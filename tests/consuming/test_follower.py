@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langlog_projector.folding.fold import Fences
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.consumer import Follower, Sealed, UnknownType, event_of
@@ -57,7 +58,7 @@ HISTORY = [
     decided(5, dispatched(2)),
     worked(1, started(2), 2),
     worked(2, frames(2), 2),
-    decided(9, ended()),
+    decided(9, ended(), 0, 2),
     decided(9, ev.ThreadDeleted(thread_id=THREAD), 1, 2),
 ]
 
@@ -102,6 +103,26 @@ def test_a_saved_follower_goes_on_as_if_nothing_had_been(cut: int) -> None:
         if follower.event("run-events", 0, headers, value) is not None:
             collected.append(headers["ce_id"])
     assert collected == ONCE
+
+
+def test_of_two_owners_that_decide_a_command_otherwise_the_first_counts_and_nothing_of_the_second() -> None:
+    first = [decided(9, dispatched(1), 0, 2), decided(9, ended(), 1, 2)]
+    more = [decided(9, dispatched(1), index, 3) for index in range(3)]
+    after = decided(10, ev.ThreadDeleted(thread_id=THREAD))
+    follower = Follower()
+    counted = [follower.event("run-events", 0, *entry) is not None for entry in [*first, *more, after]]
+    assert counted == [True, True, False, False, False, True]
+    fences = Fences()
+    for (headers, _), counts in zip([*first, *more, after], counted, strict=True):
+        cause = Cause.parse(headers["ce_cause"])
+        assert fences.duplicate("run-events", cause) is not counts
+        if counts:
+            fences.causes["run-events", 0] = cause
+
+
+def test_what_an_older_release_has_saved_is_gone_on_from() -> None:
+    follower = Follower.restore(b'{"causes":{"run-events/0":[9,0]},"attempts":{},"numbers":{}}')
+    assert follower.event("run-events", 0, *decided(9, ended(), 1, 2)) is not None
 
 
 def test_partitions_and_topics_are_apart() -> None:

@@ -28,7 +28,7 @@ class Witness:
         """thread id -> run ids in order of creation."""
         self.metadata: dict[str, dict[str, Any]] = {}
         """run id -> its metadata."""
-        self._causes: dict[int, tuple[int, int]] = {}
+        self._causes: dict[int, envelope.Cause] = {}
         self._news = asyncio.Condition()
 
     @contextlib.asynccontextmanager
@@ -44,7 +44,7 @@ class Witness:
                 await task
             await reader.stop()
 
-    async def until(self, happened: Callable[[], bool], limit_s: float = 120.0) -> None:
+    async def until(self, happened: Callable[[], bool], limit_s: float | None = 120.0) -> None:
         """Wait until the log shows it. Raises TimeoutError."""
         async with asyncio.timeout(limit_s), self._news:
             await self._news.wait_for(happened)
@@ -62,9 +62,9 @@ class Witness:
         if header is None:
             return
         cause = envelope.Cause.parse(header)
-        if (cause.offset, cause.index) <= self._causes.get(cause.partition, (-1, -1)):
+        if not cause.follows(self._causes.get(cause.partition)):
             return
-        self._causes[cause.partition] = (cause.offset, cause.index)
+        self._causes[cause.partition] = cause
         for event in events.parts(events.decode(envelope.type_of(record.headers), record.value)):
             match event:
                 case events.RunCreated():

@@ -56,8 +56,7 @@ class Fences:
 
     def duplicate(self, topic: str, cause: Cause) -> bool:
         """Return whether this event, or a later one, has been folded already."""
-        last = self.causes.get((topic, cause.partition))
-        return last is not None and (cause.offset, cause.index) <= (last.offset, last.index)
+        return not cause.follows(self.causes.get((topic, cause.partition)))
 
 
 class Fold:
