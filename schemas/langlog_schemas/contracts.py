@@ -86,7 +86,7 @@ def asyncapi(version: str) -> dict[str, Any]:
     messages = {type_name: _message(type_name, cls, by_type[type_name]) for type_name, cls in types.items()}
     messages["dead-letter"] = _dead_letter()
     components |= {"CloudEvent": _headers(), "DeadLetterHeaders": _dead_headers()}
-    held = {topic: [name for name, cls in types.items() if _topic(cls) == topic] for topic in TOPICS}
+    held = {topic: [name for name, cls in types.items() if topic in _topics(cls)] for topic in TOPICS}
     held[events.DEAD_LETTERS] += ["dead-letter"]
     return {
         "asyncapi": ASYNCAPI,
@@ -141,7 +141,11 @@ def _message(type_name: str, cls: type[msgspec.Struct], payload: dict[str, Any])
             ]
         },
         "payload": payload,
-        "bindings": {"kafka": {"key": {"type": "string", "description": TOPICS[_topic(cls)][0]}}},
+        "bindings": {
+            "kafka": {
+                "key": {"type": "string", "description": "; or ".join(TOPICS[topic][0] for topic in _topics(cls))}
+            }
+        },
     }
     if packed:
         description["description"] = PACKED
@@ -278,8 +282,10 @@ def _replace(hint: Any, known: dict[type, Any]) -> Any:
 _StructMeta = type(msgspec.Struct)
 
 
-def _topic(cls: type[msgspec.Struct]) -> str:
-    return cls.TOPIC if issubclass(cls, events.Event) else commands.TOPIC
+def _topics(cls: type[msgspec.Struct]) -> tuple[str, ...]:
+    if issubclass(cls, events.CommandRepeated):
+        return cls.TOPICS
+    return (cls.TOPIC if issubclass(cls, events.Event) else commands.TOPIC,)
 
 
 def _name(schema: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ def event_record(
         retry=retry,
         traceparent=traceparent,
     )
-    return NewRecord(event.TOPIC, event.key, ev.encode(event) if body is None else body, headers)
+    return NewRecord(event.topic, event.key, ev.encode(event) if body is None else body, headers)
 
 
 def snapshot_record(body: snapshots.AnySnapshot, *, id: str, source: str) -> NewRecord:

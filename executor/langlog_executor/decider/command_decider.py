@@ -23,7 +23,7 @@ from .decisions.crons import decide_cron, fold_cron
 from .decisions.store import decide_store
 from .decisions.thread_events import fold_thread
 from .decisions.threads import decide_thread
-from .effects import Decided
+from .effects import Decided, topic_of
 from .parking.keys import ParkedKeys
 from .read_model import ReadModel
 
@@ -90,7 +90,8 @@ class CommandDecider:
     def _decide(self, command: cmd.Command, meta: CommandMeta) -> Decided:
         if meta.retry:
             if meta.id in self._retried:
-                return Decided(meta, [ev.CommandRepeated(aggregate_id=command.key, command_id=meta.id)], None, None)
+                repeated = ev.CommandRepeated(aggregate_id=command.key, command_id=meta.id, topic=topic_of(command))
+                return Decided(meta, [repeated], None, None)
             self._retried[meta.id] = None
             if len(self._retried) > RETRIES_REMEMBERED:
                 del self._retried[next(iter(self._retried))]

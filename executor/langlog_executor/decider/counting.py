@@ -52,7 +52,7 @@ def count_dead_letters(count: int) -> None:
 def count_command(command: cmd.Command, events: Sequence[ev.AnyEvent]) -> None:
     """Count a decided command."""
     match events[0] if events else None:
-        case ev.CommandRejected():
+        case ev.CommandRejected() | ev.AssistantRejected() | ev.CronRejected():
             outcome = "rejected"
         case ev.CommandRepeated():
             outcome = "repeated"

@@ -99,7 +99,7 @@ class Effects:
             for event, position in _placed(d.events, at):
                 if d.cached is None:
                     continue
-                d.cached.partition, d.cached.last = (type(event).TOPIC, position.partition), position.offset
+                d.cached.partition, d.cached.last = (event.topic, position.partition), position.offset
                 if isinstance(event, SETTLING):
                     d.cached.checkpoints_stable_at = position.offset
                 if state is None:

@@ -58,7 +58,7 @@ class EventIndex:
     def note(self, event: Any, offset: int, at: datetime) -> None:
         """Index an event that is no duplicate."""
         kind = _KINDS.get(type(event))
-        if kind is None:
+        if kind is None or event.topic != ev.RUN_EVENTS:
             return
         code, of_command, of_run, may_make = kind
         thread_id: str = event.aggregate_id if of_command else event.thread_id

@@ -30,6 +30,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     TOPIC: ClassVar[str] = RUN_EVENTS
 
     @property
+    def topic(self) -> str:
+        """Return the topic of the record."""
+        return self.TOPIC
+
+    @property
     def key(self) -> str:
         """Return the key of the record: the aggregate's id, as in the commands that cause the event."""
         raise NotImplementedError(type(self).__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .base import DEAD_LETTERS, Event
+from .base import ASSISTANT_EVENTS, CRON_EVENTS, DEAD_LETTERS, RUN_EVENTS, STORE_EVENTS, Event
 
 
 class CommandRejected(Event, kw_only=True, frozen=True):
@@ -21,11 +21,13 @@ class CommandRejected(Event, kw_only=True, frozen=True):
 
 
 class CommandRepeated(Event, kw_only=True, frozen=True):
-    """A command was repeated; the outcome of the first one is valid."""
+    """A command was repeated; the outcome of the first one is valid. It is in the topic of that outcome, so that it is read after it."""
 
     TYPE: ClassVar[str] = "command.repeated.v1"
+    TOPICS: ClassVar[tuple[str, ...]] = (RUN_EVENTS, ASSISTANT_EVENTS, CRON_EVENTS, STORE_EVENTS)
     aggregate_id: str
     command_id: str
+    topic: str = RUN_EVENTS
 
     @property
     def key(self) -> str:
