@@ -18,6 +18,7 @@ from langlog_schemas.consumer import Follower
 from msgspec import Raw
 
 from tests.dead.stack import Stack
+from tests.dead.test_commands import UNKNOWN, recolor, recolored
 from tests.outage.test_lost_commits import running
 from tests.stack.fixtures import MakeSettings
 
@@ -100,3 +101,28 @@ async def test_a_former_owner_that_is_behind_does_not_decide_on_what_its_success
         await former._decide_all(await records_of(stack, cmd.TOPIC, position.offset))
     (*_, event) = await records_of(stack, ev.RUN_EVENTS)
     assert envelope.type_of(event.headers) == ev.RunSucceeded.TYPE
+
+
+async def test_a_release_is_decided_by_one_owner(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new owner comes to the release when the read model shows what the former one has released."""
+    thread = new_id()
+    former, new = DeciderService(stack.backbone), DeciderService(stack.backbone)
+    async with running(ProjectorService(stack.backbone)):
+        async with running(former):
+            await stack.send(cmd.CreateThread(thread_id=thread))
+            await stack.append(cmd.TOPIC, thread, UNKNOWN, recolor(thread, "red"))
+            await stack.send(cmd.PatchThread(thread_id=thread, metadata={"n": 1}))
+            await stack.parked(thread, 2)
+            await new.assigned([(cmd.TOPIC, 0)])
+            monkeypatch.setitem(cmd.UPCASTS, UNKNOWN, ("thread.patch.v1", recolored))
+            assert (await stack.send(cmd.ReleaseParked(aggregate_id=thread))).status == 200
+        await new._decide(await records_of(stack, cmd.TOPIC))
+        released = await records_of(stack, ev.RUN_EVENTS)
+        last = cmd.PatchThread(thread_id=thread, metadata={"n": 2})
+        position = await stack.append(cmd.TOPIC, last.key, last.TYPE, cmd.encode(last))
+        await new._decide(await records_of(stack, cmd.TOPIC, position.offset))
+
+    ids = [record.headers["ce_id"] for record in released]
+    assert len(set(ids)) == len(ids), "the new owner has decided nothing again"
+    (*_, event) = await records_of(stack, ev.RUN_EVENTS)
+    assert envelope.type_of(event.headers) == ev.ThreadUpdated.TYPE

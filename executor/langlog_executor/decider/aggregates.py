@@ -73,6 +73,10 @@ class Aggregates:
         """
         return self._decided.get(partition, -1)
 
+    def passed(self, part: int, offset: int) -> bool:
+        """Return whether another owner has decided this command of a partition, or a later one, as far as it was noted."""
+        return any(offset <= self.decided((topic, part)) for topic in DECIDED_TOPICS)
+
     def advance_watermark(self, partition: TopicPartition, offset: int) -> None:
         """Record that the projection holds everything below this offset."""
         if offset > self._watermark.get(partition, 0):
@@ -177,10 +181,10 @@ class Aggregates:
             if crons:
                 await self._load_crons(connection, crons)
             families = ((ev.RUN_EVENTS, threads), (ev.ASSISTANT_EVENTS, assistants), (ev.CRON_EVENTS, crons))
-            await self._note_decided(connection, [topic for topic, ids in families if ids], parts)
+            await self.note_decided(connection, [topic for topic, ids in families if ids], parts)
         return parked
 
-    async def _note_decided(
+    async def note_decided(
         self, connection: asyncpg.Connection, topics: Collection[str], parts: Collection[int]
     ) -> None:
         """Read which commands have had the events that may be in the rows that were read before on this connection."""
@@ -197,7 +201,7 @@ class Aggregates:
             outcomes = await connection.fetch(SQL["known_commands"], list(commands))
             # after the outcomes: a run is there at least as long as its outcome
             created = await connection.fetch(SQL["known_runs"], list(runs)) if runs else []
-            await self._note_decided(connection, DECIDED_TOPICS, parts)
+            await self.note_decided(connection, DECIDED_TOPICS, parts)
         return {row["command_id"] for row in outcomes}, {row["run_id"] for row in created}
 
     async def crons_of(self, threads: Collection[str]) -> list[str]:

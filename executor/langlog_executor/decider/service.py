@@ -119,6 +119,7 @@ class DeciderService:
         )
         self._release = ParkedRelease(
             self._model,
+            self._aggregates,
             self._parked,
             self._decider,
             self._effects,
@@ -252,8 +253,8 @@ class DeciderService:
         for n, record in enumerate(records):
             if envelope.type_of(record.headers) == cmd.ReleaseParked.TYPE:
                 await self._decide_all(records[done:n])
-                if not self._is_decided(record):
-                    await self._release.release(record)
+                while not self._is_decided(record) and not await self._release.release(record):
+                    await self._decided_by_another([record.partition])
                 done = n + 1
             elif self._log.encrypts and envelope.type_of(record.headers) in {removal.TYPE for removal in REMOVALS}:
                 keys = await self._model.sure(functools.partial(self._log.key_ids, record.key))
@@ -318,8 +319,11 @@ class DeciderService:
             passed = sorted({read.record.partition for read in todo if self._is_passed(read)})
             if not passed:
                 return todo
-            logger.info("decider.decided_by_another", partitions=len(passed))
-            await self._take_over(passed)
+            await self._decided_by_another(passed)
+
+    async def _decided_by_another(self, parts: Sequence[int]) -> None:
+        logger.info("decider.decided_by_another", partitions=len(parts))
+        await self._take_over(parts)
 
     def _is_passed(self, read: Read) -> bool:
         """Return whether Postgres showed events of this command, or of a later one of its partition and topic."""
