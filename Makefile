@@ -26,7 +26,7 @@ define install
 	else $(PIP) --quiet -c constraints.txt -e '$(1)'; fi && echo "langlog: installed in $$((SECONDS - began)) s"
 endef
 
-.PHONY: chaos simulate coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
+.PHONY: chaos faults simulate coverage release dev console console-dev console-check host pictures talk tail docs quick test test-newest test-lowest lock check types imports format clean
 
 dev: $(VENV)/.installed console
 	$(BIN)/langlog dev --config examples/chat/langgraph.json --host $(HOST) --port $(PORT)
@@ -86,6 +86,13 @@ test: $(VENV)/.installed-dev
 MINUTES ?= 10
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+
+# Each fault of a real part on both logs, and how long clients wait meanwhile: docs/explanation/proof/faults.json and the page of it.
+# On a quiet machine, since the figures are durations.
+faults: $(VENV)/.installed-dev
+	rm -f build/faults.jsonl && mkdir -p build
+	LANGLOG_TEST_FIGURES=$(CURDIR)/build/faults.jsonl $(BIN)/pytest -q -p no:randomly tests/faults
+	$(BIN)/python -m tests.faults.page build/faults.jsonl
 
 # Worlds of the simulation (tests/simulation), one after the other: make simulate SEEDS=10000 for a night. A world that fails is made
 # smaller and printed with the line that runs it again; so is what no world has reached.

@@ -1,6 +1,6 @@
 """How long clients wait while a fault is there: measured by each test of a fault, and kept where LANGLOG_TEST_FIGURES names a file.
 
-One JSON object a line; `python -m tests.faults.page` makes docs/explanation/proof/faults.json of them.
+One JSON object a line; `make faults` makes docs/explanation/proof/faults.json of them (`tests.faults.page`).
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ unknown may have, at any time later."""
 PAUSES = """\
 How long clients waited while the fault was there, over all of their tries, two of each service on one machine of two cores that did other
 work too. *Calls* are requests until they were answered; p50 and longest, in milliseconds. Sessions of deciders and projectors were 2 s,
-leases 4 s, and a fault lasted 2.5 to 11 s: a longest pause of that length says that what was stopped could not be replaced (a server, the
-gateway of the call, the owner of the embedded log), or was waited for."""
+leases 4 s: a longest pause as long as the fault says that what was stopped could not be replaced (a server, the gateway of the call, the
+owner of the embedded log), or was waited for. `make faults` measures it anew."""
 
 
 def link(test: str) -> str:
