@@ -1,9 +1,10 @@
 """All faults at random, for as long as wanted: `make chaos MINUTES=60`, or `python -m tests.faults.chaos --minutes 60 --seed 1`.
 
 Three brokers (KRaft, three replicas, two in sync), two of each service, one Postgres and one Redis. A load of threads, runs by every
-multitask strategy, interrupts, store items and crons goes on the whole time; two sequences of faults befall it side by side. At the end
-every history is judged, each run must have ended once, and the read model is compared with the log. What was found is printed as JSON;
-exit code 1: something was violated. The seed says which faults come in which order; when they fall is the machine's.
+multitask strategy, interrupts, store items and crons goes on the whole time, and beside it batches of cheap runs (`many`); two sequences
+of faults befall it side by side. At the end every history is judged, each run must have ended once, and the read model is compared with
+the log. What was found is printed as JSON; exit code 1: something was violated. The seed says which faults come in which order; when they
+fall is the machine's.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from langlog_backbone.log.kafka.kafka_log import TOPICS
 from langlog_schemas import events
 
 from tests.faults.load import Load, pauses
+from tests.faults.many import ManyRuns
 from tests.faults.postgres import locked, without_connections
 from tests.faults.proxy import CUTS
 from tests.faults.rig import Rig, running_rig
@@ -40,6 +42,8 @@ FAULT_S = (0.5, 12.0)
 """How long a fault is there: shorter and longer than sessions (2 s), leases (4 s) and deadlines (6 to 10 s)."""
 PAUSE_S = (0.0, 4.0)
 """Between the end of a fault and the next of the same sequence."""
+PACE_S = 0.3
+"""Between two rounds of a kind, beside batches: most of the machine is for these."""
 SETTLE_S = 300.0
 """In which all runs have ended once no fault is there any more."""
 SEQUENCES = 2
@@ -214,23 +218,31 @@ async def stop_crons(clients: Workload) -> None:
         await client.call("cron:all", "look", None, ("DELETE", path, None), lambda answer: answer.status)
 
 
-async def suffered(minutes: float, seed: int, width: int, folder: Path) -> dict[str, Any]:
+class Scale(NamedTuple):
+    """Amount of load. ``width``: rounds of each kind at once; ``batches`` at once, each of ``size`` runs."""
+
+    width: int
+    batches: int
+    size: int
+
+
+async def suffered(minutes: float, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
     """The report. Raises AssertionError where the read model is not what the log says."""
     figures: dict[str, Any] = {}
     async with running_rig("kafka", folder, brokers=3, doubled=list(SERVICES), small=False, env=ENV) as rig:
-        async with workload(rig.urls, seed) as clients:
-            load = Load("kafka", clients)
+        async with workload(rig.urls, seed, PACE_S if scale.batches else 0.0) as clients:
+            load, many = Load("kafka", clients), ManyRuns(clients, rig.cluster.witness, scale.size)
             chaos = Chaos(rig, load, random.Random(seed))
             began = time.monotonic()
             violated: list[str] = []
-            async with clients.going(width), reported(clients, chaos):
+            async with clients.going(scale.width), many.going(scale.batches), reported(clients, many, chaos):
                 await crons(clients)
                 await chaos.run(minutes * 60)
                 await stop_crons(clients)
             judging = time.monotonic()
             violated += await asyncio.to_thread(clients.violations)
             judged_s = time.monotonic() - judging
-            violated += await ended_once(rig)
+            violated += await ended_once(rig) + many.violations()
             fired = sum(1 for metadata in rig.cluster.witness.metadata.values() if "cron" in metadata)
             outcomes = Counter(call.outcome for call in clients.history.calls)
             figures = {
@@ -239,7 +251,8 @@ async def suffered(minutes: float, seed: int, width: int, folder: Path) -> dict[
                 "date": datetime.now(UTC).date().isoformat(),
                 "brokers": 3,
                 "processes": len(rig.cluster.processes),
-                "acknowledged_runs": clients.acknowledged_runs,
+                "acknowledged_runs": clients.acknowledged_runs + len(many.acknowledged),
+                "acknowledged_in_batches": len(many.acknowledged),
                 "runs_of_crons": fired,
                 "rounds": clients.rounds,
                 "calls": dict(outcomes),
@@ -266,14 +279,15 @@ def of_kind(load: Load, kind: str) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def reported(clients: Workload, chaos: Chaos) -> AsyncIterator[None]:
+async def reported(clients: Workload, many: ManyRuns, chaos: Chaos) -> AsyncIterator[None]:
     """A line on stderr every half minute."""
 
     async def report() -> None:
         while True:
             await asyncio.sleep(30)
             said = (
-                f"{clients.acknowledged_runs} runs, {len(clients.history.calls)} calls, {chaos.counts.total()} faults"
+                f"{clients.acknowledged_runs} runs, {len(many.acknowledged)} in batches, "
+                f"{len(clients.history.calls)} calls, {chaos.counts.total()} faults"
             )
             print(said, clients.wrong, chaos.errors[-1:], file=sys.stderr, flush=True)
 
@@ -309,6 +323,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--width", type=int, default=2, help="rounds of each kind at once")
+    parser.add_argument("--batches", type=int, default=6, help="batches of cheap runs at once")
+    parser.add_argument("--size", type=int, default=50, help="runs of a batch")
     parser.add_argument("--out", type=Path, help="file for the JSON")
     parser.add_argument("--keep", type=Path, help="folder for what the processes write, which is kept")
     options = parser.parse_args()
@@ -316,7 +332,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="langlog-chaos-") as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        figures = asyncio.run(suffered(options.minutes, options.seed, options.width, folder))
+        scale = Scale(options.width, options.batches, options.size)
+        figures = asyncio.run(suffered(options.minutes, options.seed, scale, folder))
     text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
     print(text)
     if options.out:

@@ -1,4 +1,4 @@
-"""What the tests of faults have measured becomes one entry for each fault."""
+"""Figures that the tests of faults have measured: one entry for each fault, with those of each log."""
 
 from __future__ import annotations
 

@@ -1,0 +1,95 @@
+"""Many cheap runs: clients make batches of them and wait until the log shows their ends. Judged by the log, in time linear in the runs.
+
+The rounds of `tests.history.workload` judge what clients see, call by call; a batch only asks that nothing acknowledged is lost, doubled,
+stuck or answered with another run's output. So hundreds of runs are in flight at once, and each costs the load as little as can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from langlog_schemas import events
+
+from tests.history.clients import Answer
+from tests.history.workload import Workload
+from tests.loss.witness import Witness
+
+GRAPH = "once"
+SHOWN = 20
+"""Maximum number of violations of one kind that are listed."""
+
+
+class ManyRuns:
+    """``size``: runs of a batch."""
+
+    def __init__(self, clients: Workload, witness: Witness, size: int) -> None:
+        self.acknowledged: dict[str, str] = {}
+        """Run id -> the label that its output must have."""
+        self.batches = 0
+        self._clients, self._witness, self._size = clients, witness, size
+        self._stopping = asyncio.Event()
+        self._labels = 0
+
+    @asynccontextmanager
+    async def going(self, width: int) -> AsyncIterator[None]:
+        """``width`` batches at once, while the block runs; afterwards the last ones are acknowledged."""
+        tasks = [asyncio.create_task(self._repeat()) for _ in range(width)]
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+
+    async def _repeat(self) -> None:
+        client = self._clients.client("batch")
+        while not self._stopping.is_set():
+            labels = [f"b{self._labels + n}" for n in range(self._size)]
+            self._labels += self._size
+            body = [
+                {"assistant_id": GRAPH, "input": {"label": label}, "metadata": {"batch": label}, "durability": "exit"}
+                for label in labels
+            ]
+
+            def made(answer: Answer) -> tuple[tuple[str, str], ...]:
+                assert answer.status == 200, answer
+                return tuple((run["run_id"], run["metadata"]["batch"]) for run in answer.body)
+
+            known = await client.call("batch:", "look", None, ("POST", "/runs/batch", body), made)
+            assert isinstance(known, tuple)
+            self.acknowledged.update(known)
+            self.batches += 1
+            await self._over([run_id for run_id, _ in known])
+
+    async def _over(self, runs: list[str]) -> None:
+        """Wait until all have ended, or the load is to stop: what is stuck then is found at the end."""
+        left = set(runs)
+
+        def over() -> bool:
+            left.difference_update([run_id for run_id in left if run_id in self._witness.finals])
+            return not left
+
+        waits = [asyncio.create_task(self._witness.until(over, None)), asyncio.create_task(self._stopping.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    def violations(self) -> list[str]:
+        """Return differences of the log from what was acknowledged; `chaos.ended_once` has those of ends."""
+        witness, found = self._witness, []
+        created = Counter(run_id for runs in witness.order.values() for run_id in runs)
+        for run_id, label in self.acknowledged.items():
+            if created[run_id] != 1:
+                found.append(f"run {run_id}, which was acknowledged, was created {created[run_id]} times")
+            for end in witness.finals.get(run_id, []):
+                if isinstance(end, events.RunSucceeded) and end.values:
+                    output = msgspec.json.decode(end.values)
+                    if output != {"label": label, "seen": label}:
+                        found.append(f"run {run_id} of {label} ended with the output {output}")
+        return found[:SHOWN]
