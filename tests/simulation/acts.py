@@ -31,6 +31,8 @@ STOPPED_WITHIN_S = 15.0
 """A worker has left within this, whatever it executes (twice the time for draining, and a step that blocks)."""
 CANCELLED_WITHIN_S = 5.0
 FOLDED_AGAIN_WITHIN_S = 30.0
+UNFOLDED_S = 2.0
+"""In which a decider asks Postgres again, and no projector folds: less than a session."""
 UNHEARD_S = 8.0
 """Longer than a lease, and shorter than the run that goes on meanwhile."""
 LONG_RUN = ["step", *["sleep:1.5"] * 7]
@@ -76,6 +78,31 @@ class Acts:
         world.judge.lost(world.postgres.lose_commits(self._draw.randint(1, 8)))
         limit = FOLDED_AGAIN_WITHIN_S
         await self._until(lambda: not world.judge.unfinished(), limit, "lost commits are not folded again")
+
+    async def _commits_lost_unheard(self) -> None:
+        """Postgres loses commits of which a decider has read, and no message: of what is notified, all is there."""
+        world, deciders, projectors = self._world, self._of("decider"), self._of("projector")
+        if not deciders:
+            return
+        for process in deciders:
+            world.net.cut.add((process.name, "redis"))
+        for number in range(4):
+            await self._patch(number)
+        assigned = world.marks["decider.assigned"]
+        await self._evict(DECIDERS)
+        late = "no decider has taken over"
+        await self._until(lambda: world.marks["decider.assigned"] > assigned, SETTLES_WITHIN_S, late)
+        for process in projectors:
+            process.node.paused = True
+        world.postgres.end_sessions()
+        world.judge.lost(world.postgres.lose_commits(4))
+        decided = world.spawn(self._patch(0))
+        await asyncio.sleep(UNFOLDED_S)
+        for process in projectors:
+            process.node.paused = False
+        await decided
+        for process in deciders:
+            world.net.join_again((process.name, "redis"))
 
     async def _deciders_die(self) -> None:
         """Soon after they have decided: their positions are not committed yet."""

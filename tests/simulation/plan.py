@@ -49,7 +49,15 @@ class Plan(msgspec.Struct, frozen=True):
     """Played one after the other at the end (`acts`)."""
 
 
-ACTS = ("workers_stop", "commits_lost", "deciders_die", "worker_unheard", "two_deciders", "two_projectors")
+ACTS = (
+    "workers_stop",
+    "commits_lost",
+    "deciders_die",
+    "worker_unheard",
+    "two_deciders",
+    "two_projectors",
+    "commits_lost_unheard",
+)
 ACTIONS = ("step", "step", "step", "sleep:0.3", "sleep:1.5", "stream:3")
 LAST = ("step", "step", "step", "step", "interrupt", "fail")
 STRATEGIES = ("enqueue", "enqueue", "enqueue", "interrupt", "rollback", "reject")

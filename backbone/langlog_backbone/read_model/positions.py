@@ -6,7 +6,10 @@ knows (by a reply, an event, a position) would then be missing, until the projec
 loss ends
 all connections. So each new one compares positions before its first statement, and waits.
 
-Concurrency: belongs to the event loop of its bus. While Redis is unavailable fewer positions are known, so less is waited for.
+Positions are known by messages, and by what each new connection has read. A process that has received none since its start waits
+for nothing.
+
+Concurrency: belongs to the event loop of its bus.
 """
 
 from __future__ import annotations
@@ -38,12 +41,14 @@ class ReadPositions:
 
     def on_watermark(self, data: bytes) -> None:
         """Handler of `channels.WATERMARK`."""
-        known = self._known
         for topic, marks in _decode(data).items():
             for part, offset in marks.items():
-                if offset > known.get((topic, part), 0):
-                    known[topic, part] = offset
+                self._note((topic, part), offset)
         self._moved.set()
+
+    def _note(self, partition: TopicPartition, offset: int) -> None:
+        if offset > self._known.get(partition, 0):
+            self._known[partition] = offset
 
     async def advance(self, connection: asyncpg.Connection) -> None:
         """Wait until Postgres has reached the known positions. For new connections; raises what asyncpg does."""
@@ -53,6 +58,8 @@ class ReadPositions:
             rows = await connection.fetch('SELECT topic, part, "offset" FROM positions')
             positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
             lost = sum(max(0, offset - positions.get(partition, 0)) for partition, offset in self._known.items())
+            for partition, offset in positions.items():
+                self._note(partition, offset)
             if not lost:
                 return
             if not logged:

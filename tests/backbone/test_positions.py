@@ -1,0 +1,35 @@
+"""No connection is used that shows less of the read model than is known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+from langlog_backbone.read_model.positions import ReadPositions
+
+
+class Postgres:
+    """A connection, and the positions that it shows."""
+
+    def __init__(self, *offsets: int) -> None:
+        self.offsets = offsets
+        self.asked = asyncio.Event()
+
+    async def fetch(self, _: str) -> list[dict[str, Any]]:
+        self.asked.set()
+        return [{"topic": "run-events", "part": part, "offset": offset} for part, offset in enumerate(self.offsets)]
+
+
+async def test_what_a_connection_has_shown_is_waited_for_by_the_next_without_a_message_of_it() -> None:
+    positions = ReadPositions()
+    message = json.dumps({"run-events": {"0": 5}}).encode()
+    positions.on_watermark(message)
+    await positions.advance(cast(Any, Postgres(5, 7)))
+    behind = Postgres(5, 3)
+    waiting = asyncio.create_task(positions.advance(cast(Any, behind)))
+    await behind.asked.wait()
+    assert not waiting.done()
+    behind.offsets = (5, 7)
+    positions.on_watermark(message)
+    await waiting
