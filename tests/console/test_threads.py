@@ -91,6 +91,32 @@ def test_what_is_said_elsewhere_appears_on_an_open_thread(client: SyncLangGraphC
     expect(page.get_by_role("tab", name=re.compile("Runs"))).to_contain_text("2")
 
 
+SHOW = """shown => {
+    Object.defineProperty(document, 'visibilityState', {value: shown ? 'visible' : 'hidden', configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+"""Make the document a tab that is shown, or one behind others: a headless browser shows all of them."""
+
+
+def test_many_tabs_can_be_open_and_one_that_is_shown_again_catches_up(
+    client: SyncLangGraphClient, console: Console
+) -> None:
+    """A browser opens six connections to a server for all of its tabs: those that are hidden must not hold any."""
+    thread = talked(client, "first")
+    tabs = []
+    for _ in range(5):
+        tab = console.page.context.new_page()
+        tab.goto(f"{console.url}/console/threads/{thread}")
+        expect(tab.get_by_text("You said: first")).to_be_visible()
+        expect(tab.get_by_text("live", exact=True)).to_be_visible()
+        tab.evaluate(SHOW, False)
+        tabs.append(tab)
+    client.runs.wait(thread, "chat", input=human("second"))
+    tabs[0].evaluate(SHOW, True)
+    expect(tabs[0].get_by_text("You said: second")).to_be_visible()
+    expect(tabs[0].get_by_text("Connection lost")).to_have_count(0)
+
+
 def test_branches_are_drawn_and_each_checkpoint_has_an_address(client: SyncLangGraphClient, console: Console) -> None:
     thread = talked(client, "one", "two")
     history = client.threads.get_history(thread, limit=100)

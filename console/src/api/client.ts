@@ -140,11 +140,24 @@ export interface Followed {
   onEnd?: () => boolean | Promise<boolean>;
 }
 
-/** Follow a stream until it is closed: opened again, from its last event, whenever the connection breaks. Returns what closes it. */
+/** Follow a stream until it is closed: opened again, from its last event, whenever the connection breaks. Returns what closes it.
+ *
+ * While the page is hidden the stream is not open, but for one that must not be repeated: by HTTP/1.1 a browser opens six connections
+ * to a server for all of its tabs together, so that a few tabs with streams would leave none for the next. */
 export function follow(path: string, followed: Followed): () => void {
   const closing = new AbortController();
   void keepFollowing(path, followed, closing.signal);
   return () => closing.abort();
+}
+
+/** Resolves when the page is visible, or the stream no longer wanted. */
+async function shown(closed: AbortSignal): Promise<void> {
+  while (document.visibilityState === "hidden" && !closed.aborted) {
+    await new Promise<void>((done) => {
+      document.addEventListener("visibilitychange", () => done(), { once: true, signal: closed });
+      closed.addEventListener("abort", () => done(), { once: true });
+    });
+  }
 }
 
 async function keepFollowing(path: string, followed: Followed, closed: AbortSignal): Promise<void> {
@@ -152,9 +165,18 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
   let pause = FIRST_PAUSE_MS;
   let opened = false;
   while (!closed.aborted) {
+    if (!followed.once) await shown(closed);
+    if (closed.aborted) return;
     const attempt = new AbortController();
     const end = (): void => attempt.abort();
+    let isPutAway = false;
+    const putAway = (): void => {
+      if (followed.once || document.visibilityState !== "hidden") return;
+      isPutAway = true;
+      end();
+    };
     closed.addEventListener("abort", end, { once: true });
+    document.addEventListener("visibilitychange", putAway);
     let silent = setTimeout(end, SILENCE_MS);
     try {
       const headers = { ...followed.asked?.headers, accept: "text/event-stream", ...(id === "" ? {} : { "last-event-id": id }) };
@@ -177,6 +199,7 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
       if (followed.onEnd !== undefined && !(await followed.onEnd())) return;
     } catch (error) {
       if (closed.aborted) return;
+      if (isPutAway) continue;
       if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429) {
         followed.onRefused?.(error);
         return;
@@ -190,6 +213,7 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
     } finally {
       clearTimeout(silent);
       closed.removeEventListener("abort", end);
+      document.removeEventListener("visibilitychange", putAway);
     }
     await new Promise((again) => setTimeout(again, pause * (0.75 + Math.random() / 2)));
     pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
