@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from langgraph_sdk.client import SyncLangGraphClient
 from playwright.sync_api import expect
@@ -59,6 +60,22 @@ def test_a_run_is_seen_while_it_goes_on(client: SyncLangGraphClient, console: Co
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("interrupted", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+def test_nodes_that_run_now_are_named_on_the_timeline(
+    client: SyncLangGraphClient, console: Console, tmp_path: Path
+) -> None:
+    thread = client.threads.create()["thread_id"]
+    run = client.runs.create(thread, "slow", input={"until": str(tmp_path / "go")})["run_id"]
+    page = console.open(f"threads/{thread}/runs/{run}")
+    for node in ("work", "wait"):
+        expect(page.get_by_role("button", name=re.compile(f"^{node} running"))).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^begin"))).to_be_visible()
+    console.check_accessible()
+    (tmp_path / "go").touch()
+    expect(page.get_by_text("success", exact=True)).to_be_visible()
+    expect(page.locator(".bar.open")).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("^wait"))).to_have_count(1)
 
 
 def test_records_link_to_their_command_and_to_what_else_came_of_it(

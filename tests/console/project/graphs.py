@@ -1,5 +1,6 @@
 """Graphs for the console's tests: what they do follows from their input alone."""
 
+import asyncio
 import json
 import operator
 from pathlib import Path
@@ -96,3 +97,30 @@ flowing.add_edge(START, "plan")
 flowing.add_edge("plan", "work")
 flowing.add_edge("work", "finish")
 flow = flowing.compile()
+
+
+class Waiting(TypedDict, total=False):
+    until: str
+
+
+def begin(state: Waiting) -> Waiting:
+    return {}
+
+
+async def wait(state: Waiting) -> Waiting:
+    """Run until the test makes the file."""
+    while not Path(state["until"]).exists():
+        await asyncio.sleep(0.05)
+    return {}
+
+
+waiting = StateGraph(Waiting)
+waiting.add_node(wait)
+waiting.add_edge(START, "wait")
+
+slowly = StateGraph(Waiting)
+slowly.add_node(begin)
+slowly.add_node("work", waiting.compile())
+slowly.add_edge(START, "begin")
+slowly.add_edge("begin", "work")
+slow = slowly.compile()

@@ -5,7 +5,7 @@ import { labelOf, place } from "./layout";
 import { middle, nodeId, statsOf } from "./stats";
 
 const bar = (label: string, start: number, end: number | null, tone: Bar["tone"] = "node", namespace = ""): Bar => ({ id: "", label, note: "", depth: 1, start, end, tone, checkpoint: { namespace, id: "c" }, events: [] });
-const timeline = (bars: Bar[], end: number | null = 100): Timeline => ({ start: 0, end, bars, failure: null, outcome: null });
+const timeline = (bars: Bar[], end: number | null = 100): Timeline => ({ start: 0, end, bars, isWorkedOn: end === null, failure: null, outcome: null });
 
 test("a node of a subgraph has the drawing's id", () => {
   assert.equal(nodeId("", "plan"), "plan");

@@ -1,20 +1,22 @@
 // The drawing of an assistant's graph, with what its nodes did: in one run, live, or over its last runs.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
-import { titleOf, useAssistants } from "../../api/assistants";
+import { isUnknown, titleOf, unknownOr, useAssistants } from "../../api/assistants";
 import { useChanges } from "../../api/changes";
 import { at, call } from "../../api/client";
-import { useEvents } from "../../api/events";
 import { useLoad } from "../../api/load";
 import type { AuditEvent, Run } from "../../api/types";
 import { Badge, Failure, Id, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
 import { duration, plural, shortId } from "../../ui/format";
-import { timelineOf } from "../run/timeline";
+import { useTimeline } from "../run/data";
+import { timelineOf, type Timeline } from "../run/timeline";
 import { place, type Drawing, type Placed } from "./layout";
 import { middle, statsOf, type NodeStats } from "./stats";
 
 const RUNS = 12;
 const PAUSE_MS = 1_000;
+/** Runs that are followed while they run. Each takes a stream, and a browser has six connections to a server. */
+const FOLLOWED = 2;
 
 export default function GraphPage() {
   const filters = query.value;
@@ -31,6 +33,7 @@ export default function GraphPage() {
         <label>
           Assistant
           <select class="select" value={assistant} onChange={(event) => setQuery({ assistant: event.currentTarget.value, thread: null, run: null })}>
+            {isUnknown(drawing.error) && <option value={assistant}>choose one</option>}
             {assistants.value?.map((one) => (
               <option key={one.assistant_id} value={one.assistant_id}>{titleOf(one)}</option>
             ))}
@@ -39,7 +42,7 @@ export default function GraphPage() {
         <label class="row"><input type="checkbox" checked={unfolded} onChange={(event) => setQuery({ folded: event.currentTarget.checked ? null : "yes" })} /> unfold subgraphs</label>
       </form>
       {assistants.error && <Failure error={assistants.error} again={assistants.again} />}
-      {drawing.error && <Failure error={drawing.error} again={drawing.again} />}
+      {drawing.error && <Failure error={unknownOr(drawing.error, assistant)} again={drawing.again} />}
       {drawing.loading && !drawing.value && <Loading />}
       {assistants.value?.length === 0 && <Nothing title="No assistant yet" />}
       {placed && (thread && run ? <OfRun key={run} placed={placed} thread={thread} run={run} assistant={assistant} /> : <OfRuns key={assistant} placed={placed} assistant={assistant} />)}
@@ -48,8 +51,7 @@ export default function GraphPage() {
 }
 
 function OfRun({ placed, thread, run, assistant }: { placed: Placed; thread: string; run: string; assistant: string }) {
-  const { events, error, live } = useEvents(at`/threads/${thread}/runs/${run}/events`);
-  const timeline = useMemo(() => timelineOf(events), [events]);
+  const { timeline, error, live } = useTimeline(thread, run);
   const stats = useMemo(() => statsOf([timeline]), [timeline]);
   return (
     <Split placed={placed} stats={stats}>
@@ -60,22 +62,30 @@ function OfRun({ placed, thread, run, assistant }: { placed: Placed; thread: str
   );
 }
 
-/** The assistant's last runs together; read again when one of them changes. */
+/** Follows a run that has not ended; draws nothing. */
+function Followed({ run, tell }: { run: Run; tell: (run: string, timeline: Timeline | null) => void }) {
+  const { timeline } = useTimeline(run.thread_id, run.run_id);
+  useEffect(() => tell(run.run_id, timeline), [timeline]);
+  useEffect(() => () => tell(run.run_id, null), []);
+  return null;
+}
+
+/** The assistant's last runs together, live where one is running; read again when one of them changes. */
 function OfRuns({ placed, assistant }: { placed: Placed; assistant: string }) {
   const found = useLoad(
     async (signal) => {
       const runs = await call<Run[]>("/runs/search", { body: { assistant_id: assistant, limit: RUNS }, signal });
       const timelines = await Promise.all(
-        runs.map(async (run) => {
+        runs.map(async (run): Promise<[string, Timeline | null]> => {
           const path = at`/threads/${run.thread_id}/runs/${run.run_id}/events`;
           try {
-            return timelineOf((await call<{ events: AuditEvent[] }>(path, { query: { limit: 1000 }, signal })).events);
+            return [run.run_id, timelineOf((await call<{ events: AuditEvent[] }>(path, { query: { limit: 1000 }, signal })).events)];
           } catch {
-            return null; // gone with its thread since then
+            return [run.run_id, null]; // gone with its thread since then
           }
         }),
       );
-      return { runs, stats: statsOf(timelines) };
+      return { runs, timelines: new Map(timelines) };
     },
     [assistant],
   );
@@ -88,9 +98,20 @@ function OfRuns({ placed, assistant }: { placed: Placed; assistant: string }) {
     }, PAUSE_MS);
   }, [assistant]);
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
+  const [followed, setFollowed] = useState<ReadonlyMap<string, Timeline>>(new Map());
+  const tell = (run: string, timeline: Timeline | null): void =>
+    setFollowed((before) => {
+      const next = new Map(before);
+      if (timeline === null) next.delete(run);
+      else next.set(run, timeline);
+      return next;
+    });
+  const stats = useMemo(() => statsOf([...(found.value?.timelines ?? [])].map(([run, timeline]) => followed.get(run) ?? timeline)), [found.value, followed]);
+  const going = found.value?.runs.filter((run) => run.status === "running" || run.status === "pending").slice(0, FOLLOWED) ?? [];
   return (
-    <Split placed={placed} stats={found.value?.stats ?? new Map()}>
-      <strong>{found.value ? `Last ${plural(found.value.runs.length, "run")}` : "Last runs"}</strong>
+    <Split placed={placed} stats={stats}>
+      {going.map((run) => <Followed key={run.run_id} run={run} tell={tell} />)}
+      <strong>{!found.value ? "Last runs" : found.value.runs.length === 0 ? "No run yet" : found.value.runs.length === 1 ? "Its only run" : `Last ${plural(found.value.runs.length, "run")}`}</strong>
       {found.error && <Failure error={found.error} again={found.again} />}
       {found.value?.runs.length === 0 && <p class="quiet">It has not run, or its runs were deleted with their threads.</p>}
       <ul class="graph-runs" aria-label="Runs">

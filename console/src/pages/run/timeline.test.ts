@@ -57,6 +57,18 @@ test("a lost worker is a failed attempt and a wait for another one; a run that g
   assert.equal(made?.end, null);
 });
 
+test("a node that the state names as running has an open bar, unless its end is among the events", () => {
+  const events = [
+    event(0, "run.created"), event(0, "run.dispatched", { attempt: 1 }), event(5, "run.started", { attempt: 1, worker: "abcdefghij" }),
+    event(10, "checkpoint.written", { namespace: "", checkpoint_id: "c1" }), event(12, "checkpoint.written", { namespace: "work:w", checkpoint_id: "s1" }),
+  ];
+  const running = [{ namespace: "", checkpoint: "c1", node: "work", task: "work-task" }, { namespace: "work:w", checkpoint: "s1", node: "add", task: "add-task" }];
+  const bars = (made: ReturnType<typeof timelineOf>) => made?.bars.filter((bar) => bar.depth > 0).map((bar) => [bar.label, bar.depth, bar.start, bar.end]);
+  assert.deepEqual(bars(timelineOf(events, running)), [["work", 1, 10, null], ["add", 2, 12, null]]);
+  events.push(writes(20, "work:w", "s1", "add", "total"));
+  assert.deepEqual(bars(timelineOf(events, running)), [["work", 1, 10, null], ["add", 2, 12, 20]]);
+});
+
 test("a run that is dispatched as it is created waits for a worker, and a delayed one for its time", () => {
   const bars = (dispatched: { [name: string]: string }) =>
     timelineOf([event(0, "run.created", dispatched), event(5, "run.started", { attempt: 1 })])?.bars.map((bar) => bar.label);

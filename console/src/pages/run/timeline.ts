@@ -3,6 +3,7 @@ import { shortType } from "../../api/names";
 import type { AuditEvent, Json } from "../../api/types";
 import { shortId } from "../../ui/format";
 import { isFields } from "../../ui/messages";
+import type { RunningNode } from "./running";
 
 export type Tone = "gap" | "attempt" | "node" | "step" | "bad" | "wait";
 
@@ -37,6 +38,8 @@ export interface Timeline {
   /** Null: the run has not ended. */
   end: number | null;
   bars: Bar[];
+  /** A worker executes it now. */
+  isWorkedOn: boolean;
   failure: Failure | null;
   /** End of the run; null while it is in flight. */
   outcome: string | null;
@@ -55,7 +58,8 @@ function eachStep(event: AuditEvent): AuditEvent[] {
   return steps.filter(isFields).map((step) => ({ ...event, type: text(step["type"]), time: timeText(begun + Number(step["after_us"] ?? 0)), data: step }));
 }
 
-export function timelineOf(records: readonly AuditEvent[]): Timeline | null {
+/** `running`: nodes that the run executes now, of the thread's state. */
+export function timelineOf(records: readonly AuditEvent[], running: readonly RunningNode[] = []): Timeline | null {
   const events = records.flatMap(eachStep);
   const first = events.find((event) => event.time !== null);
   if (first === undefined) return null;
@@ -175,14 +179,24 @@ export function timelineOf(records: readonly AuditEvent[]): Timeline | null {
     }
   }
   waited(null, []);
-  if (attempt !== null && attempt.end === null && end === null) {
-    const since = Math.max(attempt.start, ...bars.map((one) => one.end ?? 0));
-    bar({ label: "Running", note: "no node has ended since", depth: 1, start: since, end: null, tone: "step" });
+  const isWorkedOn = attempt !== null && attempt.end === null && end === null;
+  if (attempt !== null && isWorkedOn) {
+    const begun = attempt.start;
+    // a state that was read a moment ago may name a node whose end is among the events
+    const open = running.filter((one) => !tasks.has(`${one.namespace} ${one.checkpoint} ${one.task}`));
+    for (const one of open) {
+      const start = Math.max(begun, written.get(`${one.namespace} ${one.checkpoint}`) ?? begun);
+      bar({ label: one.node, note: "running", depth: 1 + depthOf(one.namespace), start, end: null, tone: "node", checkpoint: { namespace: one.namespace, id: one.checkpoint } });
+    }
+    if (open.length === 0) {
+      const since = Math.max(begun, ...bars.map((one) => one.end ?? 0));
+      bar({ label: "Running", note: "no node has ended since", depth: 1, start: since, end: null, tone: "step" });
+    }
   }
   // an attempt before its nodes, a node before those inside it
   const order = bars.map((one, index) => ({ one, index }));
   order.sort((a, b) => a.one.start - b.one.start || a.one.depth - b.one.depth || a.index - b.index);
-  return { start, end, bars: order.map(({ one }) => one), failure, outcome };
+  return { start, end, bars: order.map(({ one }) => one), isWorkedOn, failure, outcome };
 }
 
 function timeOf(event: AuditEvent): number {

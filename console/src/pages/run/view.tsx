@@ -1,9 +1,8 @@
 // One run from its events: waits, attempts and nodes as bars on one axis, live while it is in flight. `?bar=` is the one that is open.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { at, call } from "../../api/client";
-import { useEvents } from "../../api/events";
 import { useLoad } from "../../api/load";
 import { shortType } from "../../api/names";
 import type { Explanation } from "../../api/operator";
@@ -11,7 +10,8 @@ import type { Json, Run, State } from "../../api/types";
 import { ActionButton, Badge, Button, CopyButton, Failure, Id, Loading, PageHead, Status } from "../../ui/basic";
 import { duration, exact, oneLine, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
-import { ticks, timelineOf, type Bar, type Failure as Failed, type Timeline } from "./timeline";
+import { useTimeline } from "./data";
+import { ticks, type Bar, type Failure as Failed, type Timeline } from "./timeline";
 
 const REFRESH_MS = 200;
 const MARKS = 7;
@@ -20,8 +20,7 @@ const SHOWN_BARS = 400;
 export default function RunView({ params }: { params: Record<string, string> }) {
   const thread = params["thread"] ?? "";
   const id = params["run"] ?? "";
-  const { events, error, live } = useEvents(at`/threads/${thread}/runs/${id}/events`);
-  const timeline = useMemo(() => timelineOf(events), [events]);
+  const { timeline, error, live } = useTimeline(thread, id);
   const run = useLoad((signal) => call<Run>(at`/threads/${thread}/runs/${id}`, { signal }), [thread, id], [timeline?.end, timeline?.bars.length === 0]);
   const going = timeline !== null && timeline.end === null;
   const now = useNow(going);
@@ -184,7 +183,7 @@ function Bars({ timeline, now }: { timeline: Timeline; now: number }) {
                 </span>
                 <span class="track">
                   <i class={`bar ${bar.tone}${bar.end === null ? " open" : ""}`} style={{ left: share(bar.start), width: `max(3px, ${(length / total) * 100}%)` }} />
-                  <span class="took number" style={placeOf((bar.start - timeline.start) / total, (until - timeline.start) / total)}>
+                  <span class={`took number${isInside((bar.start - timeline.start) / total, (until - timeline.start) / total) ? " inside" : ""}`} style={placeOf((bar.start - timeline.start) / total, (until - timeline.start) / total)}>
                     {bar.tone === "gap" ? `waited ${duration(length)}` : length > 0 ? duration(length) : ""}
                   </span>
                 </span>
@@ -202,10 +201,13 @@ function Bars({ timeline, now }: { timeline: Timeline; now: number }) {
   );
 }
 
+/** There is no room for a bar's duration, neither after it nor before it. */
+const isInside = (start: number, end: number): boolean => end >= 0.88 && start <= 0.12;
+
 /** Place of a bar's duration: after the bar, or before it at the end of the axis, or else inside. */
 function placeOf(start: number, end: number): { left: string } | { right: string } {
   if (end < 0.88) return { left: `calc(${end * 100}% + 6px)` };
-  if (start > 0.12) return { right: `calc(${100 - start * 100}% + 6px)` };
+  if (!isInside(start, end)) return { right: `calc(${100 - start * 100}% + 6px)` };
   return { left: `calc(${start * 100}% + 6px)` };
 }
 
