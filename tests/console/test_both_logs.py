@@ -94,7 +94,7 @@ def test_from_an_empty_server_to_a_streamed_answer(client: SyncLangGraphClient, 
     page.get_by_role("combobox", name="Assistant").select_option(chat)
     page.get_by_label("Message", exact=True).fill("hello")
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("You said: hello")).to_be_visible()
+    expect(page.get_by_role("log").get_by_text("You said: hello")).to_be_visible()
     expect(page.get_by_role("region", name="Events").get_by_role("tab", name="updates")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="Threads").click()
     row = page.get_by_role("row").filter(has_text="You said: hello")
@@ -125,7 +125,7 @@ def test_a_failed_run_is_understood_in_three_clicks_and_run_again_changed_in_two
 
 
 def test_an_approval_that_comes_while_one_looks_is_given_in_the_inbox(
-    client: SyncLangGraphClient, console: Console
+    client: SyncLangGraphClient, console: Console, variant: str
 ) -> None:
     page = console.open("inbox?graph=asks")
     expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
@@ -135,6 +135,11 @@ def test_an_approval_that_comes_while_one_looks_is_given_in_the_inbox(
     question.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
     assert answers(client, thread) == [True]
+    page.get_by_label("Show").select_option("answers")
+    answer = page.get_by_role("list", name="Answers").get_by_role("listitem").first
+    expect(answer).to_contain_text("ada answered" if variant.endswith("guarded") else "Somebody answered")
+    answer.get_by_text("What was asked").click()
+    expect(answer.get_by_text("May it go on?").first).to_be_visible()
 
 
 def test_an_event_is_on_the_timeline_soon_after_it_was_appended(client: SyncLangGraphClient, console: Console) -> None:

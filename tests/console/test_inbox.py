@@ -82,3 +82,20 @@ def test_many_questions_are_answered_at_once(console: Console, client: SyncLangG
     page.get_by_role("article", name="Question").get_by_role("button", name="Approve").click()
     expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
     assert answers(client, threads[2]) == [True]
+
+
+def test_answers_are_listed_with_who_gave_them_and_what_was_asked(
+    console: Console, client: SyncLangGraphClient
+) -> None:
+    page = console.open("inbox?graph=asks&show=answered")
+    thread = asked(client, "asks", question="Which <i>number</i>?")
+    client.runs.wait(thread, "asks", command={"resume": "<b>seven</b>"})
+    answer = page.get_by_role("list", name="Answers").get_by_role("listitem").filter(has_text="<b>seven</b>")
+    expect(answer).to_contain_text("Somebody answered")
+    answer.get_by_text("What was asked").click()
+    expect(answer.get_by_text("Which <i>number</i>?").first).to_be_visible()
+    console.check_accessible()
+    page.get_by_label("Graph").select_option("reviews")
+    expect(answer).to_have_count(0)
+    page.get_by_label("Show").select_option("open questions")
+    expect(page).not_to_have_url(re.compile("show="))

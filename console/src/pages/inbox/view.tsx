@@ -1,9 +1,9 @@
-// Every open interrupt of all threads, the oldest first: read it, answer it, or answer many at once.
+// Every open interrupt of all threads, the oldest first: read it, answer it, or answer many at once. `?show=answered`: what was answered.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { useAssistants } from "../../api/assistants";
-import { useChanges } from "../../api/changes";
+import { feed, useChanges } from "../../api/changes";
 import { call, callWithHeaders } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { Json } from "../../api/types";
@@ -13,6 +13,7 @@ import { JsonTree } from "../../ui/json";
 import { controlOf, initial } from "../../ui/schema";
 import { JsonField, SchemaForm } from "../../ui/schema-form";
 import { toast } from "../../ui/toast";
+import { Answered } from "./answered";
 import { actionsOf, decisionsOf, detailOf, firstDecision, keyOf, questionOf, QUICK, type Action, type Decision, type OpenInterrupt, type Outcome } from "./requests";
 
 const PAGE = 100;
@@ -21,6 +22,7 @@ const PAUSE_MS = 300;
 export default function Inbox() {
   const filters = query.value;
   const graph = filters.get("graph") ?? "";
+  const isAnswered = filters.get("show") === "answered";
   const inbox = useInbox(graph);
   const assistants = useAssistants();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
@@ -32,6 +34,7 @@ export default function Inbox() {
     <div class="page">
       <PageHead title="Inbox">
         {inbox.total !== null && <span class="quiet number">{plural(inbox.total, "open question")}</span>}
+        <span title="Questions appear as they are asked">{feed.value === "live" && <Badge tone="ok">live</Badge>}</span>
         <Button icon="refresh" kind="bare" onClick={inbox.again}>Refresh</Button>
       </PageHead>
       <form class="filters" role="search" aria-label="Filter questions" onSubmit={(event) => event.preventDefault()}>
@@ -42,8 +45,25 @@ export default function Inbox() {
             {[...new Set([...(assistants.value?.map((one) => one.graph_id) ?? []), ...(graph ? [graph] : [])])].sort().map((name) => <option key={name}>{name}</option>)}
           </select>
         </label>
-        {picked.length > 0 && !readOnly && <Many picked={picked} done={() => { setChosen(new Set()); inbox.again(); }} />}
+        <label>
+          Show
+          <select class="select" name="show" value={isAnswered ? "answered" : ""} onChange={(event) => setQuery({ show: event.currentTarget.value, interrupt: null })}>
+            <option value="">open questions</option>
+            <option value="answered">answers</option>
+          </select>
+        </label>
+        {!isAnswered && picked.length > 0 && !readOnly && <Many picked={picked} done={() => { setChosen(new Set()); inbox.again(); }} />}
       </form>
+      {isAnswered && <Answered key={graph} graph={graph} />}
+      {!isAnswered && <Open inbox={inbox} open={open} chosen={chosen} choose={setChosen} />}
+    </div>
+  );
+}
+
+function Open({ inbox, open, chosen, choose }: { inbox: Shown; open: OpenInterrupt | undefined; chosen: ReadonlySet<string>; choose: (keys: ReadonlySet<string>) => void }) {
+  const rows = inbox.rows ?? [];
+  return (
+    <>
       {inbox.error && <Failure error={inbox.error} again={inbox.again} />}
       {inbox.rows === null && !inbox.error && <Loading lines={6} />}
       {inbox.rows?.length === 0 && (
@@ -61,7 +81,7 @@ export default function Inbox() {
                     const next = new Set(chosen);
                     if (event.currentTarget.checked) next.add(keyOf(row));
                     else next.delete(keyOf(row));
-                    setChosen(next);
+                    choose(next);
                   }} />
                 )}
                 <button type="button" class="inbox-question" aria-current={open === row} onClick={() => setQuery({ interrupt: keyOf(row) })}>
@@ -78,7 +98,7 @@ export default function Inbox() {
           </div>
         </div>
       )}
-    </div>
+    </>
   );
 }
 
