@@ -26,3 +26,10 @@ async def own(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, A
 @auth.on.assistants.search
 async def shared(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
     """Assistants are everybody's."""
+
+
+@auth.on.store
+async def inside_own_namespace(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    """Items are below the caller's name, whatever the request says."""
+    namespace = tuple(value.get("namespace") or ())
+    value["namespace"] = namespace if namespace[:1] == (ctx.user.identity,) else (ctx.user.identity, *namespace)

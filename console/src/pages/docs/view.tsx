@@ -134,7 +134,8 @@ function Try({ operation }: { operation: Operation }) {
       if (operation.body && body.trim() !== "") JSON.parse(body);
       const all = new URLSearchParams();
       for (const [name, value] of Object.entries(search)) for (const one of Array.isArray(value) ? value : [value]) all.append(name, one);
-      const response = await fetch(`${root}${path}${all.size > 0 ? `?${all}` : ""}`, {
+      // paths of the document begin with the mount prefix
+      const response = await fetch(`${path}${all.size > 0 ? `?${all}` : ""}`, {
         method: operation.method,
         headers: { ...credentials.peek(), ...headers, ...(operation.body ? { "content-type": "application/json" } : {}) },
         body: operation.body && body.trim() !== "" ? body : null,
@@ -164,7 +165,7 @@ function Try({ operation }: { operation: Operation }) {
   let curl = "";
   try {
     const { path, query: search, headers } = filled(operation, values);
-    curl = curlOf(location.origin + root, operation.method, path, search, headers, operation.body ? body : null);
+    curl = curlOf(location.origin, operation.method, path, search, headers, operation.body ? body : null);
   } catch {
     // a parameter is missing yet
   }
