@@ -104,7 +104,7 @@ def test_an_input_sent_again_after_its_answer_was_lost_makes_one_run(
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("You said: only once")).to_be_visible()
+    expect(page.get_by_role("log").get_by_text("You said: only once")).to_be_visible()
     run = json.loads(lost[0])
     assert run["thread_id"] in page.url
     assert [one["run_id"] for one in client.runs.list(run["thread_id"])] == [run["run_id"]]

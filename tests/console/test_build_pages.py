@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from langgraph_sdk.client import SyncLangGraphClient
@@ -19,14 +20,18 @@ def test_a_graph_is_talked_to_and_answers_live(console: Console, client: SyncLan
     page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
     page.get_by_label("Message", exact=True).fill("hello <b>there</b>")
     page.get_by_label("Message", exact=True).press("Control+Enter")
-    expect(page.get_by_text("You said: hello <b>there</b>")).to_be_visible()
+    expect(page.get_by_role("log").get_by_text("You said: hello <b>there</b>")).to_be_visible()
     expect(page).to_have_url(re.compile("thread="))
     events = page.get_by_role("region", name="Events")
     expect(events.get_by_role("tab", name="updates")).to_be_visible()
+    expect(events.get_by_role("listitem").filter(has_text="hello <b>there</b>").first).to_be_visible()
     console.check_accessible()
+    expect(events.get_by_role("tab", name="messages")).to_have_count(0)
+    page.get_by_label("messages-tuple").check()
+    expect(events.get_by_role("tab", name="messages")).to_be_visible()
     page.get_by_label("Message", exact=True).fill("once more")
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("You said: once more")).to_be_visible()
+    expect(page.get_by_role("log").get_by_text("You said: once more")).to_be_visible()
     page.get_by_role("button", name="New thread").click()
     expect(page.get_by_text("Your first input makes it.")).to_be_visible()
 
@@ -67,6 +72,36 @@ def test_the_drawing_shows_what_nodes_did_and_one_run_of_them(console: Console, 
     expect(page.get_by_text("Middle duration")).to_be_visible()
     page.get_by_label("unfold subgraphs").uncheck()
     expect(drawing.get_by_role("button", name=re.compile("^work"))).to_be_visible()
+
+
+def test_nodes_light_up_while_they_run(console: Console, client: SyncLangGraphClient, tmp_path: Path) -> None:
+    made = client.assistants.create("slow", name="lit")["assistant_id"]
+    page = console.open(f"graph?assistant={made}")
+    expect(page.get_by_text("No run yet")).to_be_visible()
+    thread = client.threads.create()["thread_id"]
+    client.runs.create(thread, made, input={"until": str(tmp_path / "go")})
+    drawing = page.get_by_role("region", name="Drawing")
+    expect(drawing.get_by_role("button", name=re.compile("wait.*runs now"))).to_be_visible()
+    expect(drawing.locator(".node.running")).to_have_count(1)
+    console.check_accessible()
+    page.get_by_role("list", name="Runs").get_by_role("link").click()
+    expect(page.get_by_text("One run")).to_be_visible()
+    expect(drawing.locator(".node.running")).to_have_count(1)
+    (tmp_path / "go").touch()
+    expect(drawing.locator(".node.running")).to_have_count(0)
+    expect(drawing.locator(".node.ran")).to_have_count(2)
+
+
+def test_an_assistant_that_is_not_there_is_said_to_be_missing_and_another_can_be_chosen(
+    console: Console, client: SyncLangGraphClient
+) -> None:
+    console.expected.append("404")
+    for view in ("graph", "try"):
+        page = console.open(f"{view}?assistant=01a1fe12-a350-7325-920e-12e7f5e14470")
+        expect(page.get_by_role("alert")).to_contain_text("There is no assistant 01a1fe12")
+        expect(page.get_by_role("textbox")).to_have_count(0)
+        page.get_by_label("Assistant").select_option(assistant_of(client, "chat"))
+        expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_cron_is_fired_paused_and_deleted(console: Console, client: SyncLangGraphClient) -> None:

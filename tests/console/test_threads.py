@@ -143,6 +143,15 @@ def test_a_thread_that_is_not_there_is_said_to_be_missing(console: Console) -> N
     expect(page.get_by_role("alert").first).to_contain_text("not found")
 
 
+def test_a_checkpoint_that_is_not_there_is_said_to_be_missing(client: SyncLangGraphClient, console: Console) -> None:
+    thread = talked(client, "one")
+    page = console.open(f"threads/{thread}?checkpoint=01a1fe12-a350-7325-920e-12e7f5e14470")
+    expect(page.get_by_text("No such checkpoint")).to_be_visible()
+    expect(page.get_by_role("link", name="Go on from here")).to_have_count(0)
+    page.get_by_role("link", name="Back to the last state").click()
+    expect(page.get_by_text("You said: one")).to_be_visible()
+
+
 HOSTILE = """
 <script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"><svg onload="window.hacked = 3"><circle/></svg>
 <a href="javascript:window.hacked=4">a link</a> [another](javascript:window.hacked=5) [third](data:text/html,<script>1</script>)

@@ -1,6 +1,6 @@
 // Assistants and the schemas of their graphs, as several pages choose them.
 import { useLoad, type Loaded } from "./load";
-import { at, call } from "./client";
+import { ApiError, at, call } from "./client";
 import type { Assistant } from "./types";
 import type { Schema } from "../ui/schema";
 
@@ -25,3 +25,9 @@ export function useSchemas(assistant: string): Loaded<GraphSchemas | null> {
 
 /** One line for a list: its name, and the graph where that is another. */
 export const titleOf = (assistant: Assistant): string => (assistant.name === assistant.graph_id || assistant.name === "" ? assistant.graph_id : `${assistant.name} (${assistant.graph_id})`);
+
+/** The server knows no such assistant, or does not show it to the caller. */
+export const isUnknown = (error: Error | null): boolean => error instanceof ApiError && error.status === 404;
+
+/** What to say where an assistant cannot be read. */
+export const unknownOr = (error: Error, assistant: string): Error | string => (isUnknown(error) ? `There is no assistant ${assistant}. Choose one above.` : error);

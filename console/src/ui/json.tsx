@@ -1,21 +1,23 @@
 // JSON as a tree that opens where it is clicked. Long texts and lists are shown in parts: a value may have a million of anything.
 import { useState } from "preact/hooks";
 import type { Json } from "../api/types";
+import { excerpt } from "./format";
 
 const ENTRIES_SHOWN = 100;
 const TEXT_SHOWN = 2_000;
+const PREVIEWED = 200;
 
-/** `open`: how many levels are open at first. */
-export function JsonTree({ value, open = 2, name }: { value: Json | undefined; open?: number; name?: string }) {
+/** `open`: how many levels are open at first. `preview`: while the value itself is closed, its beginning is shown. */
+export function JsonTree({ value, open = 2, name, preview }: { value: Json | undefined; open?: number; name?: string; preview?: boolean }) {
   return (
     <div class="json">
-      <Node value={value} open={open} name={name} />
+      <Node value={value} open={open} name={name} preview={preview} />
     </div>
   );
 }
 
-function Node({ value, open, name }: { value: Json | undefined; open: number; name: string | undefined }) {
-  if (value !== null && typeof value === "object") return <Branch value={value} open={open} name={name} />;
+function Node({ value, open, name, preview }: { value: Json | undefined; open: number; name: string | undefined; preview?: boolean | undefined }) {
+  if (value !== null && typeof value === "object") return <Branch value={value} open={open} name={name} preview={preview === true} />;
   return (
     <div class="leaf">
       <Key name={name} />
@@ -50,7 +52,7 @@ function Leaf({ value }: { value: null | boolean | number | string | undefined }
   return <span class={typeof value === "number" ? "number" : "word"}>{String(value)}</span>;
 }
 
-function Branch({ value, open, name }: { value: Json[] | { [name: string]: Json }; open: number; name: string | undefined }) {
+function Branch({ value, open, name, preview }: { value: Json[] | { [name: string]: Json }; open: number; name: string | undefined; preview: boolean }) {
   const [isOpen, setOpen] = useState(open > 0);
   const [shown, setShown] = useState(ENTRIES_SHOWN);
   const list = Array.isArray(value);
@@ -74,7 +76,7 @@ function Branch({ value, open, name }: { value: Json[] | { [name: string]: Json 
     <div>
       <button type="button" class="opener" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
         <Key name={name} />
-        <span class="quiet">{summary}</span>
+        <span class="quiet">{preview && !isOpen ? excerpt(value, PREVIEWED) : summary}</span>
       </button>
       {isOpen && (
         <ul>

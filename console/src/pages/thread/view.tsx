@@ -76,6 +76,14 @@ function Main({ around, past }: { around: Around; past: boolean }) {
   const raw = found === null ? [] : found.messages.map((message) => message.raw);
   const messages = past ? raw : withWriting(raw, around.writing);
   const interrupts = state.interrupts ?? state.tasks.flatMap((task) => task.interrupts);
+  // the API answers an empty state
+  if (past && state.created_at === null) {
+    return (
+      <Nothing title="No such checkpoint">
+        <p>This thread has no checkpoint of this id. Its checkpoints are listed beside.</p>
+      </Nothing>
+    );
+  }
   if (messages.length === 0 && Object.keys(state.values).length === 0) {
     return (
       <Nothing title="Nothing yet">
@@ -139,18 +147,24 @@ function AsOf({ id, checkpoint, state }: { id: string; checkpoint: string; state
   const parent = state?.parent_checkpoint?.checkpoint_id;
   return (
     <div class="as-of">
-      <span>
-        As of step {String(state?.metadata?.["step"] ?? "?")} <Time at={state?.created_at} />
-      </span>
+      {state === undefined || state.created_at !== null ? (
+        <span>
+          As of step {String(state?.metadata?.["step"] ?? "…")} <Time at={state?.created_at} />
+        </span>
+      ) : (
+        <span class="mono clip">{checkpoint}</span>
+      )}
       <span class="push row">
         {parent && (
           <a class="button small" href={to("threads", id, "diff", { a: parent, b: checkpoint })}>
             What it changed
           </a>
         )}
-        <a class="button small" href={to("threads", id, "travel", { checkpoint })}>
-          Go on from here
-        </a>
+        {state?.created_at != null && (
+          <a class="button small" href={to("threads", id, "travel", { checkpoint })}>
+            Go on from here
+          </a>
+        )}
         <a class="button small" href={to("threads", id, { tab: query.value.get("tab") })}>
           Back to the last state
         </a>

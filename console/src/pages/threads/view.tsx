@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { feed, useChanges } from "../../api/changes";
-import { call, callWithHeaders, comebacks, credentials } from "../../api/client";
+import { call, callWithHeaders, comebacks, credentials, root } from "../../api/client";
+import { useAssistants } from "../../api/assistants";
 import type { Assistant, Thread } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
 import { oneLine, plural, shortId } from "../../ui/format";
@@ -161,11 +162,13 @@ function Empty({ filtered }: { filtered: boolean }) {
       </Nothing>
     );
   }
-  const address = location.origin;
+  const assistants = useAssistants();
+  const graph = assistants.value?.[0]?.graph_id;
+  const address = location.origin + root;
   return (
     <Nothing title="No thread yet">
-      <p>A thread begins with the first run of a graph. <a href={to("try")}>Try one here</a>, or run one from a program, with the name of your graph for “agent”:</p>
-      <pre>{`from langgraph_sdk import get_sync_client\n\nclient = get_sync_client(url="${address}")\nthread = client.threads.create()\nclient.runs.wait(thread["thread_id"], "agent", input={"messages": [{"role": "user", "content": "hello"}]})`}</pre>
+      <p>A thread begins with the first run of a graph. <a href={to("try")}>Try one here</a>, or run one from a program:</p>
+      <pre>{`from langgraph_sdk import get_sync_client\n\nclient = get_sync_client(url="${address}")\nthread = client.threads.create()\nclient.runs.wait(thread["thread_id"], ${JSON.stringify(graph ?? "agent")}, input={"messages": [{"role": "user", "content": "hello"}]})`}</pre>
     </Nothing>
   );
 }

@@ -31,7 +31,6 @@ export default function TravelView({ params }: { params: Record<string, string> 
       <PageHead title="Time travel" trail={[{ text: "Threads", href: to("threads") }, { text: shortId(id), href: to("threads", id) }]}>
         <Beside checkpoints={history.value ?? []} checkpoint={checkpoint} beside={beside} />
       </PageHead>
-      {history.error && <Failure error={history.error} again={history.again} />}
       <div class="travel">
         <nav class="travel-tree scroll" aria-label="Checkpoints" tabIndex={0}>
           <Tree checkpoints={history} chosen={checkpoint} hrefOf={(one) => to("threads", id, "travel", { checkpoint: one, beside })} />

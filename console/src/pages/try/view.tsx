@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
-import { titleOf, useAssistants, useSchemas } from "../../api/assistants";
+import { isUnknown, titleOf, unknownOr, useAssistants, useSchemas } from "../../api/assistants";
 import { ApiError, at, call, follow } from "../../api/client";
 import type { Json, Run, Thread } from "../../api/types";
 import { ActionButton, Badge, Button, Failure, Id, Loading, Nothing, PageHead, Status } from "../../ui/basic";
@@ -21,6 +21,9 @@ const MODES = ["values", "updates", "messages-tuple", "custom", "tasks", "checkp
 const DEFAULT_MODES = "values,updates";
 /** Raw events that are kept on the page. */
 const EVENTS_KEPT = 1_000;
+
+/** Events of messages while they are written: the page asks for them always, for the conversation. */
+const isWriting = (event: string): boolean => /^messages(\||\/|$)/.test(event);
 
 interface RawEvent {
   n: number;
@@ -59,6 +62,7 @@ export default function TryIt() {
         <label>
           Assistant
           <select class="select" value={chosen} onChange={(event) => setQuery({ assistant: event.currentTarget.value, thread: null })}>
+            {isUnknown(schemas.error) && <option value={chosen}>choose one</option>}
             {assistants.value?.map((one) => (
               <option key={one.assistant_id} value={one.assistant_id}>{titleOf(one)}</option>
             ))}
@@ -74,15 +78,15 @@ export default function TryIt() {
       </form>
       {assistants.error && <Failure error={assistants.error} again={assistants.again} />}
       {assistants.value?.length === 0 && <Nothing title="No assistant yet"><p>A worker makes one for each graph of langgraph.json when it starts.</p></Nothing>}
-      {schemas.error && <Failure error={schemas.error} again={schemas.again} />}
-      {chosen && (
+      {schemas.error && <Failure error={unknownOr(schemas.error, chosen)} again={schemas.again} />}
+      {chosen && !isUnknown(schemas.error) && (
         <div class="try-split">
           <section class="try-left" aria-label="Conversation">
             {thread ? <Talk key={thread} thread={thread} /> : <Nothing title="A new thread"><p>Your first input makes it.</p></Nothing>}
             {readOnly ? <p class="quiet">This console only reads.</p> : schemas.value ? <Composer key={chosen} chats={talks(schemas.value.input_schema)} schema={schemas.value.input_schema} context={schemas.value.context_schema ?? null} start={start} /> : !schemas.error && <Loading lines={2} />}
           </section>
           <section class="try-right" aria-label="Events">
-            <Raw events={raw.events} live={raw.live} />
+            <Raw events={modes.includes("messages-tuple") ? raw.events : raw.events.filter((one) => !isWriting(one.event))} live={raw.live} />
           </section>
         </div>
       )}
@@ -96,6 +100,7 @@ function Talk({ thread }: { thread: string }) {
   const found = conversationOf(isFields(values) ? values : null);
   const messages = withWriting(isFields(values) && found ? (values[found.channel] as Json[]) : [], around.writing);
   const status = around.thread.value?.status;
+  const asked = Object.values(around.thread.value?.interrupts ?? {}).flat()[0];
   const run = around.runs.value?.find((one) => one.status === "running" || one.status === "pending");
   return (
     <div class="try-talk scroll" tabIndex={0} role="region" aria-label="Messages and state">
@@ -103,7 +108,7 @@ function Talk({ thread }: { thread: string }) {
       <div class="row try-status">
         {status && <Status of={status} />}
         {run && !readOnly && <ActionButton small icon="stop" act={() => call(at`/threads/${thread}/runs/${run.run_id}/cancel`, { method: "POST" })}>Stop</ActionButton>}
-        {status === "interrupted" && <a href={to("inbox", { interrupt: null })}>It waits for an answer: see the inbox</a>}
+        {status === "interrupted" && <a href={to("inbox", { interrupt: asked === undefined ? null : `${thread} ${asked.id}` })}>It waits for an answer: see the inbox</a>}
         {status === "error" && around.thread.value?.error && <span class="try-error">{`${around.thread.value.error.error}: ${around.thread.value.error.message}`.slice(0, 600)}</span>}
       </div>
       {messages.length > 0 ? <Conversation messages={messages.map(shownMessage)} streaming={status === "busy" && around.writing.size > 0} /> : isFields(values) && Object.keys(values).length > 0 && <div class="card"><JsonTree value={values} open={3} /></div>}
@@ -249,7 +254,7 @@ function Raw({ events, live }: { events: RawEvent[]; live: boolean }) {
         {shown.slice(-200).map((one) => (
           <li key={one.n}>
             <Badge tone={one.event === "error" ? "bad" : "quiet"} plain>{one.event}</Badge>
-            <JsonTree value={one.data} open={0} />
+            <JsonTree value={one.data} open={0} preview />
           </li>
         ))}
         {live && <li class="quiet" role="status">waiting for more</li>}
