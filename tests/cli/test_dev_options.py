@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,19 @@ def test_every_option_of_langgraph_dev_at_once_starts_a_server_behind_tls(tmp_pa
     assert f"studio  https://studio.example/studio/?baseUrl={address}" in said
     assert "langlog: --tunnel has no effect" in said
     assert "--no-browser" not in said
+
+
+def test_the_console_is_opened_in_the_browser_once_it_is_asked_for(tmp_path: Path) -> None:
+    """By the program of the desktop that opens addresses."""
+    opened, opener = tmp_path / "opened", tmp_path / "bin" / "xdg-open"
+    os.mkfifo(opened)
+    opener.parent.mkdir()
+    opener.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    opener.chmod(0o755)
+    env = {"PATH": f"{opener.parent}:{os.environ['PATH']}"}
+    server = LiveServer(EXAMPLE, tmp_path / "server", env, "--open")
+    with ThreadPoolExecutor(1) as waiting, server.up():
+        assert waiting.submit(opened.read_text).result(LIMIT_S) == f"{server.url}/console/"
 
 
 def test_a_certificate_that_cannot_be_read_ends_the_start_in_one_line(tmp_path: Path) -> None:

@@ -153,6 +153,20 @@ def test_a_terminal_gets_lines_that_fit_it_and_colours_unless_it_wants_none(
     assert all(len(line) <= 40 for line in on_a_terminal(40, "threads", **env, NO_COLOR="1").splitlines())
 
 
+def test_a_run_is_a_coloured_timeline_on_a_terminal_and_plain_lines_elsewhere(
+    server: LiveServer, known: dict[str, str]
+) -> None:
+    shown = ("log", "show", known["run"], "--data-dir", str(server.data))
+    coloured = on_a_terminal(NARROW, *shown)
+    assert "\x1b[32m" in coloured and "━" in coloured
+    plain = on_a_terminal(NARROW, *shown, NO_COLOR="1")
+    assert "\x1b" not in plain and "━" in plain
+    piped = langlog(*shown).out
+    assert "\x1b" not in piped and "━" not in piped
+    ends = [line.split()[-1] for line in plain.splitlines() if "╌" not in line]  # long gaps have lines of their own
+    assert [line.split()[-1] for line in piped.splitlines()] == ends
+
+
 def test_what_changes_is_printed_as_it_changes_and_as_the_conditions_want(
     server: LiveServer, alice: SyncLangGraphClient, known: dict[str, str]
 ) -> None:

@@ -72,6 +72,11 @@ def test_pictures_are_taken_along_with_their_dark_ones(built: dict[Path, Page]) 
     assert {"../pictures/threads.png#only-light", "../pictures/threads-dark.png#only-dark"} <= set(shown)
 
 
+def test_every_picture_of_the_console_is_shown_by_some_page(built: dict[Path, Page]) -> None:
+    shown = {Path(address.split("#")[0]).name for page in built.values() for tag, address in page.links if tag == "img"}
+    assert {file.name for file in (Path(site.__file__).parents[1] / "pictures").glob("*.png")} - shown == set()
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
