@@ -128,7 +128,7 @@ def addressed(example: Any, ids: dict[str, str]) -> Any:
 
 
 def things(client: SyncLangGraphClient, ids: dict[str, str]) -> list[Any]:
-    """What of these objects another caller must not change."""
+    """Return what another caller must not change of these objects."""
     thread = client.threads.get(ids["thread_id"])
     return [
         {name: thread[name] for name in ("status", "metadata", "values", "interrupts")},
