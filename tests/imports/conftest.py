@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import psycopg
 import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
@@ -32,6 +36,27 @@ def target(tmp_path: Path, log_kind: str, request: pytest.FixtureRequest) -> Ite
     env |= kafka_env(request.getfixturevalue("kafka")) if log_kind == "kafka" else {}
     with LiveServer(PROJECT, tmp_path, env, name="target").up() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def graphs() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("graphs", PROJECT.parent / "graphs.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["graphs"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def database(postgres: Any) -> Iterator[str]:
+    """An empty database."""
+    name = f"saver_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres.uri, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        info = connection.info
+        address = f"postgresql://{info.user}:{info.password or 'x'}@/{name}?host={info.host}&port={info.port}"
+    yield address
 
 
 def client(server: LiveServer) -> SyncLangGraphClient:

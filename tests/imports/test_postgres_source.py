@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import psycopg
-import pytest
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.store.postgres import PostgresStore
 from langlog_executor.checkpoints.published_saver import FIRST_PAGE, PAGE, PAGE_BYTES, next_page
 from langlog_executor.values import encoding
 
-from tests.imports.conftest import PROJECT, client, history, run_import
+from tests.imports.conftest import client, history, run_import
 from tests.stack.server import LiveServer
 
 INPUTS: dict[str, Any] = {
@@ -30,27 +26,6 @@ INPUTS: dict[str, Any] = {
 }
 NAMED = "customer-42"
 """A thread id that is no UUID."""
-
-
-@pytest.fixture(scope="module")
-def graphs() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("graphs", PROJECT.parent / "graphs.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["graphs"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def database(postgres: Any) -> Iterator[str]:
-    """An empty database."""
-    name = f"saver_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres.uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-        info = connection.info
-        address = f"postgresql://{info.user}:{info.password or 'x'}@/{name}?host={info.host}&port={info.port}"
-    yield address
 
 
 def shown(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from .published_saver import PARTS_TYPE
 from .serde import ProjectSerializer, unpack
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ class PendingWrite(msgspec.Struct):
     data: bytes
 
 
+class Part(msgspec.Struct):
+    """A value of a list whose values are stored apart."""
+
+    type: str
+    data: bytes
+
+
 class StoredRow(msgspec.Struct):
     """One checkpoint. ``blobs``: values whose version was not part of an earlier checkpoint of the import."""
 
@@ -54,6 +62,9 @@ class StoredRow(msgspec.Struct):
     """Channels that have a value."""
     blobs: list[Blob] = []
     writes: list[PendingWrite] = []
+
+
+_parts = msgspec.json.Decoder(list[Part]).decode
 
 
 async def add_row(saver: LogCheckpointer, thread_id: str, row: StoredRow) -> None:
@@ -83,6 +94,8 @@ def _config(thread_id: str, namespace: str, id: str | None) -> RunnableConfig:
 
 
 def _value(serde: SerializerProtocol, what: str, kind: str, data: bytes) -> Any:
+    if kind == PARTS_TYPE:
+        return [_value(serde, what, part.type, part.data) for part in _parts(data)]
     if kind.partition("+")[0] == PICKLED:
         raise UnreadableValue(f"{what} was stored by pickle, which would execute code when it is read")
     try:

@@ -1,5 +1,7 @@
 """The tables of the published Postgres saver (``langgraph-checkpoint-postgres``), read by the saver's own classes, for an import.
 
+Tables of all its releases are read, and those of its shallow class, which keeps the latest checkpoint of each namespace.
+
 Values are not decoded here: the saver gets a serializer that keeps type and bytes. A worker of the target decodes them, by the
 project's serializer, which executes no code. Connections only read. Not safe for concurrent use beyond what the saver's lock gives.
 
@@ -9,7 +11,8 @@ Death: a lost database raises `TablesUnreadable`; there is no durable state.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,6 +30,26 @@ READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=600000"
 EXTRA = "this needs the package of the published saver: pip install 'langlog[import]'"
 JSON_TYPE = "json"
 """Type of values that the saver stores in the checkpoint itself: texts, numbers, true, false, null."""
+PARTS_TYPE = "parts"
+"""Type of a list of values that are stored apart: sent tasks, which checkpoints before version 4 have among the writes of their parent."""
+TASKS = "__pregel_tasks"
+"""Channel of sent tasks."""
+SENDS_VERSION = 4
+"""Version of checkpoints from which on they hold their sent tasks themselves."""
+COLUMNS: dict[str, frozenset[str]] = {
+    "checkpoints": frozenset({"thread_id", "checkpoint_ns", "checkpoint", "metadata"}),
+    "checkpoint_blobs": frozenset({"thread_id", "checkpoint_ns", "channel", "type", "blob"}),
+    "checkpoint_writes": frozenset(
+        {"thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx", "channel", "type", "blob"}
+    ),
+}
+"""Table -> columns that it has in every release."""
+OF_HISTORIES: dict[str, frozenset[str]] = {
+    "checkpoints": frozenset({"checkpoint_id", "parent_checkpoint_id"}),
+    "checkpoint_blobs": frozenset({"version"}),
+}
+"""Table -> columns that the shallow class does not make."""
+OF_STORE = frozenset({"prefix", "key", "value", "created_at", "updated_at"})
 
 
 class TablesUnreadable(Exception):
@@ -41,10 +64,10 @@ class Kept(NamedTuple):
 
 
 class KeepingSerializer:
-    """Returns stored values undecoded. Refuses to write."""
+    """Returns stored values undecoded. Packs lists of them, as the saver does with sent tasks."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        raise TypeError("the tables are only read")
+        return PARTS_TYPE, msgspec.json.encode([_encoded(part) for part in obj])
 
     def loads_typed(self, data: tuple[str, bytes]) -> Kept:
         return Kept(data[0], bytes(data[1] or b""))
@@ -79,16 +102,40 @@ class PublishedTables:
             # libpq's messages about an address may repeat it
             reason = str(error).strip() if self._uri not in str(error) else type(error).__name__
             raise TablesUnreadable(f"cannot connect to {self._name}: {reason}") from None
-        self._saver = AsyncPostgresSaver(self._connection, serde=KeepingSerializer())
-        row = (await self._rows("tables"))[0]
-        self.has_store: bool = row["store"]
-        if not row["checkpoints"]:
+        self._saver: Any = AsyncPostgresSaver(self._connection, serde=KeepingSerializer())
+        try:
+            self._prepare({row["name"]: frozenset(row["columns"]) for row in await self._rows("tables")})
+        except BaseException:
             await self._connection.close()
+            raise
+        return self
+
+    def _prepare(self, tables: Mapping[str, frozenset[str]]) -> None:
+        """Read as the release did that made the tables. ``tables``: their columns. Raises TablesUnreadable."""
+        if not tables["checkpoints"]:
             raise TablesUnreadable(
                 f"{self._name} has no table checkpoints in its search_path: name the database of the saver, "
                 "and its schema with ?options=-csearch_path%3Dschema"
             )
-        return self
+        self.shallow = not any(tables[name] & columns for name, columns in OF_HISTORIES.items())
+        """Whether there is only the latest checkpoint of each namespace."""
+        for name, columns in COLUMNS.items():
+            wanted = columns if self.shallow else columns | OF_HISTORIES.get(name, frozenset())
+            if lacking := sorted(wanted - tables[name]):
+                raise TablesUnreadable(
+                    f"{self._name} has a table {name} without {', '.join(lacking)}: it is not the published saver's. "
+                    "Name the saver's schema with ?options=-csearch_path%3Dschema"
+                )
+        self.has_store = tables["store"] >= OF_STORE
+        if self.shallow:
+            from langgraph.checkpoint.postgres.shallow import AsyncShallowPostgresSaver
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._saver = AsyncShallowPostgresSaver(self._connection, serde=KeepingSerializer())
+        if "task_path" not in tables["checkpoint_writes"]:  # before migration 9
+            self._saver.SELECT_SQL = _without_task_path(self._saver.SELECT_SQL)
+            self._saver.SELECT_PENDING_SENDS_SQL = _without_task_path(self._saver.SELECT_PENDING_SENDS_SQL)
 
     async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
@@ -99,14 +146,19 @@ class PublishedTables:
 
     async def threads(self) -> AsyncIterator[list[dict[str, Any]]]:
         """Yield ``thread_id``, ``created_at``, ``updated_at``, ``graph_id``; in pages, by id. Raises TablesUnreadable."""
-        after = ""
-        while page := await self._rows("threads", after):
+        after, statement = "", "shallow_threads" if self.shallow else "threads"
+        while page := await self._rows(statement, after):
             yield page
             after = page[-1]["thread_id"]
 
     async def checkpoints(self, thread_id: str) -> AsyncIterator[dict[str, Any]]:
         """Yield rows in a worker's form (`imported_rows.StoredRow`), newest first. ``blobs`` has all values of the checkpoint, with
         ``version`` beside each. Raises TablesUnreadable."""
+        if self.shallow:
+            for space in await self._rows("shallow_namespaces", thread_id):
+                async for row in self._latest(thread_id, space["checkpoint_ns"]):
+                    yield row
+            return
         config: Any = {"configurable": {"thread_id": thread_id}}
         before: Any = None
         most = FIRST_PAGE
@@ -124,6 +176,20 @@ class PublishedTables:
             if number < most:
                 return
             most = next_page(number, size)
+
+    async def _latest(self, thread_id: str, namespace: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the checkpoint of a namespace that the shallow class has kept."""
+        at: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace}}
+        try:
+            async for stored in self._saver.alist(at):
+                sends = stored.checkpoint.pop("pending_sends")
+                if sends and stored.checkpoint["v"] < SENDS_VERSION:
+                    stored.checkpoint["channel_values"][TASKS] = Kept(*self._saver.serde.dumps_typed(sends))
+                    versions = stored.checkpoint["channel_versions"]
+                    versions[TASKS] = max(versions.values()) if versions else self._saver.get_next_version(None, None)
+                yield _row(stored)
+        except self._error as error:
+            raise self._unreadable(error) from None
 
     async def items(self) -> AsyncIterator[dict[str, Any]]:
         """Yield rows of the store's table. Raises TablesUnreadable."""
@@ -149,6 +215,10 @@ class PublishedTables:
 def next_page(number: int, size: int) -> int:
     """How many checkpoints to read after ``number`` of them had ``size`` bytes. Pure."""
     return max(1, min(PAGE, PAGE_BYTES * number // max(1, size)))
+
+
+def _without_task_path(statement: str) -> str:
+    return statement.replace("cw.task_path", "''").replace("order by task_path, ", "order by ")
 
 
 def _row(stored: Any) -> dict[str, Any]:

@@ -184,3 +184,34 @@ def fail(_: Asking) -> Asking:
 
 
 failing = StateGraph(Asking).add_node("fail", fail).add_edge(START, "fail").compile()
+
+
+def longer(log: list[str] | None, writes: list[list[str]]) -> list[str]:
+    return [*(log or []), *(word for write in writes for word in write)]
+
+
+try:
+    from langgraph.channels.delta import DeltaChannel
+
+    kept: Any = DeltaChannel(longer, snapshot_frequency=3)
+except ImportError:  # before langgraph 1.2
+    kept = operator.add
+
+
+class Growing(TypedDict, total=False):
+    log: Annotated[list[str], kept]
+
+
+def more(state: Growing) -> Growing:
+    return {"log": [f"more {len(state.get('log', []))}"]}
+
+
+growing = (
+    StateGraph(Growing)
+    .add_node("more", more)
+    .add_node("ask", lambda _: {"log": [f"answer {interrupt('go on?')}"]})
+    .add_edge(START, "more")
+    .add_edge("more", "ask")
+    .add_edge("ask", END)
+    .compile()
+)
