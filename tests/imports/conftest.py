@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import json
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import psycopg
 import pytest
+from aiohttp import web
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
 from tests.stack.command_line import TOOL_S
-from tests.stack.server import LiveServer, kafka_env
+from tests.stack.server import LiveServer, free_port, kafka_env
 
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
@@ -65,6 +69,34 @@ def client(server: LiveServer) -> SyncLangGraphClient:
 
 def history(server: LiveServer, thread_id: str, **at: Any) -> list[Any]:
     return client(server).threads.get_history(thread_id, limit=1000, **at)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextlib.contextmanager
+def answering(handler: Handler) -> Iterator[str]:
+    """The address of a server in a thread of its own, all of whose answers are the handler's."""
+    loop, port = asyncio.new_event_loop(), free_port()
+
+    async def serve() -> web.AppRunner:
+        app = web.Application(client_max_size=100_000_000)
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        return runner
+
+    runner = loop.run_until_complete(serve())
+    serving = threading.Thread(target=loop.run_forever)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        serving.join()
+        loop.close()
 
 
 def run_import(source: str | LiveServer, target: LiveServer, *words: str, code: int = 0, **env: str) -> Any:

@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import gzip
 import json
+import tempfile
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from langlog.imports import http
 from langlog.imports.api_source import ApiSource, Limits
-from langlog.imports.http import JsonServer, Refused, Unanswered
+from langlog.imports.http import FAILED_MAX, TRIES, JsonServer, Refused, Unanswered
 from langlog.imports.report import Report, print_report
 from langlog.imports.source import ThreadHead, TooLarge
 
@@ -26,9 +28,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HEAD = ThreadHead("0198c0de-0000-7000-8000-000000000001")
 
 
+async def at_once(_: float) -> None:
+    """Sleep no time."""
+
+
 @asynccontextmanager
 async def source(
-    handler: Handler, limits: Limits | None = None, body_bytes_max: int = 1_000_000
+    handler: Handler,
+    limits: Limits | None = None,
+    body_bytes_max: int = 1_000_000,
+    sleep: Callable[[float], Awaitable[None]] = at_once,
 ) -> AsyncIterator[ApiSource]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
@@ -38,7 +47,7 @@ async def source(
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         url = f"http://127.0.0.1:{port}"
-        async with JsonServer(url, {}, "source", "--from", body_bytes_max=body_bytes_max) as server:
+        async with JsonServer(url, {}, "source", "--from", body_bytes_max=body_bytes_max, sleep=sleep) as server:
             yield ApiSource(server, limits)
     finally:
         await runner.cleanup()
@@ -53,12 +62,6 @@ def answering(value: Any, status: int = 200) -> Handler:
 
 async def all_threads(api: ApiSource) -> list[str]:
     return [head.id async for page in api.threads({}) for head in page]
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PAUSE_S", 0.0)
-    monkeypatch.setattr(http, "PAUSE_MAX_S", 0.0)
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -303,3 +306,56 @@ def test_a_report_writes_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFix
     report.stopped = "it says \x9b31m"
     print_report(report, as_json=False)
     assert all(sign.isprintable() or sign == "\n" for sign in capsys.readouterr().out)
+
+
+async def test_a_source_that_asks_for_a_pause_gets_it_and_one_that_goes_on_asking_stops_the_import() -> None:
+    pauses: list[float] = []
+    answers = [("429", "7"), ("503", "Thu, 01 Jan 2026 00:00:30 GMT"), ("429", "never"), ("429", "999999999999")]
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def busy(_: web.Request) -> web.Response:
+        if not answers:
+            return web.json_response([])
+        status, after = answers.pop(0)
+        return web.Response(status=int(status), headers={"retry-after": after, "date": "Thu, 01 Jan 2026 00:00:00 GMT"})
+
+    async with source(busy, sleep=sleep) as api:
+        assert await all_threads(api) == []
+        assert pauses == [7.0, 30.0, 2.0, 120.0]
+        answers += [("429", "1")] * 6
+        with pytest.raises(Unanswered, match=r"does not answer POST /threads/search \(429") as raised:
+            await all_threads(api)
+        assert not isinstance(raised.value, Refused)  # which would cost one thread after the other
+
+
+async def test_a_source_that_fails_everywhere_stops_the_import() -> None:
+    status, asked = 503, 0
+
+    async def failing(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=status)
+
+    async with source(failing) as api:
+        for _ in range(FAILED_MAX - 1):  # one thread may be too much for it
+            with pytest.raises(Refused, match="fails at"):
+                await api.history(HEAD)
+        with pytest.raises(Unanswered, match="then start the same import again") as raised:
+            await api.history(HEAD)
+        assert not isinstance(raised.value, Refused)
+        assert asked == FAILED_MAX * TRIES
+        status, asked = 501, 0
+        with pytest.raises(Refused):
+            await api.history(HEAD)
+        assert asked == 1
+
+
+async def test_a_full_disk_stops_the_import_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full").open("r+b")  # noqa: SIM115 - closed by the history
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
+    entry = {"checkpoint": {"checkpoint_id": "c"}, "values": {"text": "x"}}
+    async with source(answering([entry])) as api:
+        with pytest.raises(Unanswered, match=r"No space left on device.*TMPDIR"):
+            await api.history(HEAD)

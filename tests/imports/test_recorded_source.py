@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.imports.conftest import client, history, run_import
-from tests.stack.server import LiveServer, free_port
+from tests.imports.conftest import answering, client, history, run_import
+from tests.stack.server import LiveServer
 
 CONTRACT = Path(__file__).parents[1] / "contract"
 THREAD = "01a1fcbc-d814-7554-8ebc-fde37993bafe"
@@ -54,24 +52,8 @@ def address() -> Iterator[str]:
             case _:
                 return web.json_response({"detail": "Not Found"}, status=404)
 
-    loop, port = asyncio.new_event_loop(), free_port()
-
-    async def serve() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        return runner
-
-    runner = loop.run_until_complete(serve())
-    serving = threading.Thread(target=loop.run_forever)
-    serving.start()
-    yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    serving.join()
-    loop.close()
+    with answering(answer) as url:
+        yield url
 
 
 def test_the_history_of_the_reference_server_comes_out_the_same(address: str, tmp_path: Path) -> None:

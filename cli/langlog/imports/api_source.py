@@ -7,16 +7,26 @@ returns nothing new, or more than `Limits` allow, ends the import: no server can
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import msgspec
 
-from .http import JsonServer, Refused, Unanswered
+from .http import NOT_OFFERED, JsonServer, Refused, Unanswered
 from .source import Checkpoint, History, Row, Thread, ThreadHead
 
 PAGE, OVERLAP = 100, 10
 """Rows of a page, and those that the next page repeats."""
+SMALLEST = 10
+"""Rows of a page of a source that refuses larger ones."""
+OPTIONAL = frozenset(("sort_by", "sort_order", "select", "refresh_ttl"))
+"""Members of a search that a source of an older version may refuse."""
+TOO_MUCH = (400, 413, 422)
+"""Statuses by which a source refuses a member of a request, or the size of a page."""
+ONE_VERSION = "the source does not show its versions: the present one is imported as version 1"
+NO_SUBGRAPHS = "the source does not show the checkpoints of its subgraphs"
 STEPS_BACK_MAX = 1_000
 DEPTH_MAX = 50
 """Maximum nesting of subgraphs."""
@@ -39,24 +49,29 @@ class ApiSource:
         self._server, self._limits = server, limits or Limits()
         self.name = server.url
 
-    async def assistants(self) -> AsyncIterator[Row]:
+    def assistants(self) -> AsyncIterator[list[Row]]:
         body = {"sort_by": "created_at", "sort_order": "asc"}
-        async for page in self._pages("/assistants/search", body, "assistant_id"):
-            for one in page:
-                id = one["assistant_id"]
-                versions = [
-                    version
-                    async for some in self._pages(f"/assistants/{_in_path(id)}/versions", {}, "version")
-                    for version in some
-                ]
-                versions.sort(key=lambda version: version["version"])
-                yield {
-                    "assistant_id": id,
-                    "versions": [_version(version) for version in versions],
-                    "latest": one.get("version") or len(versions),
-                    "created_at": one.get("created_at"),
-                    "updated_at": one.get("updated_at"),
-                }
+        return self._pages("/assistants/search", body, "assistant_id")
+
+    async def assistant(self, listed: Row) -> tuple[Row, list[str]]:
+        id, notes = listed["assistant_id"], []
+        try:
+            path = f"/assistants/{_in_path(id)}/versions"
+            versions = [version async for some in self._pages(path, {}, "version") for version in some]
+        except Refused as error:
+            if error.status not in NOT_OFFERED:
+                raise
+            versions, listed = [{**listed, "version": 1}], {**listed, "version": 1}
+            notes = [ONE_VERSION]
+        versions.sort(key=lambda version: version["version"])
+        body = {
+            "assistant_id": id,
+            "versions": [_version(version) for version in versions],
+            "latest": listed.get("version") or len(versions),
+            "created_at": _time(listed.get("created_at")),
+            "updated_at": _time(listed.get("updated_at")),
+        }
+        return body, notes
 
     async def count(self, metadata: Row) -> int | None:
         try:
@@ -81,9 +96,9 @@ class ApiSource:
             "thread_id": head.id,
             "metadata": metadata,
             "config": row.get("config") or {},
-            "created_at": row.get("created_at"),
-            "updated_at": row.get("updated_at"),
-            "state_updated_at": row.get("state_updated_at"),
+            "created_at": _time(row.get("created_at")),
+            "updated_at": _time(row.get("updated_at")),
+            "state_updated_at": _time(row.get("state_updated_at")),
             "status": status if status in ("idle", "interrupted", "error") else None,
             "error": row.get("error"),
         }
@@ -114,7 +129,18 @@ class ApiSource:
             for space in spaces:
                 if depth < DEPTH_MAX and space not in visited:
                     visited.add(space)
-                    await self._space(history, thread_id, space, depth + 1)
+                    await self._subgraph(history, thread_id, space, depth + 1)
+
+    async def _subgraph(self, history: History, thread_id: str, namespace: str, depth: int) -> None:
+        """As `_space`; a source that does not show this subgraph costs the thread no other checkpoint."""
+        number = len(history.checkpoints)
+        try:
+            await self._space(history, thread_id, namespace, depth)
+        except Refused as error:
+            if len(history.checkpoints) > self._limits.checkpoints:
+                raise
+            del history.checkpoints[number:]
+            history.notes.append(f"checkpoints of the subgraph {namespace} cannot be read: {error}")
 
     async def _entries(self, history: History, thread_id: str, namespace: str) -> list[list[str]]:
         """Add a namespace's checkpoints, newest first. Returns the namespaces of the tasks of each."""
@@ -127,8 +153,9 @@ class ApiSource:
                     "POST", f"/threads/{_in_path(thread_id)}/history", _history_body(namespace, before, size)
                 )
             except Refused as error:
-                if error.status == 413 and size > 1:
-                    size = max(1, size // 4)
+                smallest = 1 if error.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE else SMALLEST
+                if error.status in TOO_MUCH and size > smallest:
+                    size = max(smallest, size // 4)
                     continue
                 raise
             if not isinstance(page, list):
@@ -138,28 +165,53 @@ class ApiSource:
                 id = _checkpoint_id(entry, thread_id)
                 if id in seen:
                     continue
+                if not before and not seen and _namespace(entry, namespace) != namespace:
+                    history.notes.append(NO_SUBGRAPHS)  # it answers with those of the graph
+                    return below
                 seen.add(id)
                 fresh += 1
                 before = id
                 below.append(_add(history, entry, id, namespace))
             if len(history.checkpoints) > self._limits.checkpoints:
                 raise Refused(502, f"it has more than {self._limits.checkpoints:,} checkpoints")
-            if not page or len(page) < size:
+            if not page or (len(page) < size and history.checkpoints[-1].parent_id is None):
                 return below
-            if not fresh:
+            if not fresh and len(page) == size > 1:
                 raise Refused(502, f"the source gives the same page of the history of {thread_id} again and again")
+            if not fresh:  # all that is before it was removed, or the source does not page
+                return below
 
     async def items(self) -> AsyncIterator[Row]:
-        async for page in self._pages("/store/namespaces", {"max_depth": 1}, None, "namespaces"):
-            for namespace in page:
-                if not isinstance(namespace, list) or not namespace:
-                    raise Unanswered(f"{self.name} answers /store/namespaces with {str(namespace)[:100]}")
-                body = {"namespace_prefix": namespace, "refresh_ttl": False}
+        refused: Refused | None = None
+        async for namespace in self._namespaces():
+            body = {"namespace_prefix": namespace, "refresh_ttl": False}
+            try:
                 async for items in self._pages("/store/items/search", body, "key", "items"):
                     for item in items:
                         yield {
-                            name: item.get(name) for name in ("namespace", "key", "value", "created_at", "updated_at")
+                            "namespace": item["namespace"],
+                            "key": item["key"],
+                            "value": item.get("value"),
+                            "created_at": _time(item.get("created_at")),
+                            "updated_at": _time(item.get("updated_at")),
                         }
+            except Refused as error:  # those of other namespaces can be read all the same
+                refused = refused or error
+        if refused is not None:
+            raise refused
+
+    async def _namespaces(self) -> AsyncIterator[list[str]]:
+        """Yield the first parts of all namespaces; the empty one of a source that does not list them."""
+        try:
+            async for page in self._pages("/store/namespaces", {"max_depth": 1}, None, "namespaces"):
+                for namespace in page:
+                    if not isinstance(namespace, list) or not namespace:
+                        raise Unanswered(f"{self.name} answers /store/namespaces with {str(namespace)[:100]}")
+                    yield namespace
+        except Refused as error:
+            if error.status not in NOT_OFFERED:
+                raise
+            yield []
 
     async def crons(self) -> AsyncIterator[Row]:
         members = (
@@ -168,17 +220,29 @@ class ApiSource:
         )  # fmt: skip
         async for page in self._pages("/runs/crons/search", {}, "cron_id"):
             for cron in page:
-                yield {name: cron[name] for name in members if cron.get(name) is not None}
+                given = {name: cron[name] for name in members if cron.get(name) is not None}
+                yield given | {name: _time(given[name]) for name in ("created_at", "updated_at") if name in given}
 
     async def _pages(
         self, path: str, body: Row, id_member: str | None, list_member: str | None = None
     ) -> AsyncIterator[list[Any]]:
-        """Yield the rows of a list without duplicates. Raises Unanswered, Refused."""
+        """Yield the rows of a list without duplicates, until a page shows no new ones: a source may have smaller pages than it
+        is asked for. Raises Unanswered, Refused."""
         key = _key(id_member)
         seen: set[Any] = set()
-        offset = back = 0
+        offset = back = overlap = 0
+        size = PAGE
         while True:
-            answer = await self._server.call("POST", path, {**body, "limit": PAGE, "offset": offset})
+            try:
+                answer = await self._server.call("POST", path, {**body, "limit": size, "offset": offset})
+            except Refused as error:
+                if error.status in TOO_MUCH and body.keys() & OPTIONAL:
+                    body = {name: value for name, value in body.items() if name not in OPTIONAL}
+                elif error.status in TOO_MUCH and size > SMALLEST:
+                    size = max(SMALLEST, size // 4)
+                else:
+                    raise
+                continue
             rows = answer.get(list_member) if list_member and isinstance(answer, dict) else answer
             if not isinstance(rows, list):
                 raise Refused(502, f"{self.name} is no server of this API: POST {path} returned no list")
@@ -186,20 +250,22 @@ class ApiSource:
                 keys = [key(row) for row in rows]
             except (KeyError, TypeError, AttributeError):
                 raise Refused(502, f"POST {path} of {self.name} returned a row without {id_member}") from None
-            if offset and keys and keys[0] not in seen and back < STEPS_BACK_MAX:
-                offset, back = max(0, offset - PAGE), back + 1  # rows before these were deleted meanwhile
+            if overlap and keys and keys[0] not in seen and back < STEPS_BACK_MAX:
+                offset, back = max(0, offset - size), back + 1  # rows before these were deleted meanwhile
+                overlap = min(overlap, offset)
                 continue
             fresh = [row for row, one in zip(rows, keys, strict=True) if one not in seen]
             seen.update(keys)
             if fresh:
                 yield fresh
-            if len(rows) < PAGE:
-                return
-            if not fresh:
+            elif len(rows) == size:
                 raise Unanswered(f"{self.name} answers POST {path} with the same rows again and again")
+            else:
+                return
             if len(seen) > self._limits.objects:
                 raise Unanswered(f"{self.name} answers POST {path} with more than {self._limits.objects:,} rows")
-            offset += len(rows) - OVERLAP
+            overlap = min(OVERLAP, len(rows) // 2)
+            offset += len(rows) - overlap
 
 
 def _key(member: str | None) -> Callable[[Any], Any]:
@@ -250,9 +316,26 @@ def _checkpoint_id(entry: Any, thread_id: str) -> str:
     raise Refused(502, f"the source answers the history of {thread_id} with an entry without checkpoint_id")
 
 
+def _namespace(entry: Any, default: str) -> str:
+    """Return the namespace that an entry of a history names, or ``default``."""
+    address = entry.get("checkpoint")
+    named = address.get("checkpoint_ns") if isinstance(address, dict) else None
+    return named if isinstance(named, str) else default
+
+
 def _version(row: Row) -> Row:
-    names = ("version", "graph_id", "config", "context", "metadata", "name", "description", "created_at")
-    return {name: row[name] for name in names if row.get(name) is not None}
+    names = ("version", "graph_id", "config", "context", "metadata", "name", "description")
+    version = {name: row[name] for name in names if row.get(name) is not None}
+    return {**version, "created_at": _time(row.get("created_at"))}
+
+
+def _time(given: Any) -> Any:
+    """Return a time with its offset; UTC for one that a source shows without."""
+    try:
+        moment = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        return given
+    return given if moment.tzinfo is not None else moment.replace(tzinfo=UTC).isoformat()
 
 
 def _object(answer: Any, what: str) -> Row:
@@ -271,6 +354,8 @@ def _add(history: History, entry: Row, id: str, namespace: str) -> list[str]:
     above = None if parent_id is None else {"checkpoint_id": parent_id, "checkpoint_ns": namespace}
     names = ("values", "next", "metadata", "created_at")
     body = {name: entry.get(name) for name in names if entry.get(name) is not None}
+    if "created_at" in body:
+        body["created_at"] = _time(body["created_at"])
     body |= {"checkpoint": here, "parent_checkpoint": above, "tasks": [_task(task) for task in tasks]}
     light = {
         "checkpoint": here,

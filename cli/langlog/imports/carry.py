@@ -7,7 +7,7 @@ target reports the state of each object, so an import that is started again cont
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 from langlog_backbone.time.sources import machine_now
 
 from ..progress import Progress
-from .http import Refused, Unanswered
+from .http import NOT_OFFERED, Refused, Unanswered
 from .report import Kind, Report
 from .source import History, Row, Source, Thread, ThreadHead, TooLarge
 from .target import Held, HeldThread, Target
@@ -28,7 +28,13 @@ ALL: tuple[str, ...] = ("assistants", "threads", "store", "crons")
 BUSY = "runs are in flight: it is carried over as of its latest checkpoint, the runs are not"
 GONE = "its time to live is over"
 MOVED_ON = "it has {} runs here: what was changed at the source since is left there"
-OWN = "it has checkpoints here that the source does not have"
+OWN = (
+    "it has checkpoints here that the source does not have: it was changed here, or the source has removed some since. Delete the thread "
+    "here to import it again"
+)
+FEWER = "the source counts {:,} threads, and its list has {:,}: check what it lists, and start the same import again"
+EVERY = "(all)"
+"""Id in the report of all objects of a kind."""
 PAUSED = "{:,} crons are imported paused: turn them off at the source, then repeat the import with --only crons --enable-crons"
 
 
@@ -52,47 +58,80 @@ class Carrying:
         self._done = self._total = 0
 
     async def run(self) -> None:
-        """Import everything. Raises Unanswered if it cannot continue."""
+        """Import everything. A kind that the source does not show costs no other one. Raises Unanswered if it cannot continue."""
         held = await self._target.held()
-        only = self._selection.only
-        if "assistants" in only:
-            await self._assistants(held)
-        if "threads" in only:
-            await self._threads()
-        if "store" in only:
-            await self._objects("items", self._items())
-        if "crons" in only:
-            await self._crons()
+        works: dict[str, Callable[[], Awaitable[None]]] = {
+            "assistants": lambda: self._assistants(held),
+            "threads": self._threads,
+            "store": lambda: self._objects("items", self._items()),
+            "crons": self._crons,
+        }
+        kinds = [kind for kind in works if kind in self._selection.only]
+        refused: dict[str, Refused] = {}
+        for kind in kinds:
+            try:
+                await works[kind]()
+            except Refused as error:
+                refused[kind] = error
+        if kinds and len(refused) == len(kinds):
+            raise refused[kinds[0]]
+        for kind, why in refused.items():
+            name: Kind = "items" if kind == "store" else kind  # type: ignore[assignment]
+            if why.status in NOT_OFFERED:
+                self._report.partly(name, EVERY, f"the source shows none ({why})")
+            else:
+                self._report.lost(name, EVERY, str(why))
 
     # assistants
 
     async def _assistants(self, graphs: Held) -> None:
-        async for one in self._source.assistants():
-            id = one["assistant_id"]
-            unknown = sorted({str(v.get("graph_id")) for v in one["versions"]} - set(graphs.graphs))
-            if unknown:
-                self._report.lost("assistants", id, _no_graph(unknown[0], graphs.graphs))
-                continue
-            held = (await self._target.held(assistants=[id])).assistants.get(id)
-            if self._report.dry:
-                same = held is not None and len(held.versions) >= len(one["versions"]) and held.latest == one["latest"]
-                self._report.count("assistants", "unchanged" if same else "imported")
-                continue
-            await self._send("assistants", "assistants", [one], [id])
+        async for page in self._source.assistants():
+            for listed in page:
+                try:
+                    await self._assistant(listed, graphs.graphs)
+                except Refused as error:
+                    self._report.lost("assistants", listed["assistant_id"], str(error))
+
+    async def _assistant(self, listed: Row, graphs: list[str]) -> None:
+        id = listed["assistant_id"]
+        one, notes = await self._source.assistant(listed)
+        unknown = sorted({str(v.get("graph_id")) for v in one["versions"]} - set(graphs))
+        if unknown:
+            self._report.lost("assistants", id, _no_graph(unknown[0], graphs))
+            return
+        for note in notes:
+            self._report.partly("assistants", id, note)
+        held = (await self._target.held(assistants=[id])).assistants.get(id)
+        if self._report.dry:
+            same = held is not None and len(held.versions) >= len(one["versions"]) and held.latest == one["latest"]
+            self._report.count("assistants", "unchanged" if same else "imported")
+            return
+        await self._send("assistants", "assistants", [one], [id])
 
     # threads
 
     async def _threads(self) -> None:
-        self._total += await self._source.count(self._selection.metadata) or 0
+        count = await self._source.count(self._selection.metadata)
+        self._total += count or 0
         free = asyncio.Semaphore(self._at_once)
+        refused: Refused | None = None
+        number = 0
         async with asyncio.TaskGroup() as group:
-            async for page in self._source.threads(self._selection.metadata):
-                for heads in _groups(page, BATCH):
-                    held = await self._target.held(threads=[head.id for head in heads])
-                    for head in heads:
-                        await free.acquire()
-                        task = group.create_task(self._one(head, held))
-                        task.add_done_callback(lambda _: free.release())
+            try:
+                async for page in self._source.threads(self._selection.metadata):
+                    number += len(page)
+                    for heads in _groups(page, BATCH):
+                        held = await self._target.held(threads=[head.id for head in heads])
+                        for head in heads:
+                            await free.acquire()
+                            task = group.create_task(self._one(head, held))
+                            task.add_done_callback(lambda _: free.release())
+            except Refused as error:  # of the list: what it has shown is imported
+                refused = error
+        if refused is not None:
+            raise refused
+        if count is not None and number < count:
+            self._report.remarks.append(FEWER.format(count, number))
 
     async def _one(self, head: ThreadHead, held: Held) -> None:
         try:
@@ -123,20 +162,28 @@ class Carrying:
             if history.checkpoints and graph_id not in graphs:
                 report.lost("threads", id, _no_graph(graph_id, graphs))
                 return
-            if held is not None and held.runs:
-                if {one.id for one in history} <= {*held.checkpoints}:
-                    report.count("threads", "unchanged")
-                else:
-                    report.lost("threads", id, MOVED_ON.format(held.runs))
+            if held is not None and self._stays(id, held, history):
                 return
-            if held is not None and not {*held.checkpoints} <= {one.id for one in history}:
-                report.lost("threads", id, OWN)
-                return
+            for note in history.notes:
+                report.partly("threads", id, note)
             if thread.busy:
                 report.partly("threads", id, BUSY)
             known = set(held.checkpoints) if held is not None else set()
             if await self._history(head, thread, graph_id, history, known):
                 report.count("threads", "imported")
+
+    def _stays(self, id: str, held: HeldThread, history: History) -> bool:
+        """Return whether a thread is left as it is here; if so, count it."""
+        there, here = {one.id for one in history}, {*held.checkpoints}
+        if held.runs and there <= here:
+            self._report.count("threads", "unchanged")
+        elif held.runs:
+            self._report.lost("threads", id, MOVED_ON.format(held.runs))
+        elif not here <= there:
+            self._report.lost("threads", id, OWN)
+        else:
+            return False
+        return True
 
     async def _history(
         self, head: ThreadHead, thread: Thread, graph_id: str | None, history: History, known: set[str]
@@ -188,15 +235,21 @@ class Carrying:
         batch: list[Row] = []
         ids: list[str] = []
         size = 0
-        async for id, body in objects:
-            batch.append(body)
-            ids.append(id)
-            size += len(msgspec.json.encode(body))
-            if len(batch) >= BATCH or size >= BATCH_BYTES:
-                await self._send(kind, kind, batch, ids)
-                batch, ids, size = [], [], 0
+        refused: Refused | None = None
+        try:
+            async for id, body in objects:
+                batch.append(body)
+                ids.append(id)
+                size += len(msgspec.json.encode(body))
+                if len(batch) >= BATCH or size >= BATCH_BYTES:
+                    await self._send(kind, kind, batch, ids)
+                    batch, ids, size = [], [], 0
+        except Refused as error:  # of the list: what it has shown is imported
+            refused = error
         if batch:
             await self._send(kind, kind, batch, ids)
+        if refused is not None:
+            raise refused
 
     async def _send(self, kind: Kind, member: str, batch: list[Row], ids: list[str]) -> None:
         if self._report.dry:

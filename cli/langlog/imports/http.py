@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -22,6 +23,14 @@ CONNECT_S, SILENT_S, WHOLE_S = 10.0, 60.0, 600.0
 TRIES = 6
 PAUSE_S, PAUSE_MAX_S = 0.5, 15.0
 """Seconds before a request is repeated; doubled each time."""
+RETRY_AFTER_MAX_S = 120.0
+"""Maximum pause in seconds that a server can ask for by ``Retry-After`` (RFC 9110, section 10.2.3)."""
+FAILED_MAX = 8
+"""Requests that fail one after the other, each after all its repetitions: the server is taken to be unavailable."""
+NOT_OFFERED = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED)
+"""Statuses by which a server shows that it has no such endpoint."""
+FINAL = (httpx.codes.NOT_IMPLEMENTED, httpx.codes.HTTP_VERSION_NOT_SUPPORTED)
+"""Statuses of a server's own failures that a repetition does not change."""
 DETAIL_CHARACTERS_MAX = 300
 JSON = {"content-type": "application/json", "accept-encoding": "gzip"}
 GZIP = 31
@@ -46,10 +55,19 @@ class JsonServer:
     """One server, for the duration of an ``async with``. ``name``: its name in messages."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], name: str, option: str, *, body_bytes_max: int = BODY_BYTES_MAX
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        name: str,
+        option: str,
+        *,
+        body_bytes_max: int = BODY_BYTES_MAX,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.url, self._headers, self._name, self._option = url.rstrip("/"), dict(headers), name, option
-        self._most = body_bytes_max
+        self._most, self._sleep = body_bytes_max, sleep
+        self._failed = 0
+        """Requests that have failed since the last one that did not."""
 
     async def __aenter__(self) -> JsonServer:
         try:
@@ -66,14 +84,14 @@ class JsonServer:
         """Send a request; return the JSON of the response. Raises Refused, Unanswered."""
         content = None if body is None else msgspec.json.encode(body)
         what = f"{method} {path.partition('?')[0]}"
-        pause, problem, failing = PAUSE_S, "", 0
+        pause, problem, failing, wanted = PAUSE_S, "", 0, 0.0
         for attempt in range(TRIES):
             if attempt:
-                await asyncio.sleep(pause)  # nothing signals that the server is back
-                pause = min(2 * pause, PAUSE_MAX_S)
+                await self._sleep(max(pause, wanted))  # nothing signals that the server is back
+                pause, wanted = min(2 * pause, PAUSE_MAX_S), 0.0
             try:
                 async with asyncio.timeout(WHOLE_S):
-                    status, reason, data = await self._once(method, path, content)
+                    status, reason, data, wanted = await self._once(method, path, content)
             except TimeoutError:
                 problem = f"no whole response within {WHOLE_S:.0f} s"
                 continue
@@ -82,18 +100,23 @@ class JsonServer:
                 continue
             except (httpx.InvalidURL, UnicodeError) as error:
                 raise Unanswered(f"{self.url} cannot be queried for {what}: {error}") from None
-            if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            if status == httpx.codes.TOO_MANY_REQUESTS or (
+                status >= httpx.codes.INTERNAL_SERVER_ERROR and status not in FINAL
+            ):
                 problem, failing = f"{status}: {_detail(data, reason)}", status
                 continue
+            self._failed = 0
             return self._read(what, status, reason, data)
-        if failing:
+        self._failed += 1
+        if failing and failing != httpx.codes.TOO_MANY_REQUESTS and self._failed < FAILED_MAX:
             raise Refused(failing, f"the {self._name} {self.url} fails at {what} ({problem})")
         raise Unanswered(
             f"the {self._name} {self.url} does not answer {what} ({_line(problem)}): check {self._option} and that it runs, "
             "then start the same import again: it goes on"
         )
 
-    async def _once(self, method: str, path: str, content: bytes | None) -> tuple[int, str, bytes]:
+    async def _once(self, method: str, path: str, content: bytes | None) -> tuple[int, str, bytes, float]:
+        """Return status, reason, body, and the pause in seconds that the server asks for."""
         async with self._http.stream(method, self.url + path, content=content, headers=JSON) as answer:
             if answer.is_redirect:
                 target = _line(answer.headers.get("location", "?"))
@@ -109,7 +132,7 @@ class JsonServer:
                         httpx.codes.REQUEST_ENTITY_TOO_LARGE,
                         f"the {self._name} {self.url} answers {method} {path.partition('?')[0]} with more than {self._most:,} bytes",
                     )
-            return answer.status_code, answer.reason_phrase, bytes(data)
+            return answer.status_code, answer.reason_phrase, bytes(data), _pause_of(answer.headers)
 
     async def _unpacked(self, answer: httpx.Response, what: str) -> AsyncIterator[bytes]:
         """Yield the body in bounded chunks, however far it unpacks: httpx unpacks all that has arrived at once, also what
@@ -152,6 +175,18 @@ class JsonServer:
                 httpx.codes.BAD_GATEWAY,
                 f"{self.url} is no server of this API: it answers {what} with no JSON. Check {self._option}",
             ) from None
+
+
+def _pause_of(headers: Mapping[str, str]) -> float:
+    """Return the pause that ``Retry-After`` asks for, in seconds: a number, or a time by the clock of the server's own ``Date``."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), RETRY_AFTER_MAX_S)
+    try:
+        wanted = (parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return max(0.0, min(wanted, RETRY_AFTER_MAX_S))
 
 
 def _detail(data: bytes, reason: str) -> str:

@@ -41,10 +41,13 @@ class PostgresSource:
     async def __aexit__(self, *details: object) -> None:
         await self._tables.__aexit__(*details)
 
-    async def assistants(self) -> AsyncIterator[Row]:
+    async def assistants(self) -> AsyncIterator[list[Row]]:
         """Yield nothing: the saver has no assistants."""
         for one in NONE:
-            yield one
+            yield [one]
+
+    async def assistant(self, listed: Row) -> tuple[Row, list[str]]:
+        return listed, []
 
     async def crons(self) -> AsyncIterator[Row]:
         """Yield nothing: the saver has no crons."""

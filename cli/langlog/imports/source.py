@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from .http import Unanswered
 
 Row = dict[str, Any]
 
@@ -52,18 +55,27 @@ class History:
     def __init__(self, kind: Literal["history", "rows"], bytes_max: int) -> None:
         self.kind = kind
         self.checkpoints: list[Checkpoint] = []
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self.notes: list[str] = []
+        """Parts that the source does not show."""
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        except OSError as error:
+            raise _no_room(error) from None
         self._size, self._most = 0, bytes_max
         self._sent: set[tuple[str, ...]] = set()
         """For rows: values that were sent with an earlier checkpoint."""
 
     def add(self, id: str, parent_id: str | None, body: Row, light: Any) -> None:
-        """Add a checkpoint. Raises TooLarge."""
+        """Add a checkpoint. Raises TooLarge, Unanswered if the file cannot be written."""
         data = msgspec.json.encode(body)
         if self._size + len(data) > self._most:
             raise TooLarge(f"its history is larger than {self._most:,} bytes")
-        self._file.seek(self._size)
-        self._file.write(data)
+        try:
+            self._file.seek(self._size)
+            self._file.write(data)
+            self._file.flush()  # a full disk is found here, not when it is read
+        except OSError as error:
+            raise _no_room(error) from None
         self.checkpoints.append(Checkpoint(id, parent_id, self._size, len(data), msgspec.json.encode(light)))
         self._size += len(data)
 
@@ -95,7 +107,8 @@ class History:
         return {one.parent_id for one in self.checkpoints if one.parent_id is not None}
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk has not taken
+            self._file.close()
 
     def __enter__(self) -> History:
         return self
@@ -107,13 +120,24 @@ class History:
         return iter(self.checkpoints)
 
 
+def _no_room(error: OSError) -> Unanswered:
+    return Unanswered(
+        f"the history of a thread cannot be written to {tempfile.gettempdir()} ({error.strerror or error}): make room there, or name "
+        "another folder in TMPDIR, then start the same import again: it goes on"
+    )
+
+
 class Source(Protocol):
     """A source. All methods raise `http.Unanswered` if the source can no longer be read, `http.Refused` for one object."""
 
     name: str
     """Address without credentials."""
 
-    def assistants(self) -> AsyncIterator[Row]: ...
+    def assistants(self) -> AsyncIterator[list[Row]]: ...
+    async def assistant(self, listed: Row) -> tuple[Row, list[str]]:
+        """Return a listed assistant with its versions, and notes on parts that the source does not show."""
+        ...
+
     def threads(self, metadata: Row) -> AsyncIterator[list[ThreadHead]]: ...
     async def count(self, metadata: Row) -> int | None: ...
     async def thread(self, head: ThreadHead) -> Thread: ...

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .http import JsonServer, Unanswered
+from .http import JsonServer, Refused, Unanswered
 
 T = TypeVar("T")
 
@@ -53,7 +53,11 @@ class Target:
 
     async def held(self, **ids: list[str]) -> Held:
         """Return the objects that the target has. Raises Unanswered."""
-        return self._of(await self._server.call("POST", "/operator/import/held", ids), Held)
+        try:
+            answer = await self._server.call("POST", "/operator/import/held", ids)
+        except Refused as error:  # of the target: nothing can be imported
+            raise Unanswered(str(error)) from None
+        return self._of(answer, Held)
 
     async def take(self, kind: str, objects: list[dict[str, Any]]) -> list[Outcome]:
         """Import objects of one kind. Raises Unanswered."""
