@@ -127,6 +127,7 @@ def test_what_was_pickled_is_never_unpickled_and_reported(
     assert issue["id"] == bad and issue["lost"] and "pickle" in issue["reason"]
     assert report["counts"]["threads"]["imported"] == 1
     assert not mark.exists()
+    assert [thread["thread_id"] for thread in client(target).threads.search()] == [good]  # nothing is made of the other
     assert [m["type"] for m in client(target).threads.get_state(good)["values"]["messages"]] == [
         "human", "ai", "tool", "ai",
     ]  # fmt: skip

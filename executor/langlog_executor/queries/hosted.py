@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ..checkpoints.reader import CheckpointReader
     from ..graph_host.hosts import GraphHosts
 
-NOT_IMPORTED = "The history of a graph in JavaScript cannot be imported: import its thread without history"
+NOT_IMPORTED = "the checkpoints of a graph in JavaScript cannot be imported: its thread stays at the source"
 
 
 class HostedQueries:

@@ -235,6 +235,7 @@ class _Import:
         row = await self._core.reads.row(SQL["thread"], id)
         if row is not None and row["runs"]:
             raise ApiError(409, MOVED_ON.format(row["runs"]))
+        prepared = await self._prepared(id, given)  # before anything is written: what is refused changes nothing
         ttl = None if given.ttl is None else given.ttl.kept
         bare = not (given.history or given.rows) and given.complete and (row is None or not row["has_checkpoints"])
         origin = self._provenance(given.created_at, given.updated_at if bare else None, given.original_id)
@@ -246,18 +247,20 @@ class _Import:
         elif msgspec.json.decode(row["metadata"]) != given.metadata or (ttl and not _lives_so(row, ttl)):
             patch = cmd.PatchThread(thread_id=id, metadata=given.metadata, ttl=ttl, provenance=origin)
             await self._execute([patch], "imported metadata")
-        notes = await self._checkpoints(id, given, origin)
+        notes = prepared.notes
+        if prepared.bundles:
+            await self._execute(list(self._updates(id, prepared.bundles, origin)), "imported checkpoints")
         if given.complete and not (bare and row is None):
             notes += await self._complete(id, given)
         return ImportOutcome("imported", notes=notes)
 
-    async def _checkpoints(self, id: str, given: ImportedThread, origin: Provenance) -> list[str]:
-        """Append the checkpoints that are missing here. Returns notes on values that could not be imported."""
+    async def _prepared(self, id: str, given: ImportedThread) -> _Prepared:
+        """Return the checkpoints that are missing here, and notes on values that cannot be imported. Raises ApiError."""
         kind, member, texts = (
             ("import_rows", "rows", given.rows) if given.rows else ("import_history", "entries", given.history)
         )
         if not texts:
-            return []
+            return _Prepared([])
         places = [_place(text) for text in texts]
         here = await self._core.reads.rows(SQL["checkpoints"], id, [place.id for place in places])
         known = {row["checkpoint_id"] for row in here}
@@ -269,11 +272,9 @@ class _Import:
                 for text, place in zip(texts, places, strict=True)
             ]
         if all(place.id in known for place in places):
-            return []
+            return _Prepared([])
         question = {"graph_id": given.graph_id, "thread_id": id, member: sent, **self._caller}
-        answer = msgspec.json.decode(await self._core.queries.query(kind, question), type=_Prepared)
-        await self._execute(list(self._updates(id, answer.bundles, origin)), "imported checkpoints")
-        return answer.notes
+        return msgspec.json.decode(await self._core.queries.query(kind, question), type=_Prepared)
 
     def _updates(self, id: str, bundles: list[bytes], origin: Provenance) -> Iterator[cmd.UpdateState]:
         """Yield state updates that hold the bundles; one that is too large for a record is split."""
