@@ -62,9 +62,11 @@ FROM packages AS server
 RUN uv pip install --system --no-cache -c constraints.txt -r pyproject.toml
 COPY --from=wheels /wheels/server /wheels
 RUN uv pip install --system --no-cache --no-deps /wheels/*.whl && rm -rf /wheels /langlog/*
-# What `langgraph build` expects of a base: a file of constraints, here the ranges that langlog works with, and a project to install.
+# What `langgraph build` expects of a base: a file of constraints, here the ranges that langlog works with, a project to install, and
+# the installation of Node for projects that name one.
 COPY deploy/image/api /api
 RUN python -c "from importlib import metadata as m; print('langlog==' + m.version('langlog'), *(x for x in m.requires('langlog') if 'extra ==' not in x), sep='\n')" > /api/constraints.txt
+COPY --chmod=755 deploy/image/install-node.sh /storage/install-node.sh
 COPY --chmod=755 deploy/image/start /usr/local/bin/start-langlog
 RUN mkdir /data /project && chown langlog:langlog /data /project
 ENV LANGLOG_HOST=0.0.0.0 \

@@ -6,6 +6,7 @@ are held line by line by test_dockerfile.py, test_langgraph_base.py and tests/pa
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -146,13 +147,66 @@ def test_what_langgraph_cli_makes_is_built_on_it_unchanged(buildah: Buildah, tmp
     file = project(
         tmp_path, files, python_version="3.11", dependencies=[".", "./lib", "yarl"], http={"mount_prefix": "/x"}
     )
-    made = tmp_path / "Dockerfile"
-    command = [str(Path(sys.executable).with_name("langgraph")), "dockerfile", str(made), "-c", str(file)]
-    subprocess.run([*command, "--base-image", "localhost/langlog"], check=True, capture_output=True, timeout=120)
-    buildah.build(file.parent, "localhost/unchanged", "-f", made)
+    from_langgraph_cli(buildah, file, "localhost/langlog", "localhost/unchanged")
     with buildah.serving("localhost/unchanged") as served:
         converse(f"{served.url}/x")
         assert served.shell("stat -c %u /data/log.sqlite; ls /usr/bin/uv 2>&1 | grep -c 'No such'").split() == [
             "10001",
             "1",
         ]
+
+
+GRAPH_IN_TYPESCRIPT = """
+import { START, StateGraph, Annotation, interrupt } from "@langchain/langgraph";
+
+const State = Annotation.Root({ text: Annotation<string> });
+
+export const graph = new StateGraph(State)
+  .addNode("node", async () => ({ text: String(interrupt("which text?")).toUpperCase() }))
+  .addEdge(START, "node")
+  .compile();
+"""
+PACKAGES = json.dumps(
+    {"private": True, "type": "module", "dependencies": {"@langchain/core": "1.4.0", "@langchain/langgraph": "1.7.3"}}
+)
+
+
+def from_langgraph_cli(buildah: Buildah, file: Path, base: str, tag: str) -> None:
+    """Build the LangGraph CLI's own Dockerfile of a project."""
+    made = file.parent.parent / "Dockerfile"
+    command = [str(Path(sys.executable).with_name("langgraph")), "dockerfile", str(made), "-c", str(file)]
+    subprocess.run([*command, "--base-image", base], check=True, capture_output=True, timeout=120)
+    buildah.build(file.parent, tag, "-f", made)
+
+
+def test_a_project_with_node_is_built_from_what_langgraph_cli_makes(buildah: Buildah, tmp_path: Path) -> None:
+    """It installs Node and npm's packages, and calls a step of another server."""
+    files = {"agent.py": AGENT, "lib/shared_code.py": "shout = str.upper\n", "package.json": '{"private": true}'}
+    file = project(tmp_path, files, python_version="3.11", node_version="24", dependencies=[".", "./lib"])
+    from_langgraph_cli(buildah, file, "localhost/langlog", "localhost/with-node")
+    assert buildah.run("localhost/with-node", "node", "--version").stdout.startswith("v24.")
+    with buildah.serving("localhost/with-node") as served:
+        converse(served.url)
+
+
+def test_a_project_in_typescript_is_built_and_serves(buildah: Buildah, tmp_path: Path) -> None:
+    """By langlog, and from what langgraph-cli makes, on a base to which Node was added as docs/how-to/build-image.md says."""
+    files = {"agent.ts": GRAPH_IN_TYPESCRIPT, "package.json": PACKAGES}
+    graphs = {"agent": "./agent.ts:graph"}
+    file = project(tmp_path, files, python_version="3.11", node_version="24", graphs=graphs, dependencies=...)
+    command = [sys.executable, "-m", "langlog", "build", "-c", str(file), "-t", "localhost/typescript"]
+    more = ["--base-image", "localhost/langlog", "--builder", "buildah", "--", *buildah.options]
+    done = subprocess.run([*command, *more], env=buildah.env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    with buildah.serving("localhost/typescript") as served:
+        converse(served.url)
+
+    file = project(tmp_path, files, node_version="24", graphs=graphs, dependencies=...)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "Dockerfile").write_text(
+        "FROM localhost/langlog:3.11\nRUN NODE_VERSION=24 /storage/install-node.sh\n"
+    )
+    buildah.build(tmp_path / "base", "localhost/langlog:24")
+    from_langgraph_cli(buildah, file, "localhost/langlog", "localhost/typescript-too")
+    with buildah.serving("localhost/typescript-too") as served:
+        converse(served.url)

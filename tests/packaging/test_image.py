@@ -161,6 +161,11 @@ def test_the_start_leaves_root_and_is_plain_shell() -> None:
     assert json.loads(values("server", "ENTRYPOINT")[0]) == ["start-langlog"]
 
 
+def test_node_is_installed_where_langgraph_build_calls_it() -> None:
+    assert "--chmod=755 deploy/image/install-node.sh /storage/install-node.sh" in values("server", "COPY")
+    assert subprocess.run(["sh", "-n", ROOT / "deploy" / "image" / "install-node.sh"]).returncode == 0
+
+
 def test_the_user_has_the_number_that_images_of_projects_set() -> None:
     from langlog.images.dockerfile import USER
 
