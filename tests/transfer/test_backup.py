@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import io
 import json
 import os
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from langlog_backbone.log import Log, LogFault, NewRecord, started_log
+from langlog_backbone.log import DECIDERS, Log, LogFault, NewRecord, started_log
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.transfer.backup import Taken, back_up
 from langlog_backbone.transfer.backup_files import MANIFEST, Archive, Backup, BackupFault, Folder
+from langlog_backbone.transfer.beside import Secret, Writer
 from langlog_backbone.transfer.restore import Restored, check, restore
 from langlog_backbone.transfer.targets import opened_target
 
@@ -304,6 +306,44 @@ async def test_a_backup_that_finds_no_room_leaves_the_one_before(
     done = await asyncio.to_thread(langlog, "restore", str(folder), "--log-only")
     assert done.returncode == 0 and "no differences" in done.stdout, done
     assert await everything(empty) == await everything(embedded)
+
+
+async def test_a_log_that_is_in_use_is_not_restored_into(embedded: Settings, empty: Settings, tmp_path: Path) -> None:
+    async with started_log(embedded) as log:
+        await fill(log, 20)
+    await backed_up(embedded, tmp_path / "backup")
+    path = Path(empty.log_uri.removeprefix("sqlite://"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    env = SURROUNDINGS | {
+        "LOG_URI": empty.log_uri,
+        "LANGLOG_TOPIC_PREFIX": empty.topic_prefix,
+        "LANGLOG_PARTITIONS": str(empty.partitions),
+    }
+    words = [sys.executable, "-m", "langlog", "restore", str(tmp_path / "backup"), "--log-only", "--add"]
+    with path.with_name(f"{path.name}.{empty.topic_prefix}{DECIDERS}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as a decider does
+        refused = await asyncio.to_thread(
+            subprocess.run, words, env=env, capture_output=True, text=True, timeout=TOOL_S, check=False
+        )
+    assert refused.returncode == 1 and "stop what runs on the target" in refused.stderr, refused
+    assert not path.exists()
+
+
+async def test_a_secret_that_finds_no_room_is_written_whole_by_the_next_try(empty: Settings) -> None:
+    path = Path(empty.log_uri.removeprefix("sqlite://") + ".secret")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = Writer(msgspec.structs.replace(empty, secret=""))
+    secret = Secret(os.urandom(32))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            await writer.put([secret])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(path.parent.glob(f"{path.name}*"))
+    await writer.put([secret])
+    assert path.read_bytes() == secret.secret
 
 
 OLDER = Path(__file__).parent / "backups"

@@ -63,18 +63,23 @@ async def _made(pool: Pool, settings: Settings) -> bytes:
 def _from_file(path: Path) -> bytes:
     with contextlib.suppress(FileNotFoundError):
         return _whole(path)
+    keep_in_file(path, random_bytes(SIZE))
+    return _whole(path)
+
+
+def keep_in_file(path: Path, secret: bytes) -> None:
+    """Write a secret to a file that only its owner reads; whole or not at all. An existing file stays. Raises OSError."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.{random_hex(3)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(random_bytes(SIZE))
+            file.write(secret)
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):  # another process was faster
             os.link(draft, path)
     finally:
         draft.unlink()
-    return _whole(path)
 
 
 def _whole(path: Path) -> bytes:

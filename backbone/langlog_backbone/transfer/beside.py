@@ -20,7 +20,7 @@ from typing import cast
 import asyncpg
 import msgspec
 
-from ..credentials.deployment_secret import SQLITE
+from ..credentials.deployment_secret import SQLITE, keep_in_file
 from ..log import LogFault
 from ..log.encryption.keys import PLAIN_NAME
 from ..postgres.database import connect_pool, load_sql
@@ -149,13 +149,13 @@ class Writer:
             await self._pool.close()
 
     async def put(self, rows: Sequence[Row]) -> None:
-        assert self._pool is not None
         keys = [row for row in rows if isinstance(row, KeyOfThread)]
         credentials = [row for row in rows if isinstance(row, Credentials)]
         for row in rows:
             if isinstance(row, Secret):
                 await self._put_secret(row.secret)
         if keys:
+            assert self._pool is not None
             columns = zip(*((k.thread_id, k.key_id, k.key, k.wrapped, k.erased_at) for k in keys), strict=True)
             other = await self._pool.fetch(self._sql["put_thread_keys"], *map(list, columns))
             if other:
@@ -164,6 +164,7 @@ class Writer:
                     "another langlog. Use an empty database, or LANGLOG_KEYS_SCHEMA"
                 )
         if credentials:
+            assert self._pool is not None
             columns = zip(*((c.run_id, c.sealed, c.kept_at) for c in credentials), strict=True)
             await self._pool.execute(self._sql["put_credentials"], *map(list, columns))
         self.keys += len(keys)
@@ -180,14 +181,9 @@ class Writer:
         if there is not None or settings.secret:
             return
         if settings.log_uri.startswith(SQLITE):
-            await asyncio.to_thread(_write_secret, _secret_file(settings), secret)
+            await asyncio.to_thread(keep_in_file, _secret_file(settings), secret)
             return
         assert self._pool is not None
         sql = _statements(settings, "deployment_secret.sql")
         await self._pool.execute(sql["schema"])
         await self._pool.execute(sql["add"], secret)
-
-
-def _write_secret(path: Path, secret: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(secret)

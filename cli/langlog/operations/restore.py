@@ -67,9 +67,12 @@ async def _restore(settings: Settings, path: Path, *, check_only: bool, log_only
             )
             if check_only:
                 return 0
-            if not settings.log_uri or (not settings.database_uri and not log_only):
+            folder_held = not settings.log_uri or (not settings.database_uri and not log_only)
+            if folder_held:
                 stack.enter_context(data_folder_lock(folder))
-            if settings.log_uri.startswith("kafka://"):
+            if settings.log_uri and not (folder_held and _folder_of(settings.log_uri) == folder):
+                if (parent := _folder_of(settings.log_uri)) is not None:
+                    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 await stack.enter_async_context(held(settings, settings.log_uri))
             settings = replace(settings, log_uri=settings.log_uri or f"sqlite://{folder / LOG_FILE}")
             if not log_only:
@@ -86,6 +89,11 @@ async def _restore(settings: Settings, path: Path, *, check_only: bool, log_only
     except Gap as error:
         raise LogFault(str(error)) from None
     return 0
+
+
+def _folder_of(log_uri: str) -> Path | None:
+    """Return the folder of an embedded log; None on Kafka."""
+    return Path(log_uri.removeprefix("sqlite://")).parent if log_uri.startswith("sqlite://") else None
 
 
 async def _refuse_read_model(settings: Settings, *, add: bool) -> None:
