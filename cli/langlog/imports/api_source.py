@@ -226,8 +226,8 @@ class ApiSource:
     async def _pages(
         self, path: str, body: Row, id_member: str | None, list_member: str | None = None
     ) -> AsyncIterator[list[Any]]:
-        """Yield the rows of a list without duplicates, until a page shows no new ones: a source may have smaller pages than it
-        is asked for. Raises Unanswered, Refused."""
+        """Yield the rows of a list without duplicates, until a page shows no new ones: a source may have smaller pages than
+        the requested ones. Raises Unanswered, Refused."""
         key = _key(id_member)
         seen: set[Any] = set()
         offset = back = overlap = 0
