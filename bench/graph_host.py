@@ -1,8 +1,9 @@
 """``python -m bench.graph_host``: what a one-node run costs in TypeScript, against the same graph in Python on the same server.
 
 One caller, and eight, wait for stateless runs of either graph in turns. CPU is that of langlog's own processes with Postgres and Redis; what
-Node uses stands apart, since a graph in Python runs in langlog's process and one in TypeScript does not. Needs node and npm, and what the
-project of `tests/js/host` names.
+Node uses stands apart, since a graph in Python runs in langlog's process and one in TypeScript does not. ``--node`` names the releases of
+Node that are measured, one after the other: that of the path, and that of the wheel (``langlog[js]``). Needs node and npm, and what
+the project of `tests/js/host` names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -108,13 +110,20 @@ async def measure(server: LiveServer, runs: int) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.graph_host", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="of a turn")
+    programs = stack.node_programs()
+    parser.add_argument("--node", choices=list(programs), nargs="+", default=list(programs))
     options = parser.parse_args()
     stack.built_host()
-    with tempfile.TemporaryDirectory(prefix="langlog-graph-host-") as folder:
-        project = stack.copied_project(Path(folder) / "project")
-        env = {"LANGLOG_WORKERS": "1"}
-        with LiveServer(project / "langgraph.json", Path(folder), env).up(verified=False) as server:
-            return int(asyncio.run(measure(server, options.runs)))
+    missed = False
+    for name in options.node:
+        version = subprocess.run([programs[name], "--version"], capture_output=True, text=True, check=True).stdout
+        print(f"Node {version.strip()} ({name})", flush=True)
+        with tempfile.TemporaryDirectory(prefix="langlog-graph-host-") as folder:
+            project = stack.copied_project(Path(folder) / "project")
+            env = {"LANGLOG_WORKERS": "1", "LANGLOG_NODE": str(programs[name])}
+            with LiveServer(project / "langgraph.json", Path(folder), env).up(verified=False) as server:
+                missed = asyncio.run(measure(server, options.runs)) or missed
+    return int(missed)
 
 
 if __name__ == "__main__":
