@@ -13,6 +13,11 @@ from langlog_executor.graph_host.protocol import GraphFile
 from tests.js.host.stack import node_programs, query, run, started
 
 Write = Callable[[dict[str, str]], Path]
+COMMON = """
+const { END, START, StateGraph, Annotation } = require("@langchain/langgraph");
+const State = Annotation.Root({ text: Annotation });
+const graph = new StateGraph(State).addNode("a", () => ({ text: "1" })).addEdge(START, "a").addEdge("a", END).compile();
+"""
 GRAPH = """
 import { END, START, StateGraph, Annotation } from "@langchain/langgraph";
 const State = Annotation.Root({ text: Annotation<string> });
@@ -57,14 +62,53 @@ async def test_schemas_drawings_and_subgraphs_are_described(project: Path) -> No
             "tsconfig.json": '{ // comment\n "compilerOptions": { "paths": { "@/*": ["./src/*"], }, }, }',
         },
         {"graph.ts": 'import data from "./data.json";' + GRAPH % ("data.text", ""), "data.json": '{"text": "1"}'},
+        {
+            "graph.ts": 'export { graph } from "@/deep";',
+            "src/deep.ts": GRAPH % ('"1"', ""),
+            "tsconfig.json": '{ "extends": ["./paths.json", "./strict.json"] }',
+            "paths.json": '{ "compilerOptions": { "paths": { "@/*": ["./src/*"] } } }',
+            "strict.json": '{ "compilerOptions": { "strict": true } }',
+        },
+        {
+            "graph.ts": 'export { graph } from "@/deep";',
+            "src/deep.ts": GRAPH % ('"1"', ""),
+            "tsconfig.json": '{ "extends": "./shared/base.json" }',
+            "shared/base.json": '{ "compilerOptions": { "paths": { "@/*": ["${configDir}/src/*"] } } }',
+        },
+        {
+            "graph.ts": 'export { graph } from "#lib/deep.js";',
+            "src/deep.ts": GRAPH % ('"1"', ""),
+            "package.json": '{ "type": "module", "imports": { "#lib/*": "./src/*" } }',
+        },
+        {"graph.cts": GRAPH % ('"1"', "")},
+        {"graph.cjs": COMMON + "module.exports = { graph };"},
+        {"graph.js": COMMON + "exports.graph = graph;", "package.json": '{ "name": "of-common-js" }'},
+        {
+            "graph.ts": 'const { graph } = require("./inner");\nmodule.exports = { graph };',
+            "inner.ts": GRAPH % ('"1"', ""),
+            "package.json": '{ "name": "of-common-js" }',
+        },
+        {"graph.ts": GRAPH.replace("export const graph", "const built") % ('"1"', "") + "export const graph = Promise.resolve(built);"},
+        {"graph.ts": GRAPH.replace("export const graph", "const built") % ('"1"', "") + "export function graph() { return built; }"},
+        {
+            "apps/agent/graph.ts": 'export { graph } from "@acme/shared";',
+            "apps/agent/package.json": '{ "type": "module", "dependencies": { "@acme/shared": "workspace:*" } }',
+            "packages/shared/package.json": '{ "name": "@acme/shared", "type": "module", "exports": "./src/index.ts" }',
+            "packages/shared/src/index.ts": 'export * from "./graph.js";',
+            "packages/shared/src/graph.ts": GRAPH % ('"1"', ""),
+        },
         {"graph.ts": "export default async (config: object) => (await import('./b.ts')).graph;", "b.ts": GRAPH % ('"1"', "")},
     ],
-    ids=["builder", "mts", "js", "js-for-ts", "index", "paths", "json", "function"],
+    ids=["builder", "mts", "js", "js-for-ts", "index", "paths", "json", "extends-many", "config-dir", "imports", "cts", "cjs", "common-js", "required", "promise", "made", "workspace", "function"],
 )  # fmt: skip
 @pytest.mark.parametrize("node", list(node_programs()))
 async def test_forms_of_projects(files: dict[str, str], write_project: Write, node: str) -> None:
     name = next(iter(files))
     folder = write_project(files)
+    if (folder / "packages").is_dir():  # as npm, pnpm and yarn link a package of a workspace
+        linked = folder / "apps" / "agent" / "node_modules" / "@acme"
+        linked.mkdir(parents=True)
+        (linked / "shared").symlink_to(folder / "packages" / "shared")
     export = "default" if "export default" in files[name] else "graph"
     async with started(folder, [GraphFile("g", str(folder / name), export)], node=node) as host:
         job, observed = await run(host, "g", {"text": "0"})

@@ -9,7 +9,7 @@ import { readFileSync, statSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as nodeModule from "node:module";
-import { isTranspiled, transpiled, TYPESCRIPT } from "./transpile.js";
+import { hasModuleSyntax, isTranspiled, transpiled, TYPESCRIPT } from "./transpile.js";
 import { mapped } from "./tsconfig.js";
 
 /** Begins a specifier that is to be resolved as if another file imported it: `langlog-from:<encoded URL>:<specifier>`. */
@@ -32,7 +32,7 @@ interface Context {
 }
 interface Loaded {
   format: string;
-  source: string | Buffer;
+  source: string | Buffer | null;
   shortCircuit?: boolean;
 }
 
@@ -112,10 +112,28 @@ function ownModule(url: string, context: Context): Loaded | null {
 
 type Next<T> = (target: string, context: Context) => T;
 
+/** What package.json's `imports` name (`#lib/a.js`) may be a `.ts` as well; null: it is not. */
+function ofImports(specifier: string, parentURL: string | undefined, error: unknown): string | null {
+  const url = (error as { url?: unknown } | null)?.url;
+  if (!specifier.startsWith("#") || typeof url !== "string" || !url.startsWith("file:") || parentURL?.includes("/node_modules/")) return null;
+  return located(fileURLToPath(url), true);
+}
+
+function found(file: string, { importAttributes }: Context): Resolved {
+  return { url: pathToFileURL(file).href, shortCircuit: true, importAttributes };
+}
+
 function resolveSync(specifier: string, context: Context, next: Next<Resolved>): Resolved {
   const [target, within] = asked(specifier, context);
   const file = ofProject(target, within.parentURL);
-  return file === null ? next(target, within) : { url: pathToFileURL(file).href, shortCircuit: true, importAttributes: within.importAttributes };
+  if (file !== null) return found(file, within);
+  try {
+    return next(target, within);
+  } catch (error) {
+    const meant = ofImports(target, within.parentURL, error);
+    if (meant === null) throw error;
+    return found(meant, within);
+  }
 }
 
 function loadSync(url: string, context: Context, next: Next<Loaded>): Loaded {
@@ -126,12 +144,23 @@ function loadSync(url: string, context: Context, next: Next<Loaded>): Loaded {
 export async function resolve(specifier: string, context: Context, next: Next<Promise<Resolved>>): Promise<Resolved> {
   const [target, within] = asked(specifier, context);
   const file = ofProject(target, within.parentURL);
-  return file === null ? next(target, within) : { url: pathToFileURL(file).href, shortCircuit: true, importAttributes: within.importAttributes };
+  if (file !== null) return found(file, within);
+  try {
+    return await next(target, within);
+  } catch (error) {
+    const meant = ofImports(target, within.parentURL, error);
+    if (meant === null) throw error;
+    return found(meant, within);
+  }
 }
 
 /** As `resolve`. */
 export async function load(url: string, context: Context, next: Next<Promise<Loaded>>): Promise<Loaded> {
-  return ownModule(url, context) ?? next(url, context);
+  const own = ownModule(url, context);
+  if (own?.format === "commonjs" && !hasModuleSyntax(readFileSync(fileURLToPath(url.split(/[?#]/, 1)[0]!), "utf8"))) {
+    return { format: "commonjs", source: null, shortCircuit: true }; // it is read by `hookRequire`, as what it requires is
+  }
+  return own ?? next(url, context);
 }
 
 interface Registers {
@@ -139,9 +168,36 @@ interface Registers {
   register(url: string): void;
 }
 
+interface CommonModule {
+  filename?: string;
+  _compile(source: string, filename: string): void;
+}
+interface CommonLoader {
+  _resolveFilename(request: string, parent: CommonModule | undefined, ...rest: unknown[]): string;
+  _extensions: Record<string, (module: CommonModule, filename: string) => void>;
+}
+
+/** `require` of the project's TypeScript, which hooks in a thread of their own do not see. */
+function hookRequire(): void {
+  const loader = nodeModule.Module as unknown as CommonLoader;
+  const resolveFilename = loader._resolveFilename;
+  loader._resolveFilename = function (this: unknown, request, parent, ...rest) {
+    const file = parent?.filename === undefined ? null : ofProject(request, pathToFileURL(parent.filename).href);
+    return file ?? resolveFilename.call(this, request, parent, ...rest);
+  };
+  for (const end of TYPESCRIPT) {
+    loader._extensions[end] = (module, filename) =>
+      module._compile(transpiled(readFileSync(filename, "utf8"), filename, inModulePackage(filename), true).source, filename);
+  }
+}
+
 /** `url`: of the file that has these functions. */
 export function registerHooks(url: string): void {
   const { registerHooks: within, register } = nodeModule as unknown as Registers;
-  if (within !== undefined) within({ resolve: resolveSync, load: loadSync });
-  else register(url);
+  if (within !== undefined) {
+    within({ resolve: resolveSync, load: loadSync });
+  } else {
+    register(url);
+    hookRequire();
+  }
 }

@@ -39,10 +39,15 @@ const BEYOND_SUCRASE = /^\s*(@[A-Za-z_$][\w$.]*[\s(]|(export\s+)?(declare\s+)?na
 const HAS_MODULE_SYNTAX = /^\s*(import\s*[\w{*"'(]|export\s*[\w{*])/m;
 const NAMES_OF_COMMONJS = /\b(__dirname|__filename|require)\b/;
 
-/** `inModulePackage`: the nearest package.json says `"type": "module"`. Throws SourceError. */
-export function transpiled(source: string, file: string, inModulePackage: boolean): Module {
+/** Whether the source imports or exports as a module does; one of CommonJS uses `require`. */
+export function hasModuleSyntax(source: string): boolean {
+  return HAS_MODULE_SYNTAX.test(source);
+}
+
+/** `inModulePackage`: the nearest package.json says `"type": "module"`. `required`: by `require`. Throws SourceError. */
+export function transpiled(source: string, file: string, inModulePackage: boolean, required = false): Module {
   const extension = extname(file);
-  const asModule = extension === ".mts" || (extension !== ".cts" && (inModulePackage || HAS_MODULE_SYNTAX.test(source)));
+  const asModule = !required && (extension === ".mts" || (extension !== ".cts" && (inModulePackage || HAS_MODULE_SYNTAX.test(source))));
   const format = asModule ? "module" : "commonjs";
   const beyond = BEYOND_SUCRASE.test(source) ? byProject(source, file, format) : null;
   let code = beyond ?? bySucrase(source, file, format);

@@ -42,24 +42,45 @@ export function mapped(specifier: string, parent: string): string[] {
 }
 
 function read(name: string): Config | null {
-  const options: Options = {};
-  let base = dirname(name);
-  let current: string | undefined = name;
-  let given: Record<string, unknown> | undefined;
-  for (let depth = 0; current !== undefined && depth < EXTENDED_MAX; depth++) {
-    const parsed = parse(current);
-    if (parsed === null) return depth === 0 ? null : { options, base, paths: patterns(given) };
-    const own = (parsed["compilerOptions"] ?? {}) as Options;
-    if (options["baseUrl"] === undefined && typeof own["baseUrl"] === "string") base = resolve(dirname(current), own["baseUrl"]);
-    if (given === undefined && typeof own["paths"] === "object" && own["paths"] !== null) {
-      given = own["paths"] as Record<string, unknown>;
-      if (options["baseUrl"] === undefined && own["baseUrl"] === undefined) base = dirname(current);
-    }
-    for (const [key, value] of Object.entries(own)) options[key] ??= value;
-    const extended: unknown = Array.isArray(parsed["extends"]) ? parsed["extends"].at(-1) : parsed["extends"];
-    current = typeof extended === "string" ? located(extended, current) : undefined;
+  const found = merged(name, 0);
+  if (found === null) return null;
+  // TypeScript 5.5: the folder of the tsconfig.json that extends the others
+  const placed = (path: string): string => path.replace("${configDir}", () => dirname(name));
+  const { options, pathsFrom, paths } = found;
+  const baseUrl = found.baseUrl === null ? null : resolve(found.baseUrl.from, placed(found.baseUrl.path));
+  if (baseUrl !== null) options["baseUrl"] = baseUrl;
+  return { options, base: baseUrl ?? pathsFrom ?? dirname(name), paths: patterns(paths, placed) };
+}
+
+interface Merged {
+  options: Options;
+  baseUrl: { path: string; from: string } | null;
+  paths: Record<string, unknown> | undefined;
+  /** The folder of the file that has `paths`. */
+  pathsFrom: string | undefined;
+}
+
+/** A configuration with what it extends: its own members win, and those of a later extended one over an earlier one's. */
+function merged(name: string, depth: number): Merged | null {
+  const parsed = parse(name);
+  if (parsed === null) return null;
+  const result: Merged = { options: {}, baseUrl: null, paths: undefined, pathsFrom: undefined };
+  const extended: unknown[] = Array.isArray(parsed["extends"]) ? parsed["extends"] : [parsed["extends"]];
+  for (const each of depth < EXTENDED_MAX ? extended : []) {
+    const file = typeof each === "string" ? located(each, name) : undefined;
+    const inherited = file === undefined ? null : merged(file, depth + 1);
+    if (inherited === null) continue;
+    Object.assign(result.options, inherited.options);
+    result.baseUrl = inherited.baseUrl ?? result.baseUrl;
+    if (inherited.paths !== undefined) [result.paths, result.pathsFrom] = [inherited.paths, inherited.pathsFrom];
   }
-  return { options, base, paths: patterns(given) };
+  const own = (parsed["compilerOptions"] ?? {}) as Options;
+  Object.assign(result.options, own);
+  if (typeof own["baseUrl"] === "string") result.baseUrl = { path: own["baseUrl"], from: dirname(name) };
+  if (typeof own["paths"] === "object" && own["paths"] !== null) {
+    [result.paths, result.pathsFrom] = [own["paths"] as Record<string, unknown>, dirname(name)];
+  }
+  return result;
 }
 
 function located(extended: string, from: string): string | undefined {
@@ -77,12 +98,12 @@ function located(extended: string, from: string): string | undefined {
   return undefined;
 }
 
-function patterns(given: Record<string, unknown> | undefined): [RegExp, string[]][] {
+function patterns(given: Record<string, unknown> | undefined, placed: (path: string) => string): [RegExp, string[]][] {
   const longestFirst = Object.entries(given ?? {}).sort(([a], [b]) => b.length - a.length);
   return longestFirst.flatMap(([pattern, targets]) => {
     if (!Array.isArray(targets)) return [];
     const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replace("*", "(.*)");
-    return [[new RegExp(`^${escaped}$`), targets.filter((each): each is string => typeof each === "string")]];
+    return [[new RegExp(`^${escaped}$`), targets.filter((each): each is string => typeof each === "string").map(placed)]];
   });
 }
 
