@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { jsonText } from "./values.js";
+import { excessiveLength, jsonText } from "./values.js";
 
 const message = { content: "hi", toDict: () => ({ type: "human", data: { content: "hi", id: "1" } }) };
 
@@ -40,4 +40,12 @@ test("what is too deep or too much is cut off", () => {
   let deep: unknown = 1;
   for (let n = 0; n < 20_000; n++) deep = [deep];
   assert.match(jsonText(deep), /<Array>/);
+});
+
+test("a list of billions of holes is named, and holds nothing up", () => {
+  const list: number[] = [];
+  list[4_000_000_000] = 1;
+  assert.equal(jsonText({ list }), '{"list":"<Array>"}');
+  assert.equal(excessiveLength({ inner: [{ list }] }), 4_000_000_001);
+  assert.equal(excessiveLength({ inner: [{ list: [1, null] }], bytes: new Uint8Array(10) }), null);
 });

@@ -6,6 +6,10 @@ import { isMessage } from "./library.js";
 
 const DEPTH_MAX = 200;
 const VALUES_MAX = 1_000_000;
+/** Of a list that is walked through. The engine keeps longer ones as tables, which may be all holes (`list[4e9] = 1`). */
+const ELEMENTS_MAX = 32 * 1024 * 1024;
+/** Objects that are looked at for a list that is too long. */
+const LOOKED_AT_MAX = 100_000;
 const LONE_SURROGATE = /\\ud[89ab][0-9a-f]{2}|\\ud[c-f][0-9a-f]{2}/i;
 
 export function json(value: unknown): Uint8Array {
@@ -77,6 +81,7 @@ class Plain {
       if (standIn !== undefined) return this.of(standIn, depth + 1);
       const own = value as { toJSON?: unknown };
       if (typeof own.toJSON === "function") return this.of((own.toJSON as () => unknown)(), depth + 1);
+      if (Array.isArray(value) && value.length > ELEMENTS_MAX) return `<${className(value)}>`;
       if (Array.isArray(value)) return value.map((each) => this.of(each, depth + 1) ?? null);
       const members = Object.entries(value).map(([name, each]) => [name.toWellFormed(), this.of(each, depth + 1)]);
       return Object.fromEntries(members);
@@ -94,6 +99,27 @@ export function className(value: unknown): string {
   } catch {
     return "Object"; // a proxy whose traps throw
   }
+}
+
+/** The length of a list in the value that is too long to be walked through; null without one among the first `LOOKED_AT_MAX` objects. */
+export function excessiveLength(value: unknown): number | null {
+  const waiting: unknown[] = [value];
+  for (let looked = 0; waiting.length > 0 && looked < LOOKED_AT_MAX; ) {
+    const each = waiting.pop();
+    if (typeof each !== "object" || each === null || ArrayBuffer.isView(each)) continue;
+    looked++;
+    if (Array.isArray(each)) {
+      if (each.length > ELEMENTS_MAX) return each.length;
+      for (let at = Math.min(each.length, LOOKED_AT_MAX) - 1; at >= 0; at--) if (typeof each[at] === "object") waiting.push(each[at]);
+    } else {
+      try {
+        for (const name in each) waiting.push((each as Record<string, unknown>)[name]);
+      } catch {
+        // a proxy whose traps throw, or a getter: the serializer says so
+      }
+    }
+  }
+  return null;
 }
 
 declare global {

@@ -7,7 +7,7 @@
  */
 import type { Job } from "../job.js";
 import type { Checkpoint, CheckpointTuple, Config, Library, PendingWrite, Serde } from "../library.js";
-import { json } from "../values.js";
+import { excessiveLength, json } from "../values.js";
 
 /** Before the serializer's own tag. */
 export const TAG = "js+";
@@ -216,11 +216,16 @@ function savers(BaseSaver: new () => Base): SaverClass {
       return metadata["source"] === "update" && this.#at !== undefined ? { checkpoint_id: this.#at } : {};
     }
 
-    /** Throws for a value that has no JSON: its empty text could not be read again, nor the thread's state with it. */
+    /**
+     * Throws for a value that has no JSON: its empty text could not be read again, nor the thread's state with it; and for a list that would
+     * hold the event loop for minutes.
+     */
     async #dumped(value: unknown, channel = ""): Promise<Encoded> {
       if (typeof value === "function" || typeof value === "symbol") {
         throw new TypeError(`'${channel}' of the state is a ${typeof value}, which a checkpoint cannot hold`);
       }
+      const length = excessiveLength(value);
+      if (length !== null) throw new RangeError(`'${channel}' of the state has a list of ${length} elements, which a checkpoint cannot hold`);
       const [type, data] = await this.serde.dumpsTyped(value === undefined ? null : value);
       return [TAG + type, data];
     }
