@@ -33,7 +33,8 @@ _STREAMED = r"sse\[\d+\]\.data\.(payload\.)?"
 
 REASONS: dict[str, Reason] = {
     "integration": Reason(
-        "the library notes in the metadata of checkpoints what made them", rf".*metadata\.ls_integration: {ADDED}"
+        "the library notes in the metadata that it gives to nodes and streams what made them",
+        rf".*metadata\.ls_integration: {ADDED}",
     ),
     "given": Reason(
         "what the library tells a node of its run: paths and triggers as lists, no checkpoint, a limit always",

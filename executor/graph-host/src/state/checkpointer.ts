@@ -268,7 +268,7 @@ function said(config: Config, hidden: ReadonlySet<string>): Record<string, unkno
     if (scalar && !name.startsWith("__") && !hidden.has(name) && !OF_THE_LIBRARY.has(name)) found[name] = value;
   }
   for (const [name, value] of Object.entries(config.metadata ?? {})) {
-    if (!name.startsWith("__") && !hidden.has(name) && !ADDRESS.has(name)) found[name] = value;
+    if (!name.startsWith("__") && !hidden.has(name) && !ADDRESS.has(name) && !OF_TRACES.has(name)) found[name] = value;
   }
   const parents = config.configurable?.checkpoint_map;
   return parents === undefined || Object.keys(parents).length === 0 ? found : { ...found, checkpoint_map: parents };
@@ -285,6 +285,8 @@ const OF_THE_LIBRARY = new Set([
   "langgraph_path",
   "langgraph_checkpoint_ns",
 ]);
+/** Marks of the library's for traces, which the library of Python keeps out of checkpoints. */
+const OF_TRACES = new Set(["ls_integration"]);
 
 function space(config: Config): [string, string] {
   const configurable = config.configurable ?? {};
