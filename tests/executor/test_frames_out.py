@@ -115,6 +115,25 @@ async def test_a_flood_travels_in_few_batches(io: IoLoop, task: Task, watch: Wat
     assert len(watch.batches) < 200
 
 
+async def test_there_is_room_again_when_what_waited_has_left(io: IoLoop, task: Task, watch: Watch) -> None:
+    out = FramesOut(io, task)
+    assert out.room() is None
+    for _ in range(20):
+        out.emit("custom", bytes(1_000_000))
+    waiting = out.room()
+    assert waiting is not None
+    async with asyncio.timeout(LIMIT_S):
+        await waiting
+    assert out.room() is None
+    given_up = FramesOut(io, task)
+    for _ in range(20):
+        given_up.emit("custom", bytes(1_000_000))
+    waiting = given_up.room()
+    assert waiting is not None
+    given_up.close()
+    await waiting
+
+
 async def test_a_lone_frame_does_not_wait(
     io: IoLoop, task: Task, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ export class Job {
   #calls = 0;
   #items: Item[] = [];
   #itemBytes = 0;
+  #held: Promise<void> | null = null;
+  #go: () => void = () => undefined;
   dropped = false;
   /** What ended the job that was not the graph: a message that cannot be sent. */
   fault: unknown = null;
@@ -91,6 +93,22 @@ export class Job {
     }
   }
 
+  /** The worker has what it can take of the stream, or takes more again. */
+  hold(on: boolean): void {
+    if (!on) {
+      this.#go();
+      this.#held = null;
+    } else if (!this.#aborting.signal.aborted) {
+      this.#held ??= new Promise((resolve) => (this.#go = resolve));
+    }
+  }
+
+  /** Resolves once the worker takes more of the stream. */
+  async room(): Promise<void> {
+    await this.connection.room();
+    if (this.#held !== null) await this.#held;
+  }
+
   end(result: unknown): void {
     if (this.dropped) return;
     this.sendItems();
@@ -118,6 +136,7 @@ export class Job {
       this.#waiting.clear();
     }
     this.#aborting.abort(new Stopped("the run was stopped"));
+    this.hold(false);
   }
 
   #settle(call: number): Waiting | undefined {

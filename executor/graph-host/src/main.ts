@@ -56,6 +56,9 @@ function serve(socket: number): void {
         jobs.get(message.job)?.stop(message.how);
         if (message.how === "drop") jobs.delete(message.job);
         break;
+      case "hold":
+        jobs.get(message.job)?.hold(message.on);
+        break;
       case "ping": {
         const { rss, heapUsed } = process.memoryUsage();
         connection.send({ t: "pong", n: message.n, rss, heap: heapUsed });

@@ -13,6 +13,7 @@
  *            ◄──────────────────── call (job, call)         the graph reads or writes checkpoints or the store
  *       answer | refuse (job, call) ───────────────►        … unless `call` is 0: then no answer is awaited
  *       stop (job) ────────────────────────────────►        cancel, drain, or drop: a dropped job sends nothing any more
+ *       hold (job, on) ────────────────────────────►        its stream waits, since Redis takes less than it streams; then goes on
  *            ◄─────────────────────────── end (job)         with the result; the job is over
  *       ping (n) ──────────────────────────────────►
  *            ◄──────────────────────────── pong (n)         the host's event loop is free; with its memory in bytes
@@ -38,6 +39,7 @@ export type ToHost =
   | { t: "answer"; job: number; call: number; value: unknown }
   | { t: "refuse"; job: number; call: number; error: string; message: string }
   | { t: "stop"; job: number; how: "cancel" | "drain" | "drop" }
+  | { t: "hold"; job: number; on: boolean }
   | { t: "ping"; n: number };
 
 /** `[kind, …]`: see `StreamItem` in `stream.ts`. */

@@ -122,7 +122,7 @@ async function followEvents(job: Job, graph: Graph, input: unknown, options: Rec
       await take(job, event.data.chunk, follower, body.subgraphs);
     } else {
       follower.event(event);
-      await job.connection.room();
+      await job.room();
     }
   }
 }
@@ -132,7 +132,7 @@ async function take(job: Job, chunk: unknown, follower: Follower, subgraphs: boo
   const [namespace, mode, payload] = (subgraphs ? chunk : [[], ...(chunk as unknown[])]) as [string[], string, Json];
   if (typeof payload === "object" && payload !== null && INTERRUPT in payload) await job.call("flush", []); // a client may answer it at once
   follower.chunk(namespace ?? [], mode, payload);
-  await job.connection.room();
+  await job.room();
 }
 
 function refusalOf(error: unknown): Ended["refusal"] | null {

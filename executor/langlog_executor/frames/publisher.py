@@ -55,6 +55,8 @@ PAST_CHARACTERS_MAX = 4_000
 """Maximum length of the checkpoint ids that one frame names, in characters."""
 MAX_BATCH_BYTES = 256_000
 """Maximum size of a batch, in bytes; a larger frame is sent alone."""
+CROWDED_BYTES = 16_000_000
+"""Size of the frames that wait to be sent, in bytes, from which a graph that can be held should emit no more."""
 IN_CLEAR = frozenset({"metadata"})
 """Frames that hold only ids and numbers, and are not sealed."""
 ENVELOPE_BYTES = 100
@@ -82,6 +84,8 @@ class FramesOut:
         self._key = io.backbone.pipe.key(channels.frames(task.thread_id))
         self._channel = channels.frames(task.thread_id)
         self._gathered: deque[Frame] = deque()
+        self._waiting_bytes = 0
+        self._room: asyncio.Future[None] | None = None
         self._posted = False
         """Whether the I/O loop will flush without being woken again."""
         self._closed = False
@@ -143,9 +147,29 @@ class FramesOut:
                 seq = self._seq = self._seq + 1
             past, self._past = self._past, ""
             self._gathered.append(Frame(self.frame_count, self._ms, self._n, event, data, seq, past))
+            self._waiting_bytes += len(data) + ENVELOPE_BYTES
         if not self._posted:
             self._posted = True
             self._io.post(self._wake)
+
+    def room(self) -> Awaitable[None] | None:
+        """Return None while more frames can be taken, or else what to wait for. On the I/O loop."""
+        if self._waiting_bytes <= CROWDED_BYTES or self._closed:
+            return None
+        if self._room is None:
+            self._room = self._io.loop.create_future()
+        return self._room
+
+    def _left_for_redis(self, frames: int, size: int) -> None:
+        with self._numbering:
+            self._waiting_bytes -= size + frames * ENVELOPE_BYTES
+        if self._room is not None and self._waiting_bytes <= CROWDED_BYTES // 2:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
 
     def mark(self, checkpoint_id: str) -> None:
         """Mark later frames as following the checkpoint. Any thread. Of many marks without a frame between them, the last
@@ -164,6 +188,7 @@ class FramesOut:
             self._note(running=False)
         self._closed = True
         self._gathered.clear()
+        self._make_room()
         for timer in (self._lingering, self._recorder):
             if timer is not None:
                 timer.cancel()
@@ -206,6 +231,7 @@ class FramesOut:
                 frame = self._gathered.popleft()
                 size += len(frame.data)
                 batch.append(frame)
+            self._left_for_redis(len(batch), size)
             if self._seal is not None:
                 batch = [sealed for frame in batch if (sealed := await self._in_envelopes(frame)) is not None]
                 if not batch:

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import structlog
 
 from ..values.error_text import described, traceback_of
-from .protocol import NO_ANSWER, Answered, Call, End, ProtocolFault, Refuse, Stop, Stream, ToHost
+from .protocol import NO_ANSWER, Answered, Call, End, Hold, ProtocolFault, Refuse, Stop, Stream, ToHost
 
 logger = structlog.get_logger(__name__)
 
@@ -49,6 +49,11 @@ class Job:
         """Request the end: ``cancel`` or ``drain``; the job ends by itself."""
         if not self.done.done():
             self._send(Stop(self.id, "drain" if how == "drain" else "cancel"))
+
+    def hold(self, *, on: bool) -> None:
+        """Have the stream wait on the host, or go on."""
+        if not self.done.done():
+            self._send(Hold(self.id, on))
 
     def drop(self) -> None:
         """Ignore further messages of the job, and refuse its calls."""

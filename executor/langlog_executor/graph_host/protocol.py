@@ -12,6 +12,7 @@ is at the head of ``executor/graph-host/src/protocol.ts``, and both sides' tests
            ◄──────────────────── call (job, call)         the graph reads or writes checkpoints or the store
       answer | refuse (job, call) ───────────────►        … unless ``call`` is 0: then no answer is awaited
       stop (job) ────────────────────────────────►        cancel, drain, or drop: a dropped job sends nothing any more
+      hold (job, on) ────────────────────────────►        its stream waits, since Redis takes less than it streams; then goes on
            ◄─────────────────────────── end (job)         with the result; the job is over
       ping (n) ──────────────────────────────────►
            ◄──────────────────────────── pong (n)         the host's event loop is free; with its memory in bytes
@@ -84,11 +85,18 @@ class Stop(_Message, frozen=True, tag="stop"):
     how: Literal["cancel", "drain", "drop"]
 
 
+class Hold(_Message, frozen=True, tag="hold"):
+    """``on``: the stream waits; otherwise it goes on."""
+
+    job: int
+    on: bool
+
+
 class Ping(_Message, frozen=True, tag="ping"):
     n: int
 
 
-ToHost = Load | Run | Query | Answered | Refuse | Stop | Ping
+ToHost = Load | Run | Query | Answered | Refuse | Stop | Hold | Ping
 
 
 class LoadedGraph(msgspec.Struct, frozen=True):

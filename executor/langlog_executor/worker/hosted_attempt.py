@@ -66,14 +66,19 @@ class HostedAttempt:
         emit: Emit,
         private: Private = NOTHING,
         mark: Callable[[str], None] | None = None,
+        room: Callable[[], Awaitable[None] | None] = lambda: None,
+        checkpoints: CheckpointCalls | None = None,
     ) -> None:
-        """As in `GraphAttempt`. ``records``: sink of the checkpoints."""
+        """As in `GraphAttempt`. ``records``: sink of the checkpoints. ``room``: None while more frames can be taken, or else what to
+        wait for. ``checkpoints``: answers the graph's calls instead of ``records`` and ``reader``."""
         self._task = task
         self._kwargs = kwargs
         self._host = host
         self._emit = emit
         self._private = private
         self._settings = settings
+        self._room = room
+        self._holding: asyncio.Future[None] | None = None
         self._stop: Stop | None = None
         self._job: Job | None = None
         self.traceparent: str | None = None
@@ -83,7 +88,9 @@ class HostedAttempt:
         if host.loaded is not None:
             config["metadata"]["langgraph_version"] = host.loaded.langgraph
         self._config: Mapping[str, Any] = config
-        self._checkpoints = CheckpointCalls(records, reader, task=task, configurable=config["configurable"])
+        self._checkpoints = checkpoints or CheckpointCalls(
+            records, reader, task=task, configurable=config["configurable"]
+        )
         self._store = StoreCalls(store, config)
 
     def stop(self, reason: Stop) -> None:
@@ -123,7 +130,7 @@ class HostedAttempt:
         about = {"run_id": task.run_id, "thread_id": task.thread_id, "graph_id": task.graph_id}
         traced = self.stream.spans is not None
         body = run_body(task, self._kwargs, self._config, self._private, marks=self._kwargs.resumable, spans=traced)
-        job = self._job = await self._host.job(lambda id: Run(id, body), self._call, self.stream.take, about)
+        job = self._job = await self._host.job(lambda id: Run(id, body), self._call, self._take, about)
         if self._stop == "drain":
             job.stop("drain")
         try:
@@ -145,6 +152,19 @@ class HostedAttempt:
     async def _result(self, job: Job) -> dict[str, Any]:
         result = await asyncio.shield(job.done)
         return result if isinstance(result, dict) else {}
+
+    def _take(self, items: list[list[Any]]) -> None:
+        self.stream.take(items)
+        if self._holding is None and (waiting := self._room()) is not None:
+            self._holding = asyncio.ensure_future(self._hold(waiting))
+
+    async def _hold(self, waiting: Awaitable[None]) -> None:
+        """Have the host keep what it streams until the frames that are here have left."""
+        assert self._job is not None
+        self._job.hold(on=True)
+        await waiting
+        self._holding = None
+        self._job.hold(on=False)
 
     def _call(self, name: str, args: list[Any]) -> Awaitable[Any] | None:
         return self._store.call(*args) if name == "store" else self._checkpoints.call(name, args)

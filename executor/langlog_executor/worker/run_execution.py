@@ -291,6 +291,7 @@ class RunExecution:
                 frames.emit,
                 private=private,
                 mark=frames.mark,
+                room=frames.room,
             )
         checkpointer = LogCheckpointer(self._records, tools.reader, task=task)
         return GraphAttempt(

@@ -67,6 +67,7 @@ const kinds: Record<string, (state: any, config: any) => any> = {
     return { out: process.memoryUsage().rss };
   },
   held: (state, config) => { config.writer("begun"); return turn().then(() => { for (;;); }); },
+  list: () => { const list: number[] = []; list[4_000_000_000] = 1; return { out: { list } }; },
   leaks: async (state, config) => {
     const held: Buffer[] = [];
     for (;;) { held.push(Buffer.alloc(10_000_000, 1)); await turn(); }
@@ -170,6 +171,35 @@ async def test_a_stream_that_is_larger_than_a_message_arrives_whole(host: GraphH
     assert result["how"] == "done", result
     assert len(observed.frames("custom")) == 300
     assert max(sum(len(part) for part in item if isinstance(part, bytes)) for item in observed.items) < 2 * MB
+
+
+async def test_a_stream_that_is_held_waits_and_loses_nothing(host: GraphHost) -> None:
+    job, observed = await run(host, "hostile", {"kind": "steady", "count": 100}, modes=["custom"])
+    job.hold(on=True)
+    for _ in range(2):  # messages keep their order, and what had gathered before leaves within a turn
+        assert await host.answers(LIMIT_S)
+    count = len(observed.items)
+    for _ in range(20):
+        assert await host.answers(LIMIT_S)
+    assert (len(observed.items), job.done.done()) == (count, False)
+    job.hold(on=False)
+    async with asyncio.timeout(LIMIT_S):
+        assert (await job.done)["how"] == "done"
+    assert len(observed.frames("custom")) == 100
+
+
+async def test_a_run_whose_stream_is_held_can_be_cancelled(host: GraphHost) -> None:
+    job, _ = await run(host, "hostile", {"kind": "steady", "count": 100}, modes=["custom"])
+    job.hold(on=True)
+    job.stop("cancel")
+    async with asyncio.timeout(LIMIT_S):
+        assert (await job.done)["how"] == "cancelled"
+
+
+async def test_a_list_of_billions_of_holes_fails_its_run_at_once(host: GraphHost) -> None:
+    result, _ = await ended(host, "list")
+    assert (result["how"], result["error"]["error"]) == ("failed", "RangeError")
+    assert "'out' of the state has a list of 4000000001 elements" in result["error"]["message"]
 
 
 async def test_a_graph_that_prints_and_never_yields_fills_no_memory(host: GraphHost) -> None:
