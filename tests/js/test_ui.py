@@ -18,7 +18,7 @@ from langlog_gateway.components.routes import global_name
 
 from tests.clients.test_react import PROGRAMS, RUN_LIMIT_S
 from tests.stack.node_package import missing, run_node_tests
-from tests.stack.server import LiveServer, Process, free_port
+from tests.stack.server import LiveServer, Process, free_port, kafka_env
 from tests.stack.typescript import typescript_project
 
 HERE = Path(__file__).parent / "ui"
@@ -67,6 +67,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     server = LiveServer(project / "langgraph.json", folder / "server")
     server.url += "/agents"
     with server.up() as live:
+        yield live
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def on_each_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """`server`, and the same on Kafka."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("server")
+        return
+    folder = tmp_path_factory.mktemp("ui-kafka")
+    project = typescript_project(HERE, folder / "project")
+    env = kafka_env(request.getfixturevalue("kafka"))
+    with LiveServer(project / "langgraph.json", folder / "server", env).up() as live:
         yield live
 
 
@@ -120,7 +133,8 @@ def test_a_component_is_html_whose_files_a_browser_loads(server: LiveServer) -> 
     assert httpx.get(f"{server.url}/ui/agent/entrypoint.js", headers=as_script).status_code == 403
 
 
-def test_a_name_is_that_of_a_graph_of_an_assistant_or_of_its_own(server: LiveServer) -> None:
+def test_a_name_is_that_of_a_graph_of_an_assistant_or_of_its_own(on_each_log: LiveServer) -> None:
+    server = on_each_log
     client = get_sync_client(url=server.url)
     assistant = client.assistants.create("in-python")["assistant_id"]
     for name, variable in (

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import httpx
@@ -21,20 +21,30 @@ from langlog_backbone.project import hosted_code
 from langlog_backbone.project.config import read_project
 from langlog_backbone.project.hosted_code import HostedCode, Route
 from langlog_backbone.project.node import find_node
+from langlog_gateway.auth import hosted_auth
+from langlog_gateway.auth.hosted_auth import HostedAuth
 from langlog_gateway.custom_app.hosted_app import patterns
 
 from tests.js.host import stack
-from tests.stack.server import LiveServer
+from tests.stack.server import LiveServer, kafka_env
 from tests.stack.typescript import typescript_project
 
 RESTART_LIMIT_S = 60.0
+HANGING = """
+const authenticate = async (request) => {
+  if (request.url.endsWith("/hangs")) await new Promise(() => undefined);
+  return { identity: "anna" };
+};
+export const auth = { "~handlerCache": { authenticate } };
+"""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    folder = tmp_path_factory.mktemp("web")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    env = kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
+    folder = tmp_path_factory.mktemp(f"web-{request.param}")
     project = typescript_project(Path(__file__).parent / "starters", folder / "project")
-    with LiveServer(project / "langgraph.web.json", folder / "server").up(verified=False) as live:
+    with LiveServer(project / "langgraph.web.json", folder / "server", env).up(verified=False) as live:
         yield live
 
 
@@ -133,6 +143,39 @@ async def test_a_process_whose_event_loop_is_held_is_replaced(tmp_path: Path, mo
                 await asyncio.sleep(0.05)  # nothing signals a start
     finally:
         await code.stop()
+
+
+async def test_who_is_not_told_from_others_in_time_is_refused_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosted_auth, "LIMIT_S", 5.0)
+    stack.built_host()
+    (tmp_path / "auth.ts").write_text(HANGING)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"a": "./a.py:a"}}))
+    code = HostedCode(find_node(), read_project(tmp_path / "langgraph.json"), "./auth.ts:auth", None, 120.0)
+    code.start()
+    gate = HostedAuth(code, cast(Any, None), None, "", None)
+    question = {"method": "GET", "url": "http://a/", "headers": []}
+    try:
+        stuck = [
+            asyncio.create_task(gate._query("authenticate", {**question, "url": "http://a/hangs"})) for _ in range(300)
+        ]
+        await asyncio.sleep(0)  # they are asked first
+        answer = await gate._query("authenticate", question)
+        assert answer.user == {"identity": "anna"}
+        refused = await asyncio.gather(*stuck, return_exceptions=True)
+        assert {getattr(error, "status_code", error) for error in refused} == {503}
+    finally:
+        await gate.close()
+        await code.stop()
+
+
+async def test_a_socket_on_a_route_of_hono_is_refused(server: LiveServer) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"{server.url}/greet/x", headers={"authorization": "Bearer anna"})
+    assert refused.value.status in (403, 404)
+    assert request(server, "GET", "/greet/x").status_code == 200
 
 
 def test_routes_of_hono_are_served_beside_the_built_in_ones(server: LiveServer) -> None:
