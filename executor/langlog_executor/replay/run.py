@@ -40,12 +40,14 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
     """Replay a run. ``on_step`` is called with each completed step. Raises CannotReplay, StartError, GraphLoadError."""
     from langlog_backbone.process.environment import read_settings
     from langlog_backbone.project.config import GraphSpec, read_project
+    from langlog_backbone.project.node import find_node
 
     from ..checkpoints.serde import configured_serializer, json_cipher
     from ..graphs.loading import load_graphs
     from ..graphs.run_input import read_kwargs
     from ..worker.graph_attempt import Ended, GraphAttempt
     from ..worker.lifespan import lifespan_here
+    from .hosted import run_hosted
     from .sandbox import ListeningSink, SandboxStore, sandboxed
     from .steps import differences
 
@@ -57,31 +59,29 @@ async def replay(order: ReplayRequest, on_step: Callable[[StepDiff], None] = lam
         spec = GraphSpec(graph_id=task.graph_id, position=0, source=source, attribute=attribute)
     if spec is None:
         raise CannotReplay(f"graph {task.graph_id!r} is not part of {project.file} (name one with --graph)")
-    if spec.language == "javascript":
-        raise CannotReplay(f"graph {task.graph_id!r} ({spec}) is in JavaScript: replays execute graphs in Python alone")
-    graphs = load_graphs(msgspec.structs.replace(project, graphs={task.graph_id: spec}))
+    alone = msgspec.structs.replace(project, graphs={task.graph_id: spec})
+    graphs = None if spec.language == "javascript" else load_graphs(alone)
     serde = configured_serializer(project, settings)
     json = json_cipher(serde)
     task = msgspec.structs.replace(task, kwargs=await json.open(task.kwargs), metadata=await json.open(task.metadata))
     recording = Recording(order)
     overlay = recording.base.overlay()
     comparison = Comparison(recording, serde, strict=order.strict, on_step=on_step)
-    checkpointer = sandboxed(
-        serde, overlay, ListeningSink(comparison.note), msgspec.structs.replace(task, attempt=1, fresh=True)
-    )
+    records = ListeningSink(comparison.note)
     begun = order.from_checkpoint is not None
     store = SandboxStore(lambda: stored_items(order.store_until))
-    attempt = GraphAttempt(
-        msgspec.structs.replace(task, attempt=2 if begun else 1, fresh=not begun),
-        read_kwargs(task),
-        graphs,
-        checkpointer,
-        store,
-        settings,
-        lambda name, data: None,
-    )
-    async with lifespan_here(project, settings.worker_start_s, needed=False):
-        ended: Ended = await attempt.run()
+    again, kwargs = msgspec.structs.replace(task, attempt=2 if begun else 1, fresh=not begun), read_kwargs(task)
+    ended: Ended
+    if graphs is None:
+        node = find_node(settings.node).executable
+        ended = await run_hosted(node, alone, settings, again, kwargs, serde, overlay, records, store)
+    else:
+        checkpointer = sandboxed(serde, overlay, records, msgspec.structs.replace(task, attempt=1, fresh=True))
+        attempt = GraphAttempt(again, kwargs, graphs, checkpointer, store, settings, lambda name, data: None)
+        async with lifespan_here(project, settings.worker_start_s, needed=False):
+            ended = await attempt.run()
+    if ended.stopped is not None:
+        raise CannotReplay("the process of Node that ran the graph again ended")
     steps = comparison.end()
     values = ended.values
     return Replayed(

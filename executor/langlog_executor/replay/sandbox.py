@@ -112,9 +112,14 @@ class _Refuse:
         """Change nothing."""
 
 
+def sandbox_reader(serde: SerializerProtocol) -> CheckpointReader:
+    """Return a reader that knows no checkpoints. To be called on the event loop."""
+    return cast("CheckpointReader", _Reader(serde))
+
+
 def sandboxed(serde: SerializerProtocol, overlay: Overlay, records: ListeningSink, task: Task) -> LogCheckpointer:
     """Return the workers' checkpointer on the content of an overlay. ``task.fresh`` must be set: nothing is read from elsewhere."""
-    reader = cast("CheckpointReader", _Reader(serde))
+    reader = sandbox_reader(serde)
     return LogCheckpointer(records, reader, task=task, overlay=overlay, sender=cast(Any, _Refuse()))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from langlog_backbone.history.event_view import node_of
 from langlog_schemas import checkpoints as cp
 
-from ..checkpoints.serde import unpack
+from ..checkpoints.serde import JAVASCRIPT, unpack, unpacked
 from ..graphs.run_input import NULL_TASK
 from ..values import encoding
 from .recorded import Recorded
@@ -97,13 +97,33 @@ class Way:
         path = body.task_path.removeprefix(PUSHED).partition(", ")[0]
         if base is not None and path.isdigit() and TASKS in base.versions:  # sent: the packet names the node
             blob = self._recorded.blobs.get((base.namespace, TASKS, base.versions[TASKS]))
-            sent = None if blob is None else unpack(self._serde, *blob)
+            sent = None if blob is None else _opened(self._serde, *blob)
             if isinstance(sent, list) and int(path) < len(sent):
-                return str(getattr(sent[int(path)], "node", "?"))
+                packet = sent[int(path)]
+                return str(packet.get("node", "?") if isinstance(packet, dict) else getattr(packet, "node", "?"))
         return "(task)"
 
     def _value(self, kind: str, data: bytes) -> Any:
-        return msgspec.json.decode(encoding.encode(unpack(self._serde, kind, data)))
+        return msgspec.json.decode(encoding.encode(_opened(self._serde, kind, data)))
+
+
+def _opened(serde: SerializerProtocol, kind: str, data: bytes) -> Any:
+    """Return a stored value; of a graph in JavaScript what its serializer has written, with messages as the API shows them."""
+    own, plain = unpacked(serde, kind, data)
+    if not own.startswith(JAVASCRIPT):
+        return unpack(serde, kind, data)
+    return _javascript(msgspec.json.decode(plain)) if own == JAVASCRIPT + "json" else plain
+
+
+def _javascript(value: Any) -> Any:
+    match value:
+        case {"lc": 1, "type": "constructor", "id": [*_, str(name)], "kwargs": dict(members)}:
+            return {"type": name, **{key: _javascript(each) for key, each in members.items()}}
+        case dict():
+            return {key: _javascript(each) for key, each in value.items()}
+        case list():
+            return [_javascript(each) for each in value]
+    return value
 
 
 def number(body: cp.CheckpointBody) -> int:
