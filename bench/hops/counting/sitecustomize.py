@@ -92,7 +92,7 @@ def _kafka_client(module: Any, counters: Counters) -> None:
 
 
 def _redis(module: Any, counters: Counters) -> None:
-    def send(_: Any, command: tuple[Any, ...], future: Any) -> None:
+    def send(_: Any, command: tuple[Any, ...], future: Any, **__: Any) -> None:
         counters.add(f"redis: {command[0]}{'' if future is None else ', awaited'}")
 
     def flush(connection: Any) -> None:
