@@ -1,7 +1,7 @@
 """``python -m bench.scale_out``: CPU of a waited run on Kafka by the number of executors, gateways and partitions.
 
 Each layout has topics, a schema and processes of its own, beside one broker, Postgres and Redis. Callers wait for stateless one-node
-runs, at the gateways in turn. The layouts are measured forwards and backwards: the first and the last pass of a layout show how much the
+runs, at the gateways in turn; some layouts have more callers, as a deployment that needs more processes has. The layouts are measured forwards and backwards: the first and the last pass of a layout show how much the
 machine itself has changed meanwhile. CPU is that of all processes but the driver, the broker counted in.
 """
 
@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,6 @@ from bench.driver.load import wait_run
 from bench.driver.processes import Stack
 from tests.stack.server import Process, free_port
 
-CALLERS = 32
 WARM_UP_S = 5.0
 PASSES = 3
 """Loads of a layout, one after the other; the one with the median CPU counts."""
@@ -39,9 +38,18 @@ class Layout(NamedTuple):
     executors: int
     gateways: int
     partitions: int
+    callers: int = 32
 
     def __str__(self) -> str:
-        return f"{self.executors} executors, {self.gateways} gateways, {self.partitions} partitions"
+        return f"{self.executors} executors, {self.gateways} gateways, {self.partitions} partitions, {self.callers} callers"
+
+    @classmethod
+    def read(cls, text: str) -> Layout:
+        """Return the layout of ``executors,gateways,partitions[,callers]``. Raises ValueError."""
+        numbers = [int(number) for number in text.split(",")]
+        if not 3 <= len(numbers) <= 4 or min(numbers) < 1:
+            raise ValueError(f"a layout is executors,gateways,partitions[,callers], each at least 1, not {text!r}")
+        return cls(*numbers)
 
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -50,7 +58,11 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(4, 1, 16),
     Layout(1, 2, 16),
     Layout(2, 2, 16),
+    Layout(1, 1, 16, callers=64),
+    Layout(2, 1, 16, callers=64),
+    Layout(4, 1, 16, callers=128),
     Layout(1, 1, 4),
+    Layout(1, 1, 32),
     Layout(1, 1, 64),
     Layout(1, 1, 128),
 )
@@ -113,7 +125,7 @@ async def running(layout: Layout, bootstrap: str, folder: Path) -> AsyncIterator
         yield Servers(stack_of, {process.pid: process.name.partition("-")[0] for process in processes}), ports
 
 
-async def load(ports: list[int], seconds: float) -> list[float]:
+async def load(ports: list[int], callers: int, seconds: float) -> list[float]:
     """Run the callers for a time. Returns how long each of their runs took, in milliseconds."""
     latencies: list[float] = []
     deadline = time.perf_counter() + seconds
@@ -125,17 +137,17 @@ async def load(ports: list[int], seconds: float) -> list[float]:
             latencies.append((time.perf_counter() - began) * 1000)
         connection.close()
 
-    await asyncio.gather(*(caller(n) for n in range(CALLERS)))
+    await asyncio.gather(*(caller(n) for n in range(callers)))
     return latencies
 
 
 async def measured(layout: Layout, bootstrap: str, folder: Path, seconds: float) -> Figures:
     async with running(layout, bootstrap, folder) as (servers, ports):
-        await load(ports, WARM_UP_S)
+        await load(ports, layout.callers, WARM_UP_S)
         passes = []
         for _ in range(PASSES):
             before, began = servers.cpu_s(), time.perf_counter()
-            latencies = await load(ports, seconds)
+            latencies = await load(ports, layout.callers, seconds)
             passed, after = time.perf_counter() - began, servers.cpu_s()
             by_part = {part: (after[part] - before.get(part, 0.0)) * 1000 / len(latencies) for part in after}
             passes.append(
@@ -144,9 +156,9 @@ async def measured(layout: Layout, bootstrap: str, folder: Path, seconds: float)
     return sorted(passes, key=lambda figures: figures.cpu_ms)[PASSES // 2]
 
 
-async def compared(bootstrap: str, seconds: float) -> None:
+async def compared(bootstrap: str, layouts: Sequence[Layout], seconds: float) -> None:
     by_layout: dict[Layout, list[Figures]] = defaultdict(list)
-    for layout in (*LAYOUTS, *reversed(LAYOUTS)):
+    for layout in (*layouts, *reversed(layouts)):
         with tempfile.TemporaryDirectory(prefix="langlog-scale-") as folder:
             figures = await measured(layout, bootstrap, Path(folder), seconds)
         by_layout[layout].append(figures)
@@ -157,7 +169,7 @@ async def compared(bootstrap: str, seconds: float) -> None:
         }
         by_part = {part: round(ms, 2) for part, ms in sorted(figures.by_part.items())}
         print(json.dumps({"layout": str(layout), **rounded, **by_part}), flush=True)
-    base = statistics.mean(figures.cpu_ms for figures in by_layout[LAYOUTS[0]])
+    base = statistics.mean(figures.cpu_ms for figures in by_layout[layouts[0]])
     for layout, passes in by_layout.items():
         cpu = statistics.mean(figures.cpu_ms for figures in passes)
         spread = max(f.cpu_ms for f in passes) / min(f.cpu_ms for f in passes)
@@ -169,13 +181,21 @@ async def compared(bootstrap: str, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale_out", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--layouts",
+        type=Layout.read,
+        nargs="+",
+        default=LAYOUTS,
+        metavar="EXECUTORS,GATEWAYS,PARTITIONS[,CALLERS]",
+        help="default: those of the table in RESULTS.md; the others are compared with the first",
+    )
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of the three loads of a layout")
     parser.add_argument("--kafka", help="host:port of a broker on this machine; one of its own without")
     args = parser.parse_args()
     args.log = "kafka"
     with broker(args) as bootstrap:
         assert bootstrap is not None
-        asyncio.run(compared(bootstrap, args.seconds))
+        asyncio.run(compared(bootstrap, args.layouts, args.seconds))
 
 
 if __name__ == "__main__":
