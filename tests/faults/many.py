@@ -1,4 +1,4 @@
-"""Many cheap runs: clients make batches of them and wait until the log shows their ends. Judged by the log, in time linear in the runs.
+"""Many cheap runs: clients make batches of them, up to so many open runs. Judged by the log, in time linear in the runs.
 
 The rounds of `tests.history.workload` judge what clients see, call by call; a batch only asks that nothing acknowledged is lost, doubled,
 stuck or answered with another run's output. So hundreds of runs are in flight at once, and each costs the load as little as can be.
@@ -19,6 +19,9 @@ from tests.history.workload import Workload
 from tests.loss.witness import Witness
 
 GRAPH = "once"
+OPEN_MAX = 1_000
+"""Runs that were acknowledged and have not ended, over all batches, above which no further one is begun. A batch does not wait for its own
+last run, which a fault may hold up for many seconds."""
 SHOWN = 20
 """Maximum number of violations of one kind that are listed."""
 
@@ -29,7 +32,8 @@ class ManyRuns:
     def __init__(self, clients: Workload, witness: Witness, size: int) -> None:
         self.acknowledged: dict[str, str] = {}
         """Run id -> the label that its output must have."""
-        self.batches = 0
+        self._open: set[str] = set()
+        """Those whose end the log has not shown yet."""
         self._clients, self._witness, self._size = clients, witness, size
         self._stopping = asyncio.Event()
         self._labels = 0
@@ -63,18 +67,17 @@ class ManyRuns:
             known = await client.call("batch:", "look", None, ("POST", "/runs/batch", body), made)
             assert isinstance(known, tuple)
             self.acknowledged.update(known)
-            self.batches += 1
-            await self._over([run_id for run_id, _ in known])
+            self._open.update(run_id for run_id, _ in known)
+            await self._room()
 
-    async def _over(self, runs: list[str]) -> None:
-        """Wait until all have ended, or the load is to stop: what is stuck then is found at the end."""
-        left = set(runs)
+    async def _room(self) -> None:
+        """Wait until few enough runs are open, or the load is to stop: what is stuck then is found at the end."""
 
-        def over() -> bool:
-            left.difference_update([run_id for run_id in left if run_id in self._witness.finals])
-            return not left
+        def few() -> bool:
+            self._open.difference_update([run_id for run_id in self._open if run_id in self._witness.finals])
+            return len(self._open) <= OPEN_MAX
 
-        waits = [asyncio.create_task(self._witness.until(over, None)), asyncio.create_task(self._stopping.wait())]
+        waits = [asyncio.create_task(self._witness.until(few, None)), asyncio.create_task(self._stopping.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()

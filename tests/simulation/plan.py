@@ -122,6 +122,7 @@ STORMS = (
     "workers lost in runs",
     "leases lost in runs",
     "drain in runs",
+    "streams over lost workers",
     "repeats after a takeover",
     "repeats after a takeover",
 )
@@ -168,6 +169,7 @@ class _Storm:
             "workers lost in runs": self._workers_lost,
             "leases lost in runs": self._leases_lost,
             "drain in runs": self._drain,
+            "streams over lost workers": self._streams,
             "repeats after a takeover": self._repeats,
         }
         act[draw.choice(STORMS)]()
@@ -251,6 +253,18 @@ class _Storm:
             if draw.random() < 0.8:
                 self._fault(0.0, "stop", name)
         self._fault(draw.uniform(0.0, 2.0), draw.choice(("postgres down", "log down", "redis cut")), "", 1.5)
+
+    def _streams(self) -> None:
+        """Workers stand still for longer than a lease, and go on for a moment, while clients follow at gateways that are killed."""
+        draw = self._draw
+        frames = ["stream:3", "sleep:0.3", "stream:3", "sleep:1.5"] * 3
+        for _ in range(3):
+            options = {"resumable": True, "follow": "stream", "key": True, "strategy": "enqueue"}
+            self._run(draw.uniform(-1.5, -0.5), plan=frames, delay=0, temporary=False, **options)
+        for name in self._names.workers:
+            self._fault(draw.uniform(0.0, 1.0), "pause", name, draw.uniform(4.0, 6.0))
+        for _ in range(6):
+            self._fault(draw.uniform(0.0, 7.0), "kill", draw.choice(self._names.gateways), 1.0)
 
     def _repeats(self) -> None:
         """No answer reaches the gateways, and then those who have decided are gone when clients repeat."""
