@@ -118,6 +118,18 @@ class Rig:
         await server.child.kill()
         await server.start()
 
+    async def all_killed(self) -> None:
+        """SIGKILL to every process and server, and their start, servers first."""
+        servers = list(self.servers().values())
+        children = [server.child for server in servers if server.child is not None]
+        assert len(children) == len(servers)
+        processes = self.cluster.processes
+        await asyncio.gather(
+            *(asyncio.to_thread(process.kill) for process in processes.values()), *(child.kill() for child in children)
+        )
+        await asyncio.gather(*(server.start() for server in servers))
+        await asyncio.gather(*(self.supervised(name) for name in processes))
+
     async def supervised(self, name: str) -> None:
         """Start a process as a supervisor does: again while it ends at once because a server is away."""
 

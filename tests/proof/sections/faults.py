@@ -107,6 +107,7 @@ ROWS = (
         "down until it is started again; no file to remove by hand",
         "nothing",
         (
+            "faults/test_everything.py::test_everything_is_killed_at_once_and_nothing_is_lost",
             "embedded/test_embedded.py::test_what_a_power_cut_leaves_behind_may_name_the_pid_of_a_living_process",
             "outage/test_stopping.py::test_services_end_while_the_servers_are_unavailable",
         ),
