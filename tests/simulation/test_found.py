@@ -8,12 +8,22 @@ from tests.simulation.world import run
 SERVICES = [("gateway", 2), ("decider", 1), ("projector", 1), ("scheduler", 2), ("worker", 1)]
 
 
-def _run(at: float, number: int, plan: list[str], strategy: str, delay: float, *, key: bool = True) -> Op:
+def _run(
+    at: float,
+    number: int,
+    plan: list[str],
+    strategy: str,
+    delay: float,
+    *,
+    key: bool = True,
+    thread: int = 0,
+    webhook: bool = False,
+) -> Op:
     options = {
-        "plan": plan, "strategy": strategy, "resumable": True, "follow": "stream", "key": key, "webhook": False, "delay": delay,
+        "plan": plan, "strategy": strategy, "resumable": True, "follow": "stream", "key": key, "webhook": webhook, "delay": delay,
         "temporary": False,
     }  # fmt: skip
-    return Op(at, "run", number, 0, options)
+    return Op(at, "run", number, thread, options)
 
 
 def test_a_graph_that_goes_on_after_its_thread_was_deleted_is_no_error_of_the_server() -> None:
@@ -57,3 +67,19 @@ def test_a_client_asks_again_for_a_run_that_postgres_has_lost() -> None:
     result = run(Plan(961, services, 3, ops, faults))
     assert result.violations == []
     assert result.marks["world.read_what_was_lost"]
+
+
+def test_a_stream_goes_on_from_its_frame_although_a_lost_worker_has_published_later_ones() -> None:
+    """The worker stands still for longer than its lease, and goes on for a moment; then the client's gateway is killed."""
+    services = [("gateway", 2), ("decider", 1), ("projector", 1), ("scheduler", 2), ("worker", 2)]
+    steps = ["stream:3", "sleep:0.3", "stream:3", "sleep:0.3", "stream:3", "sleep:1.5", "stream:3", "step", "sleep:1.5", "stream:3"]  # fmt: skip
+    runs = [
+        _run(2.3284909925005293, 1002, steps, "enqueue", 0, thread=1102, webhook=True),
+        _run(2.5219018327180733, 1001, steps, "enqueue", 0, thread=1101),
+        _run(2.9837272953693983, 1003, steps, "enqueue", 0, thread=1103),
+    ]
+    faults = [
+        Fault(3.3269350547746064, "pause", "worker-0", 5.665790454413589),
+        Fault(9.982581941499827, "kill", "gateway-1", 1.0),
+    ]
+    assert run(Plan(23, services, 3, runs, faults)).violations == []

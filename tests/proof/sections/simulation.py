@@ -12,9 +12,10 @@ A *world* is a whole langlog in one thread: gateways, deciders, projectors, sche
 or paused, on a network whose delays are drawn. Time is virtual, and everything that is drawn comes from one number, the seed: the same
 seed is the same world, callback by callback. Clients make runs, follow, cancel, delete and repeat; faults come in between, then all is
 healed, and everything that was begun must end. Faults come alone and in storms, with requests in their midst (owners that are evicted and go
-on, commits lost under a takeover, workers that are killed, cut off or stopped in runs, clients that repeat after a takeover). Then come
-three acts of six, one thing at a time with nothing else to excuse what is late, left or lost: workers stop, commits are lost in the quiet,
-deciders die before they commit, a worker is unheard, two deciders, two projectors. `tests/simulation` holds it;
+on, commits lost under a takeover, workers that are killed, cut off or stopped in runs, streams over workers that stand still and gateways
+that are killed, clients that repeat after a takeover). Then come three acts of seven, one thing at a time with nothing else to excuse what
+is late, left or lost: workers stop, commits are lost in the quiet, commits are lost of which no message had come, deciders die before they
+commit, a worker is unheard, two deciders, two projectors. `tests/simulation` holds it;
 `make simulate SEEDS=10000` lives through so many.
 
 **Real:** the whole code of decider (service, decisions, effects, ownership), projector (service, fold, writing, announcements) and
@@ -84,4 +85,10 @@ FOUND = (
     "A new owner of commands loaded a thread that showed what the former owner, which went on for a moment, had decided from the same "
     "commands. It decided them otherwise: folding dropped these events, but its memory differed from the log, and a run could end "
     "again ([`test_a_new_owner_does_not_decide_again_what_the_former_one_decides_meanwhile`](../../tests/executor/test_two_owners.py)).",
+    "Frames that a worker published after it had been taken for dead had later ids than the first ones of the next attempt: a stream that was "
+    "resumed then repeated events of the lost attempt, or left out the first ones of the next "
+    "([`test_a_stream_goes_on_from_its_frame_although_a_lost_worker_has_published_later_ones`](../../tests/simulation/test_found.py)).",
+    "A repeated request to make a cron was answered with 404 while the projector was behind: the repetition was in another topic than what it "
+    "repeats, and was folded first "
+    "([`test_a_repetition_is_read_behind_the_first_outcome_and_answered_with_it`](../../tests/executor/test_repeated_commands.py)).",
 )
