@@ -75,3 +75,10 @@ def test_what_tests_replace_by_its_name_is_there() -> None:
         except (ImportError, AttributeError):
             missing[name] = where
     assert missing == {}
+
+
+def test_a_list_of_threads_or_runs_imports_no_sdk() -> None:
+    """It posts one search; the SDK's imports would be half of its time."""
+    code = "import sys, langlog.lists.api, langlog.lists.listing; print([x for x in ('langgraph_sdk', 'pydantic') if x in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 import httpx
 import msgspec
-from langgraph_sdk.sse import SSEDecoder, aiter_lines_raw
 from langlog_backbone.process.activity import shown_in_line
 
 Kind = Literal["threads", "runs"]
@@ -108,6 +107,9 @@ class Server:
             pause = min(2 * pause, PAUSE_MAX_S)
 
     async def _feed(self, kind: Kind, last_id: str | None) -> AsyncGenerator[tuple[Change, str | None]]:
+        # here: its imports are half of a command's start, and only the feed needs it
+        from langgraph_sdk.sse import SSEDecoder, aiter_lines_raw
+
         headers = {"accept": "text/event-stream", **({"last-event-id": last_id} if last_id else {})}
         url = f"{self._url}/changes"
         async with self._http.stream("GET", url, params={"kinds": kind}, headers=headers) as answer:
