@@ -11,8 +11,9 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ SUITE = "bookworm"
 PYTHON = "localhost/python:3.11-slim"
 CACHE = Path.home() / ".cache" / "langlog" / f"rootfs-{SUITE}.tar"
 STEP_LIMIT_S = 1800
+OUTPUT = "/output-of-command"
+"""Folder in a container."""
 CERTIFICATES = "/etc/ssl/certs"
 HANDED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 """Variables of this machine with the certificates that its network requires."""
@@ -52,6 +55,7 @@ class Buildah:
     """A storage of images, and what is built and started in it."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         config = folder / "storage.conf"
         config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n')
         self.env = {**os.environ, "CONTAINERS_STORAGE_CONF": str(config), "BUILDAH_ISOLATION": "chroot"}
@@ -83,14 +87,29 @@ class Buildah:
     def run(self, image: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """A command in a new container."""
         container = self.call("from", image).strip()
-        given = [f"--env={name}={value}" for name, value in env.items()]
-        return subprocess.run(
-            ["buildah", "run", *given, container, "--", *words],
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=STEP_LIMIT_S,
-        )
+        return self.run_in(container, *words, options=[f"--env={name}={value}" for name, value in env.items()])
+
+    def run_in(self, container: str, *words: str, options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        """A command in a container. Its output comes by files: with isolation by chroot, buildah ends as soon as the command has ended,
+        and what it has not passed on by then is lost (`runUsingChrootMain` does not wait for its relay)."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as made:
+            folder = Path(made)
+            folder.chmod(0o755)
+            files = [folder / "stdout", folder / "stderr"]
+            for file in files:
+                file.touch()
+                file.chmod(0o666)  # the image's user is not ours
+            redirected = f'exec "$@" >{OUTPUT}/stdout 2>{OUTPUT}/stderr'
+            volume = f"--volume={folder}:{OUTPUT}:rw"
+            done = subprocess.run(
+                ["buildah", "run", *options, volume, container, "--", "sh", "-c", redirected, "sh", *words],
+                env=self.env,
+                capture_output=True,
+                text=True,
+                timeout=STEP_LIMIT_S,
+            )
+            output, errors = (file.read_text() for file in files)
+        return subprocess.CompletedProcess(words, done.returncode, output, errors + done.stderr)
 
     @contextlib.contextmanager
     def serving(self, image: str) -> Iterator[Served]:
@@ -118,8 +137,8 @@ class Buildah:
                 raise AssertionError(f"{image} ended before it was ready:\n{''.join(lines)[-4000:]}")
             reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
             reader.start()  # a full pipe would stop the server
-            asked = ["run", "--network=host", env[1], container, "--", "langlog", "health"]
-            assert self.call(*asked) == "ok\n"
+            health_check = self.run_in(container, "langlog", "health", options=["--network=host", env[1]])
+            assert health_check.stdout == "ok\n", health_check
             yield Served(self, container, f"http://127.0.0.1:{port}")
         finally:
             process.terminate()
@@ -143,7 +162,9 @@ class Served:
 
     def shell(self, script: str) -> str:
         """Return a script's output in the image, as the image's user."""
-        return self._buildah.call("run", self._container, "--", "sh", "-c", script)
+        done = self._buildah.run_in(self._container, "sh", "-c", script)
+        assert done.returncode == 0, done
+        return done.stdout
 
 
 def python_image(buildah: Buildah) -> None:
