@@ -214,6 +214,15 @@ def test_everything_is_behind_the_prefix(guarded: LiveServer) -> None:
     assert f"console {guarded.url}/team/console/\n" in said
 
 
+def test_a_store_without_embeddings_says_that_it_cannot_rank(console: Console, guarded: LiveServer) -> None:
+    as_caller(guarded, "ada").store.put_item(["ada", "notes"], "mine", {"text": "a note"})
+    page = console.open("store?query=note")
+    signed_in(page, "ada")
+    expect(page.get_by_role("table", name="Items").get_by_text("a note")).to_be_visible()
+    expect(page.get_by_text("None of these items has an embedding")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Score")).to_have_count(0)
+
+
 def test_the_reference_sends_operations_behind_the_prefix(console: Console, guarded: LiveServer) -> None:
     thread = as_caller(guarded, "ada").threads.create()["thread_id"]
     page = console.open("threads")

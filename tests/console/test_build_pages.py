@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,20 @@ def test_a_file_is_attached_to_a_message(console: Console, client: SyncLangGraph
     expect(page.get_by_role("list", name="Attachments").get_by_text("note.md")).to_be_visible()
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("region", name="Messages and state").get_by_text("Remember the milk").first).to_be_visible()
+
+
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+"""A PNG of one pixel, in base64."""
+
+
+def test_a_picture_is_attached_and_shown_in_the_conversation(console: Console, client: SyncLangGraphClient) -> None:
+    page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
+    page.get_by_label("Message", exact=True).fill("what is this?")
+    dot = {"name": "dot.png", "mimeType": "image/png", "buffer": base64.b64decode(DOT)}
+    page.get_by_label("Attach files").set_input_files([dot])
+    page.get_by_role("button", name="Send").click()
+    picture = page.get_by_role("log").get_by_role("img", name="Picture in the message")
+    expect(picture).to_have_js_property("naturalWidth", 1)
 
 
 def test_a_graph_with_another_input_gets_a_form_and_its_failure_is_shown(
@@ -169,6 +184,23 @@ def test_items_of_the_store_are_found_put_and_deleted(console: Console, client: 
     dialog.get_by_role("button", name="Put", exact=True).click()
     expect(table.get_by_text("made")).to_be_visible()
     assert client.store.get_item(["people", "ada"], "made")["value"] == {"n": 2}
+
+
+def test_items_are_ranked_by_meaning(console: Console, client: SyncLangGraphClient) -> None:
+    for key, text in (("gone", "the money is gone"), ("fine", "the weather is fine")):
+        client.store.put_item(["ranked"], key, {"text": text})
+    page = console.open("store?namespace=ranked")
+    table = page.get_by_role("table", name="Items")
+    expect(table.get_by_role("row")).to_have_count(3)
+    expect(table.get_by_role("columnheader", name="Score")).to_have_count(0)
+    page.get_by_label("Meaning").fill("how is the weather")
+    page.get_by_label("Meaning").press("Enter")
+    expect(table.get_by_role("columnheader", name="Score")).to_be_visible()
+    expect(table.get_by_role("row").nth(1)).to_contain_text("fine")
+    expect(page.get_by_text("None of these items has an embedding")).to_have_count(0)
+    page.get_by_label("Meaning").fill("how is the money")
+    page.get_by_label("Meaning").press("Enter")
+    expect(table.get_by_role("row").nth(1)).to_contain_text("gone")
 
 
 def test_items_say_when_they_expire_and_are_read_page_by_page(console: Console, client: SyncLangGraphClient) -> None:

@@ -124,3 +124,8 @@ slowly.add_node("work", waiting.compile())
 slowly.add_edge(START, "begin")
 slowly.add_edge("begin", "work")
 slow = slowly.compile()
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    """Embed texts by how often they name two things."""
+    return [[text.count("weather"), text.count("money"), 0.1] for text in texts]

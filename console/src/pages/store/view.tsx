@@ -54,11 +54,12 @@ export default function Store() {
     [filters.get("namespace"), text, meaning],
   );
   const rows = items.rows ?? [];
+  const isRanked = meaning !== "" && rows.some((item) => item.score != null);
   const columns: Column<Item>[] = [
     { key: "key", title: "Key", width: "minmax(0, 0.7fr)", cell: (item) => <span class="mono clip">{oneLine(item.key, 80)}</span> },
     { key: "value", title: "Value", width: "minmax(0, 1.4fr)", cell: (item) => <span class="quiet clip">{excerpt(item.value, 160)}</span> },
     { key: "namespace", wide: true, title: "Namespace", width: "minmax(0, 0.8fr)", cell: (item) => <span class="clip">{item.namespace.join(" / ")}</span> },
-    ...(meaning ? [{ key: "score", title: "Score", width: "64px", right: true, cell: (item: Item) => <span class="number">{item.score == null ? "–" : item.score.toFixed(3)}</span> }] : []),
+    ...(isRanked ? [{ key: "score", title: "Score", width: "64px", right: true, cell: (item: Item) => <span class="number">{item.score == null ? "–" : item.score.toFixed(3)}</span> }] : []),
     ...(rows.some((item) => item.expires_at) ? [{ key: "expires", title: "Expires", width: "84px", right: true, cell: (item: Item) => <Time at={item.expires_at} /> }] : []),
     { key: "updated", title: "Changed", wide: true, width: "96px", right: true, cell: (item) => <Time at={item.updated_at} /> },
   ];
@@ -77,6 +78,7 @@ export default function Store() {
         <label>Filter<input class="input" data-filter size={26} placeholder="kind=note, n=3" value={text} aria-invalid={wrong !== null} onChange={(event) => setQuery({ filter: event.currentTarget.value, item: null })} spellcheck={false} autocomplete="off" /></label>
         <label>Meaning<input class="input" size={26} placeholder="what it is about" value={meaning} onChange={(event) => setQuery({ query: event.currentTarget.value, item: null })} /></label>
         {wrong && <span class="quiet" role="alert">{wrong}</span>}
+        {meaning !== "" && rows.length > 0 && !isRanked && <span class="quiet" role="status">None of these items has an embedding, so they are not ranked by meaning. Embeddings come from store.index in langgraph.json.</span>}
       </form>
       {namespaces.error && <Failure error={namespaces.error} again={namespaces.again} />}
       {items.error && <Failure error={items.error} again={items.again} />}
