@@ -80,6 +80,7 @@ function Filters({ filters, wrong }: { filters: URLSearchParams; wrong: string |
       {text("from", "From", 12, "15m, 2h, 1d")}
       {text("to", "To", 12, "now")}
       {wrong && <span class="quiet" role="alert">{wrong}</span>}
+      {filters.get("topic") === "dead-letters" && <a href={to("health")}>Retry or drop parked keys under Health</a>}
     </form>
   );
 }
