@@ -179,6 +179,29 @@ def test_checkpoints_of_a_graph_are_not_taken_for_those_of_its_subgraphs(
     same(source, target, made["nested"])
 
 
+def test_a_history_that_begins_before_no_checkpoint_is_read_at_once(
+    source: LiveServer, target: LiveServer, made: dict[str, Any]
+) -> None:
+    """aegra takes an id there, and fails with it."""
+    asked: list[int] = []
+
+    def without_before(request: web.Request, body: Any) -> web.Response | None:
+        if not request.path.endswith("/history"):
+            return None
+        if body.get("before"):
+            return refusing(422)
+        asked.append(body["limit"])
+        body["limit"] = body["limit"] if body["limit"] > 100 else 20
+        return None
+
+    with like(source, without_before) as url:
+        report = run_import(url, target, "--only", "threads")
+    assert 1_000 in asked
+    assert report["counts"]["threads"]["imported"] == len(made["threads"]) and not report["issues"], report
+    for thread_id in made["threads"][:2]:
+        same(source, target, thread_id)
+
+
 def test_an_address_of_another_kind_of_server_stops_the_import(target: LiveServer) -> None:
     async def nothing(_: web.Request) -> web.Response:
         return refusing(404)

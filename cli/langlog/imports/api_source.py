@@ -26,6 +26,11 @@ OPTIONAL = frozenset(("sort_by", "sort_order", "select", "refresh_ttl"))
 TOO_MUCH = (400, 413, 422)
 """Statuses by which a source refuses a member of a request, or the size of a page."""
 ONE_VERSION = "the source does not show its versions: the present one is imported as version 1"
+WHOLE = 1_000
+"""Checkpoints of a history that are requested at once from a source that cannot begin before a checkpoint."""
+NO_BEFORE = (400, 422, 500)
+"""Statuses by which such a source answers."""
+LATEST = "it has more checkpoints than the source shows, which are its latest"
 NO_SUBGRAPHS = "the source does not show the checkpoints of its subgraphs"
 STEPS_BACK_MAX = 1_000
 DEPTH_MAX = 50
@@ -42,6 +47,27 @@ class Limits(msgspec.Struct, frozen=True):
     """Maximum number of checkpoints of one thread."""
     history_bytes: int = 4_000_000_000
     """Maximum size of one thread's history, as JSON in a temporary file, in bytes."""
+
+
+class _Place(msgspec.Struct):
+    """How the next page of a history is requested."""
+
+    size: int = PAGE
+    before: str = ""
+    """Id of the last checkpoint of the page before."""
+    whole: bool = False
+    """Whether the source cannot begin before a checkpoint, so that it shows all at once."""
+
+    def changed(self, status: int) -> bool:
+        """Change to another way after a refusal. Returns whether there is one."""
+        if self.before and not self.whole and status in NO_BEFORE:
+            self.size, self.before, self.whole = WHOLE, "", True
+            return True
+        smallest = 1 if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE else SMALLEST
+        if status not in TOO_MUCH or self.size <= smallest:
+            return False
+        self.size = max(smallest, self.size // 4)
+        return True
 
 
 class ApiSource:
@@ -146,40 +172,46 @@ class ApiSource:
         """Add a namespace's checkpoints, newest first. Returns the namespaces of the tasks of each."""
         below: list[list[str]] = []
         seen: set[str] = set()
-        size, before = PAGE, ""
+        at = _Place()
         while True:
-            try:
-                page = await self._server.call(
-                    "POST", f"/threads/{_in_path(thread_id)}/history", _history_body(namespace, before, size)
-                )
-            except Refused as error:
-                smallest = 1 if error.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE else SMALLEST
-                if error.status in TOO_MUCH and size > smallest:
-                    size = max(smallest, size // 4)
-                    continue
-                raise
-            if not isinstance(page, list):
-                raise Refused(502, f"the source answers the history of {thread_id} with no list")
+            page = await self._page(thread_id, namespace, at)
+            if not seen and page and _namespace(page[0], namespace) != namespace:
+                history.notes.append(NO_SUBGRAPHS)  # it answers with those of the graph
+                return below
             fresh = 0
             for entry in page:
                 id = _checkpoint_id(entry, thread_id)
                 if id in seen:
                     continue
-                if not before and not seen and _namespace(entry, namespace) != namespace:
-                    history.notes.append(NO_SUBGRAPHS)  # it answers with those of the graph
-                    return below
                 seen.add(id)
                 fresh += 1
-                before = id
+                at.before = id
                 below.append(_add(history, entry, id, namespace))
             if len(history.checkpoints) > self._limits.checkpoints:
                 raise Refused(502, f"it has more than {self._limits.checkpoints:,} checkpoints")
-            if not page or (len(page) < size and history.checkpoints[-1].parent_id is None):
+            full = len(page) >= at.size
+            if at.whole and full:
+                history.notes.append(LATEST)
+            if not page or at.whole or (not full and history.checkpoints[-1].parent_id is None):
                 return below
-            if not fresh and len(page) == size > 1:
+            if not fresh and full and at.size > 1:
                 raise Refused(502, f"the source gives the same page of the history of {thread_id} again and again")
             if not fresh:  # all that is before it was removed, or the source does not page
                 return below
+
+    async def _page(self, thread_id: str, namespace: str, at: _Place) -> list[Any]:
+        """Return a page of a history, in the way that the source takes."""
+        path = f"/threads/{_in_path(thread_id)}/history"
+        while True:
+            try:
+                page = await self._server.call("POST", path, _history_body(namespace, at.before, at.size))
+            except Refused as error:
+                if not at.changed(error.status):
+                    raise
+                continue
+            if not isinstance(page, list):
+                raise Refused(502, f"the source answers the history of {thread_id} with no list")
+            return page
 
     async def items(self) -> AsyncIterator[Row]:
         refused: Refused | None = None
