@@ -177,7 +177,7 @@ interface CommonLoader {
   _extensions: Record<string, (module: CommonModule, filename: string) => void>;
 }
 
-/** `require` of the project's TypeScript, which hooks in a thread of their own do not see. */
+/** `require` of the project's TypeScript, which hooks in a thread of their own do not see, nor before Node 24 those within it. */
 function hookRequire(): void {
   const loader = nodeModule.Module as unknown as CommonLoader;
   const resolveFilename = loader._resolveFilename;
@@ -194,10 +194,7 @@ function hookRequire(): void {
 /** `url`: of the file that has these functions. */
 export function registerHooks(url: string): void {
   const { registerHooks: within, register } = nodeModule as unknown as Registers;
-  if (within !== undefined) {
-    within({ resolve: resolveSync, load: loadSync });
-  } else {
-    register(url);
-    hookRequire();
-  }
+  if (within !== undefined) within({ resolve: resolveSync, load: loadSync });
+  else register(url);
+  hookRequire();
 }
