@@ -19,7 +19,7 @@ from tests.history.workload import Workload
 from tests.loss.witness import Witness
 
 GRAPH = "once"
-OPEN_MAX = 1_000
+OPEN_MAX = 400
 """Runs that were acknowledged and have not ended, over all batches, above which no further one is begun. A batch does not wait for its own
 last run, which a fault may hold up for many seconds."""
 SHOWN = 20

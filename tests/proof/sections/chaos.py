@@ -9,7 +9,7 @@ FILE = "chaos.json"
 
 TEXT = """\
 `make chaos MINUTES=60` runs three brokers (KRaft, three replicas, two in sync) and two of each service, with a load of threads, runs by
-every multitask strategy, interrupts, store items and crons, and beside it batches of cheap runs, up to a thousand of them at once. Two sequences of faults, drawn from a seed, befall it side by side for 0.5 to
+every multitask strategy, interrupts, store items and crons, and beside it batches of cheap runs, hundreds of them at once. Two sequences of faults, drawn from a seed, befall it side by side for 0.5 to
 12 s each. At the end each history is judged, each run must have been made once, and have ended once with its own output, and `langlog verify` and `rebuild` compare the read model with
 the log. Full disks of brokers are not among its faults; [tests](../../tests/faults/test_disks.py) have them."""
 
