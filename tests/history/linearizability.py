@@ -65,6 +65,7 @@ def explain(subject: str, calls: Sequence[Call], model: Model) -> Violation | No
     """None when some order explains the calls, of one subject. Raises RuntimeError when it cannot be said within the limit."""
     ordered = sorted(calls, key=lambda call: call.began)
     answered = sum(1 << n for n, call in enumerate(ordered) if call.outcome == "answered")
+    twins = _twins(ordered)
     start: tuple[int, Hashable] = (0, model.initial)
     came_from: dict[tuple[int, Hashable], tuple[tuple[int, Hashable], int] | None] = {start: None}
     open_ones, best = [start], start
@@ -79,7 +80,14 @@ def explain(subject: str, calls: Sequence[Call], model: Model) -> Violation | No
         possible = _possible(ordered, done)
         # tried last to first: answered calls by their beginning, then those that may never have happened, then what comes by itself
         for n in sorted(possible, key=lambda n: (ordered[n].outcome == "answered", -n)):
-            following += [((done | 1 << n, next_state), n) for next_state in model.after(state, ordered[n])]
+            if twins[n] & ~done:
+                continue
+            # a call of unknown outcome that changes nothing may as well never take effect
+            following += [
+                ((done | 1 << n, next_state), n)
+                for next_state in model.after(state, ordered[n])
+                if next_state != state or ordered[n].outcome == "answered"
+            ]
         for found, n in following:
             if found not in came_from:
                 came_from[found] = (configuration, n)
@@ -94,6 +102,22 @@ def explain(subject: str, calls: Sequence[Call], model: Model) -> Violation | No
         step = came_from[step[0]]
     left = [ordered[n] for n in _possible(ordered, best[0]) if ordered[n].outcome == "answered"]
     return Violation(subject, path[::-1], best[1], left)
+
+
+def _twins(ordered: Sequence[Call]) -> list[int]:
+    """For each call, as a bit: the one before it of unknown outcome that does the same, if it is of unknown outcome itself; 0: none.
+
+    They are tries of one request, and whichever of them takes effect, the result is the same. The first may whenever a later one may, so
+    that orders in which a later one goes ahead need no search: twenty tries are twenty possibilities then, and not a million.
+    """
+    twins: list[int] = []
+    last: dict[tuple[str, Hashable], int] = {}
+    for n, call in enumerate(ordered):
+        same = call.action, call.argument
+        twins.append(last.get(same, 0) if call.outcome == "unknown" else 0)
+        if call.outcome == "unknown":
+            last[same] = 1 << n
+    return twins
 
 
 def _possible(ordered: Sequence[Call], done: int) -> list[int]:

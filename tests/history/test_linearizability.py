@@ -132,3 +132,12 @@ def test_the_search_finds_what_trying_every_order_finds(kind: str, data: st.Data
     calls = data.draw(histories(kind))
     model = MODELS[kind]
     assert (explain("a", calls, model) is None) == by_trying_every_order(calls, model)  # type: ignore[arg-type]
+
+
+def test_many_tries_of_the_same_calls_are_judged_in_little_room() -> None:
+    """As when a table is locked for a minute: no client learns what has come of any of its tries."""
+    tries = [call(n + value / 10, math.inf, "put", value) for value in range(3) for n in range(12)]
+    reads = [call(20 + 2 * n, 21 + 2 * n, "read", result=n % 3) for n in range(6)]
+    assert explain("a", [*tries, *reads], Register()) is None
+    violation = explain("a", [*tries, *reads, call(40, 41, "read", result=MISSING)], Register())
+    assert violation is not None and len(violation.unexplained) == 1
