@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
+from langgraph_cli.cli import cli as langgraph_cli
 from langlog.images.builders import command_line
 from langlog.images.dockerfile import IGNORED, Recipe, recipe
 from langlog.main import cli
@@ -324,3 +326,22 @@ def test_printed_commands_can_be_copied(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, command)
     assert f"docker build -f '{folder}/Dockerfile' -t IMAGE '{folder}'" in done.stdout
     assert "image: my-agent:latest" in (folder / "docker-compose.yml").read_text()
+
+
+@pytest.mark.parametrize("name", ["validate", "new", "dockerfile", "build", "up"])
+def test_commands_take_the_options_of_langgraph_cli(name: str) -> None:
+    """But for those that docs/how-to/from-langgraph-dev.md names."""
+
+    def options(command: click.Command) -> set[str]:
+        return {
+            option
+            for parameter in command.params
+            if isinstance(parameter, click.Option)
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+
+    theirs, ours = langgraph_cli.commands[name], cli.get_command(click.Context(cli), name)
+    assert ours is not None
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "from-langgraph-dev.md").read_text()
+    missing = options(theirs) - options(ours)
+    assert all(f"`{option}`" in page for option in missing), missing

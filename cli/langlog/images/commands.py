@@ -32,6 +32,10 @@ api_version = click.option(
     "--api-version", help="Accepted without effect: the base image determines which langlog runs.", expose_value=False
 )
 
+engine_runtime_mode = click.option(
+    "--engine-runtime-mode", expose_value=False, help="Accepted without effect: one image runs as any service."
+)
+
 
 def checked_project(file: Path | None) -> Project:
     """Return the project if an image can be built of it; warnings go to stderr. Raises click.ClickException with the errors otherwise."""
@@ -57,6 +61,7 @@ def checked_project(file: Path | None) -> Project:
 @click.option("--add-docker-compose", is_flag=True, help="Write docker-compose.yml, .dockerignore and .env beside it.")
 @base_image
 @api_version
+@engine_runtime_mode
 def dockerfile(save_path: Path, project: Path | None, base_image: str | None, *, add_docker_compose: bool) -> None:
     """Write a Dockerfile of the project to SAVE_PATH (- for the terminal), to be built in the folder of langgraph.json."""
     from .compose import write_beside
@@ -95,6 +100,7 @@ def dockerfile(save_path: Path, project: Path | None, base_image: str | None, *,
     "--builder", type=click.Choice(["docker", "podman", "buildah"]), help="Program to build with.  [the first of these]"
 )
 @api_version
+@engine_runtime_mode
 @click.argument("build_args", nargs=-1, type=click.UNPROCESSED)
 def build(
     project: Path | None,

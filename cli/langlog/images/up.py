@@ -65,8 +65,8 @@ def _succeeds(command: list[str]) -> bool:
 @click.option("--verbose", is_flag=True, help="Show the output of all services, not of ours alone.")
 @click.option("--debugger-port", expose_value=False, help="Accepted without effect: the console is at /console.")
 @click.option("--debugger-base-url", expose_value=False, help="Accepted without effect.")
-@click.option("--engine-runtime-mode", expose_value=False, help="Accepted without effect: the services run apart.")
 @commands.api_version
+@commands.engine_runtime_mode
 def up(
     project: Path | None,
     port: int,
