@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -136,16 +135,15 @@ async def test_what_is_no_vector_of_the_right_length_is_refused(make: Make, answ
 
 
 async def test_a_function_that_blocks_holds_up_no_event_loop(make: Make) -> None:
-    release = threading.Event()
+    release, loop, reached = threading.Event(), asyncio.get_running_loop(), asyncio.Event()
 
     def slow(asked: Sequence[str]) -> list[list[float]]:
-        release.wait(60)
+        loop.call_soon_threadsafe(reached.set)
+        assert release.wait(60), "the loop that would release it is held up"
         return embed(asked)
 
     asking = asyncio.ensure_future(make(slow).vectors(texts("a")))
-    begun = time.monotonic()
-    await asyncio.sleep(0.01)
-    assert time.monotonic() - begun < 30
+    await reached.wait()
     release.set()
     assert len(await asking) == 1
 
