@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,10 +68,13 @@ from .member import KafkaMember
 from .offsets import OffsetQueries
 from .reader import KafkaReader
 from .sharing import Sharing
+from .split_consumer import SplitConsumer
 from .topics import prepare_topics
 
 logger = structlog.get_logger(__name__)
 
+BUSY_TOPICS = (events.RUN_EVENTS,)
+"""Topics that nearly all records of a reader come from: read apart from its others."""
 TOPICS = (commands.TOPIC, *events.EVENT_TOPICS, events.DEAD_LETTERS, snapshots.TOPIC)
 
 UNFINISHED = "unfinished-copy"
@@ -311,15 +314,17 @@ class KafkaLog:
         with table.FETCHES.time():
             return await self._fetcher.fetch(topic, KafkaPartition(self._stored(topic), partition), offsets)
 
+    def _consumer_of(self, topics: Sequence[str]) -> Callable[[], SplitConsumer]:
+        stored, busy = [self._stored(topic) for topic in topics], [self._stored(topic) for topic in BUSY_TOPICS]
+        return lambda: SplitConsumer(lambda: make_consumer(self._bootstrap, self._settings), stored, busy)
+
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> KafkaReader:
-        return KafkaReader(
-            lambda: make_consumer(self._bootstrap, self._settings), self._names(topics), self.partitions, start or {}
-        )
+        return KafkaReader(self._consumer_of(topics), self._names(topics), self.partitions, start or {})
 
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> KafkaMember:
         stored = self._stored(group)
         member = KafkaMember(
-            lambda: make_consumer(self._bootstrap, self._settings),
+            self._consumer_of(topics),
             lambda sharing: make_member(self._bootstrap, self._settings, stored, sharing),
             group,
             self._names(topics),

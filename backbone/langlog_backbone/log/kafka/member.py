@@ -1,6 +1,6 @@
 """A member of a group on the Kafka log: reads the partitions that the group assigns to it.
 
-Two clients: one is in the group and never fetches, the other fetches and is in no group. So partitions that stay with the member are read
+One client is in the group and never fetches; others fetch and are in no group (`split_consumer`). So partitions that stay with the member are read
 during a rebalance. The listener of the first only records assignments and revocations; `read` then reports to the `Assignment`, joins
 again if it
 has released something (`sharing`), and fetches what it owns now.
@@ -25,8 +25,9 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from ..port import Assignment, TopicPartition
 from .abrupt_close import is_member, leave_group
-from .reader import RETRY_PAUSE_S, WAIT_MS, Fetched, KafkaReader, from_the_beginning, stop_client
+from .reader import RETRY_PAUSE_S, WAIT_MS, KafkaReader, from_the_beginning, stop_client
 from .sharing import Assigned, Sharing
+from .split_consumer import Fetched, SplitConsumer, end_read
 
 logger = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class KafkaMember(KafkaReader):
 
     def __init__(
         self,
-        make: Callable[[], AIOKafkaConsumer],
+        make: Callable[[], SplitConsumer],
         join: Callable[[Sharing], AIOKafkaConsumer],
         group: str,
         names: Mapping[str, str],
@@ -148,7 +149,7 @@ class KafkaMember(KafkaReader):
 
     async def _disconnect(self) -> None:
         for task in (self._fetching, self._watching):
-            await _ended(task)
+            await end_read(task)
         self._fetching = self._watching = None
         membership, self._membership = self._membership, None
         if membership is not None:
@@ -167,7 +168,7 @@ class KafkaMember(KafkaReader):
             self._watching = asyncio.create_task(self._membership.getmany(timeout_ms=WAIT_MS))
         if self._owned and self._fetching is None:
             assert self._consumer is not None
-            fetched: Fetched = await self._consumer.getmany(max_records=max_records)
+            fetched = await self._consumer.getmany(max_records=max_records)
             if fetched:
                 return self._still_owned(fetched)
             self._fetching = asyncio.create_task(self._consumer.getmany(timeout_ms=WAIT_MS, max_records=max_records))
@@ -225,7 +226,7 @@ class KafkaMember(KafkaReader):
 
     async def _flow(self, fresh: Mapping[KafkaPartition, int]) -> None:
         """Fetch the owned partitions and these, from these offsets."""
-        await _ended(self._fetching)
+        await end_read(self._fetching)
         self._fetching = None
         while True:
             try:
@@ -244,10 +245,7 @@ class KafkaMember(KafkaReader):
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the broker is back
         self._next |= begin
         self._owned |= fresh.keys()
-        if not self._next:
-            self._consumer.unsubscribe()
-            return
-        self._consumer.assign(list(self._next))
+        await self._consumer.assign(list(self._next))
         for partition, offset in self._next.items():
             self._consumer.seek(partition, offset)
 
@@ -275,12 +273,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         if assigned:
             self._membership.pause(*assigned)
         self._member.note_assigned(self._membership, assigned)
-
-
-async def _ended(task: asyncio.Task[Fetched] | None) -> None:
-    """Cancel a task and wait for it; a cancellation of the caller propagates."""
-    if task is not None:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: the client is stopped anyway, or reports it again

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 
 from ..port import LogFault, Record, TopicPartition
 from .client import broker_log
+from .split_consumer import Fetched, SplitConsumer
 
 logger = structlog.get_logger(__name__)
 
@@ -34,8 +35,6 @@ RETRY_PAUSE_S = 0.2
 """Seconds before a broken client is replaced."""
 STOP_TIMEOUT_S = 5.0
 """Seconds for a client to stop regularly."""
-
-Fetched = dict[KafkaPartition, list[Any]]
 
 
 def decode_record(topic: str, partition: int, record: Any) -> Record:
@@ -51,11 +50,12 @@ def decode_record(topic: str, partition: int, record: Any) -> Record:
 
 
 class KafkaReader:
-    """Implements `port.LogReader` for all partitions of some topics. ``names``: topic on Kafka -> the caller's name for it."""
+    """Implements `port.LogReader` for all partitions of some topics. ``make``: a consumer of them that is not started; ``names``: topic on
+    Kafka -> the caller's name for it."""
 
     def __init__(
         self,
-        make: Callable[[], AIOKafkaConsumer],
+        make: Callable[[], SplitConsumer],
         names: Mapping[str, str],
         partitions: int,
         start: Mapping[TopicPartition, int],
@@ -71,7 +71,7 @@ class KafkaReader:
         }
         self._sought: dict[KafkaPartition, int] = {}
         """Offsets requested by `seek`, until the record at each arrives: records fetched before are dropped."""
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: SplitConsumer | None = None
 
     async def read(self, max_records: int = 1000) -> list[Record]:
         while True:
@@ -123,9 +123,9 @@ class KafkaReader:
         consumer = self._make()
         try:
             await consumer.start()
-            consumer.assign(list(self._next))
             self._sought.clear()
             self._next = await from_the_beginning(consumer, self._next)
+            await consumer.assign(list(self._next))
             for partition, offset in self._next.items():
                 consumer.seek(partition, offset)
         except BaseException:
@@ -140,8 +140,7 @@ class KafkaReader:
 
     async def _fetch(self, max_records: int) -> Fetched:
         assert self._consumer is not None
-        fetched: Fetched = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=max_records)
-        return fetched
+        return await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=max_records)
 
     def _decode(self, fetched: Fetched) -> list[Record]:
         records: list[Record] = []
@@ -159,7 +158,7 @@ class KafkaReader:
 
 
 async def from_the_beginning(
-    consumer: AIOKafkaConsumer, wanted: Mapping[KafkaPartition, int]
+    consumer: SplitConsumer, wanted: Mapping[KafkaPartition, int]
 ) -> dict[KafkaPartition, int]:
     """Return positions with 0 replaced by the partition's start, since it may have been cut. Raises KafkaError."""
     first = [partition for partition, offset in wanted.items() if offset == 0]
@@ -167,7 +166,7 @@ async def from_the_beginning(
     return {partition: begins.get(partition, offset) for partition, offset in wanted.items()}
 
 
-async def stop_client(consumer: AIOKafkaConsumer) -> None:
+async def stop_client(consumer: AIOKafkaConsumer | SplitConsumer) -> None:
     """Stop the client in bounded time.
 
     aiokafka's fetch task suppresses its own cancellation while it waits for a fetch of partitions that were just revoked, and
