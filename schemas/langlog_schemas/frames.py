@@ -2,11 +2,11 @@
 
 A frame is one SSE event (wire contract §6): a name (``values``, ``updates|child:…``), its data as JSON bytes,
 and a sequence number within the attempt, from 1 without gaps, by which readers merge backlog and live frames.
-Its public id is ``<milliseconds>-<n>``, growing along the thread.
+Its public id is ``<milliseconds>-<n>``, growing along the thread. A worker that was taken for lost may go on beside the next
+attempt: each attempt has a span of ``n`` of its own, so that no two frames have the same id.
 
 Frames that are events of the streaming protocol (wire contract §9) also have their number there, ``seq``, which counts along the thread
-(`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, the outcome of
-the
+(`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, the outcome of the
 attempt, sent once its end is in the read model. The namespace follows the name: ``@messages|child:…``.
 """
 
@@ -42,7 +42,8 @@ class FrameBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 ATTEMPT_SPAN = 10_000_000
-"""Protocol numbers that one attempt of a run may use: events of a lost attempt stay valid, under numbers of its own."""
+"""Protocol numbers, and values of ``n`` in one millisecond, that one attempt of a run may use: events of a lost attempt stay valid, under
+numbers of its own."""
 
 
 def numbered(event: str) -> bool:

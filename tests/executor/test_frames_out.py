@@ -83,6 +83,22 @@ async def kept(backbone: Backbone, task: Task) -> None:
         client.drop()
 
 
+async def test_no_frame_of_two_attempts_has_the_same_id(
+    io: IoLoop, backbone: Backbone, task: Task, watch: Watch
+) -> None:
+    floor = (
+        now_ms() + 3_600_000
+    )  # a thread whose ids are ahead of the clock: both attempts begin in the same millisecond
+    for attempt in (1, 2):
+        out = FramesOut(io, msgspec.structs.replace(task, attempt=attempt, frame_floor_ms=floor))
+        for number in range(3):
+            out.emit("custom", b"%d" % number)
+        await out.finish()
+    ids = [(frame.ms, frame.n) for frame in await watch.heard(6)]
+    assert {ms for ms, _ in ids} == {floor + 1}
+    assert ids == sorted(set(ids))
+
+
 async def test_frames_are_numbered_published_and_kept(io: IoLoop, backbone: Backbone, task: Task, watch: Watch) -> None:
     out = FramesOut(io, task)
     for number in range(5):

@@ -83,3 +83,12 @@ def test_a_stream_goes_on_from_its_frame_although_a_lost_worker_has_published_la
         Fault(9.982581941499827, "kill", "gateway-1", 1.0),
     ]
     assert run(Plan(23, services, 3, runs, faults)).violations == []
+
+
+def test_frames_of_two_attempts_in_one_millisecond_have_ids_of_their_own() -> None:
+    """The worker sends what it has of both attempts as soon as it reaches Redis again."""
+    services = [("gateway", 2), ("decider", 1), ("projector", 1), ("scheduler", 2), ("worker", 1)]
+    first = _run(5.652, 10, ["sleep:1.5", "sleep:0.3", "sleep:1.5", "stream:3", "step"], "interrupt", 0)
+    second = _run(8.3, 6, ["step", "sleep:0.3", "step", "fail"], "rollback", 0, key=False, webhook=True)
+    faults = [Fault(5.909, "unreachable", "worker-0", 8.611, server="redis")]
+    assert run(Plan(2329, services, 3, [first, second], faults)).violations == []

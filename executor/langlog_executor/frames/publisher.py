@@ -92,6 +92,7 @@ class FramesOut:
         self._sealed = False
         self._ms = task.frame_floor_ms
         self._n = -1
+        self._first_n = (task.attempt - 1) * frames.ATTEMPT_SPAN
         self.first_ms = 0
         """When the graph's first event was emitted, in milliseconds of the epoch; 0: none was."""
         self.frame_count = 0
@@ -134,9 +135,9 @@ class FramesOut:
                 return
             now = now_ms()
             if now > self._ms:
-                self._ms, self._n = now, 0
+                self._ms, self._n = now, self._first_n
             elif self._n < 0:  # the floor is in the future: another machine's clock is ahead of ours
-                self._ms, self._n = self._ms + 1, 0
+                self._ms, self._n = self._ms + 1, self._first_n
             else:
                 self._n += 1
             self.frame_count += 1
