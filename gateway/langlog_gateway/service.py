@@ -18,6 +18,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
+from langlog_backbone.read_model.catching_up import catch_up
 
 from .app import build_app, unnamed
 from .components.routes import Components
@@ -145,9 +146,10 @@ class GatewayService:
             )
 
     async def start(self) -> None:
-        """Listen. Raises StartError when the address is taken."""
+        """Listen, once the read model holds what the log holds. Raises StartError when the address is taken."""
         check_exposure(self._settings, self._core.options)
         await self._core.start()
+        await catch_up(self._pool.fetch, self._core.log)
         app = build_app(self._core, self._components)
         self._runner = web.AppRunner(
             app,

@@ -7,15 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from langlog_backbone.context import open_backbone
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.read_model import catching_up
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import aggregates as aggregates_module
 from langlog_executor.decider import command_decider
 from langlog_executor.decider.read_model import ReadModel
 from langlog_executor.decider.service import DeciderService
+from langlog_gateway.service import GatewayService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
@@ -25,12 +28,13 @@ from msgspec import Raw
 from tests.dead.stack import LIMIT_S, Stack
 from tests.stack.fixtures import MakeSettings
 from tests.stack.lost_commits import lose, save
+from tests.stack.server import free_port
 from tests.stack.waiting import until
 
 
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
-    return make_settings(partitions=2)
+    return make_settings(partitions=2, port=free_port(), no_project=True)
 
 
 @pytest.fixture
@@ -108,6 +112,49 @@ async def test_what_was_answered_is_not_read_before_postgres_has_it_again(stack:
         reading = asyncio.create_task(read())
         async with running(ProjectorService(stack.backbone)):
             assert thread in await reading
+
+
+async def test_a_gateway_that_starts_after_the_loss_shows_all_that_others_had_answered(
+    stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has received no position, and those who have are gone."""
+    thread, looked = new_id(), asyncio.Event()
+    plainly = catching_up._missing
+
+    def noted(*args: Any) -> int:
+        looked.set()
+        return plainly(*args)
+
+    monkeypatch.setattr(catching_up, "_missing", noted)
+    async with running(DeciderService(stack.backbone)), running(ProjectorService(stack.backbone)):
+        await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread)))
+        await save(stack.backbone.pool)
+        await stack.send(cmd.CreateThread(thread_id=thread))
+    await lose(stack.backbone.pool)
+    async with open_backbone(settings) as backbone, aiohttp.ClientSession() as http:
+        gateway = GatewayService(backbone)
+        starting = asyncio.create_task(gateway.start())
+        looking = asyncio.create_task(looked.wait())
+        try:
+            await asyncio.wait([starting, looking], return_when=asyncio.FIRST_COMPLETED)
+            assert not starting.done()
+            async with running(ProjectorService(stack.backbone)):
+                await starting
+                async with http.get(f"http://127.0.0.1:{settings.port}/threads/{thread}") as answer:
+                    assert (answer.status, (await answer.json())["thread_id"]) == (200, thread)
+        finally:
+            for task in (starting, looking):
+                task.cancel()
+            await asyncio.gather(starting, looking, return_exceptions=True)
+            await gateway.stop()
+
+
+async def test_a_read_model_that_nobody_folds_is_not_waited_for_forever(stack: Stack) -> None:
+    await stack.event(ev.GraphRegistered(graph_id="g", position=0))
+    pool, log = stack.backbone.pool, stack.backbone.log
+    assert not await catching_up.catch_up(pool.fetch, log, stalled_s=0)
+    async with running(ProjectorService(stack.backbone)):
+        assert await catching_up.catch_up(pool.fetch, log)
 
 
 async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

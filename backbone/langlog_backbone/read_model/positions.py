@@ -7,7 +7,7 @@ loss ends
 all connections. So each new one compares positions before its first statement, and waits.
 
 Positions are known by messages, and by what each new connection has read. A process that has received none since its start waits
-for nothing.
+for nothing here; a gateway waits before it listens (`catching_up`).
 
 Concurrency: belongs to the event loop of its bus.
 """

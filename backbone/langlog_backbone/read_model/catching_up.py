@@ -1,0 +1,68 @@
+"""Waiting until the read model holds what the log holds now, before a process that has just started answers from it.
+
+Postgres may lose its last commits at the moment at which every process that knew of them ends: all are killed together, or one after the
+other. No process then knows that positions went back (`positions`), but the log has what was answered: it is appended to first.
+
+Concurrency: reads only. Death: changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from ..log import Log, Positions
+from ..process.unavailable import is_unavailable
+from ..time.sources import monotonic
+from .same_log import QUERY_LIMIT_S, bounds
+
+logger = structlog.get_logger(__name__)
+
+STALLED_S = 30.0
+"""Seconds without a record folded after which no projector is taken to be there: longer than one takes to start and to be given the
+partitions of one that is gone (`Settings.group_session_s`)."""
+PAUSE_S = 0.05
+_POSITIONS = 'SELECT topic, part, "offset" FROM positions'
+
+
+async def catch_up(fetch: Callable[[str], Awaitable[Sequence[Any]]], log: Log, *, stalled_s: float = STALLED_S) -> bool:
+    """Wait until the read model holds all records that the log holds at the first look, while records are folded.
+
+    ``fetch``: of a pool on the read model. False: nothing was folded for ``stalled_s``, so that no projector may be there, or a server
+    was unavailable for so long; then what was answered before may be missing until it is folded.
+    """
+    ends: Positions | None = None
+    missing: int | None = None
+    since = monotonic()
+    while True:
+        try:
+            async with asyncio.timeout(QUERY_LIMIT_S):
+                ends = ends or await bounds(log.end_offsets)
+                now_missing = _missing(ends, await fetch(_POSITIONS))
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+        else:
+            if not now_missing:
+                return True
+            if missing is None:
+                logger.info("read_model.catching_up", records=now_missing)
+            if missing is None or now_missing < missing:
+                missing, since = now_missing, monotonic()
+        if monotonic() - since >= stalled_s:
+            logger.warning(
+                "read_model.behind",
+                records=missing,
+                effect="answers may lack what was acknowledged until a projector has folded these records",
+            )
+            return False
+        await asyncio.sleep(PAUSE_S)  # messages of positions may be lost, and not all topics have them
+
+
+def _missing(ends: Positions, rows: Sequence[Any]) -> int:
+    """Return the number of records below the ends that are not folded."""
+    folded = {(topic, part): offset for topic, part, offset in rows}
+    return sum(max(0, end - folded.get(partition, 0)) for partition, end in ends.items())
