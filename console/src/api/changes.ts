@@ -7,6 +7,11 @@ import type { Changes } from "./types";
 /** `live`: the feed is open. `off`: this server has none, so lists change only when they are read again. */
 export const feed = signal<"closed" | "live" | "off">("closed");
 
+/** Whether objects of this kind have changed, were deleted, or may have been missed. */
+export function concerns(changes: Changes, kind: "thread" | "run" | "assistant" | "cron"): boolean {
+  return changes[`${kind}s`] !== undefined || changes.deleted?.some((one) => one.kind === kind) === true || changes.stale?.includes(`${kind}s`) === true;
+}
+
 type Listener = (changes: Changes) => void;
 const listeners = new Set<Listener>();
 let close: (() => void) | null = null;

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { titleOf, useAssistants, useSchemas } from "../../api/assistants";
-import { useChanges } from "../../api/changes";
+import { concerns, useChanges } from "../../api/changes";
 import { at, call } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { Assistant, Json } from "../../api/types";
@@ -19,7 +19,7 @@ const VERSIONS = 100;
 export default function Assistants() {
   const filters = query.value;
   const assistants = useAssistants();
-  useChanges((changes) => (changes.assistants || changes.deleted || changes.stale) && assistants.again(), []);
+  useChanges((changes) => concerns(changes, "assistant") && assistants.again(), []);
   const chosen = assistants.value?.find((one) => one.assistant_id === filters.get("assistant")) ?? assistants.value?.[0];
   return (
     <div class="page">

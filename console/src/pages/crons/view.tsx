@@ -1,7 +1,7 @@
 // Crons: when they fire next, what they have fired, pause, fire now, delete.
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
-import { useChanges } from "../../api/changes";
+import { concerns, useChanges } from "../../api/changes";
 import { useAssistants, titleOf } from "../../api/assistants";
 import { at, call } from "../../api/client";
 import { useLoad } from "../../api/load";
@@ -23,7 +23,7 @@ export default function Crons() {
   const enabled = filters.get("enabled") ?? "";
   const crons = useLoad((signal) => call<Cron[]>("/runs/crons/search", { body: { limit: MOST, ...(enabled ? { enabled: enabled === "on" } : {}) }, signal }), [enabled]);
   const assistants = useAssistants();
-  useChanges((changes) => (changes.crons || changes.deleted || changes.stale) && crons.again(), [enabled]);
+  useChanges((changes) => concerns(changes, "cron") && crons.again(), [enabled]);
   const names = new Map(assistants.value?.map((one) => [one.assistant_id, titleOf(one)]));
   const open = crons.value?.find((one) => one.cron_id === filters.get("cron"));
   return (
@@ -104,7 +104,7 @@ function Actions({ cron, again }: { cron: Cron; again: () => void }) {
 
 function Details({ cron }: { cron: Cron }) {
   const runs = useLoad((signal) => call<Run[]>("/runs/search", { body: { cron_id: cron.cron_id, limit: 20 }, signal }), [cron.cron_id]);
-  useChanges((changes) => (changes.runs || changes.stale) && runs.again(), [cron.cron_id]);
+  useChanges((changes) => concerns(changes, "run") && runs.again(), [cron.cron_id]);
   const next = useLoad((signal) => call<string[]>(at`/runs/crons/${cron.cron_id}/firings`, { query: { limit: NEXT_SHOWN }, signal }), [cron.cron_id, cron.next_run_date, cron.enabled, cron.end_time]);
   return (
     <section class="card stack" aria-label="Cron">

@@ -1,7 +1,7 @@
 // Answers that were given: what, by whom, to which question. Runs that resume a thread are answers; their first events tell who and where.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { to } from "../../app/router";
-import { useChanges } from "../../api/changes";
+import { concerns, useChanges } from "../../api/changes";
 import { at, call, callWithHeaders } from "../../api/client";
 import { useLoad } from "../../api/load";
 import { usePages } from "../../api/pages";
@@ -33,7 +33,7 @@ export function Answered({ graph }: { graph: string }) {
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
   // the newest again, unless the reader has looked further back
   useChanges((changes) => {
-    if ((!changes.runs && !changes.stale) || looked > RUNS) return;
+    if (!concerns(changes, "run") || looked > RUNS) return;
     timer.current ??= setTimeout(() => {
       timer.current = null;
       found.again();

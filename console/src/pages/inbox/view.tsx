@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { useAssistants } from "../../api/assistants";
-import { feed, useChanges } from "../../api/changes";
+import { concerns, feed, useChanges } from "../../api/changes";
 import { call, callWithHeaders } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { Json } from "../../api/types";
@@ -120,7 +120,7 @@ function useInbox(graph: string): Shown {
   }, [graph, most]);
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
   useChanges((changes) => {
-    if (!changes.threads && !changes.deleted && !changes.stale) return;
+    if (!concerns(changes, "thread")) return;
     timer.current ??= setTimeout(() => {
       timer.current = null;
       found.again();
