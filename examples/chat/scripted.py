@@ -81,7 +81,7 @@ def answer(messages: list[BaseMessage]) -> Iterator[AIMessageChunk]:
         yield from words("I will write that.")
         yield AIMessageChunk(content="", tool_call_chunks=[{**call, "type": "tool_call_chunk"}])
     else:
-        yield from words(f'You said: {last.text}\n\nSay "tell bob@example.org that lunch is at one" and I will.')
+        yield from words(f'You said: {last.text}. Say "tell bob@example.org that lunch is at one" and I will.')
 
 
 def words(text: str) -> Iterator[AIMessageChunk]:

@@ -1,4 +1,5 @@
-"""`langlog …`, as a process that stops at a point of a rebuild and reports it: there it is killed.
+"""`langlog …`, as a process that stops at a point of a rebuild and reports it, with the number of records that its first batch held: there
+it is killed.
 
 ``python -m tests.rebuild.stopping PLACE rebuild --data-dir …``
 """
@@ -15,32 +16,32 @@ from langlog_projector.apply import apply
 from langlog_projector.rebuild import rebuild, swap
 
 BATCH_RECORDS = 20
-AFTER_BATCHES = 2
+"""A batch takes reads until it has so many; a read may have as many itself."""
 REACHED = "reached"
 PLACES = ("between batches", "within a batch", "comparing", "swapping")
 
 
-def stand_still(*_: Any) -> Any:
-    print(REACHED, flush=True)
+def stand_still(*_: Any, folded: int = 0) -> Any:
+    print(REACHED, folded, flush=True)
     signal.pause()
 
 
 def prepare(place: str) -> None:
     """Let it stand still there."""
     rebuild.BATCH_RECORDS = BATCH_RECORDS
-    batches = 0
+    folded = 0
 
-    async def dying(connection: Any, *what: Any) -> None:
-        nonlocal batches
-        batches += 1
-        if batches <= AFTER_BATCHES:
-            await apply(connection, *what)
+    async def dying(connection: Any, changes: Any, steps: Any) -> None:
+        nonlocal folded
+        if not folded:
+            await apply(connection, changes, steps)
+            folded = sum(step.after - step.before for step in steps.values())
             return
         if place == "between batches":
-            stand_still()
+            stand_still(folded=folded)
         async with connection.transaction():
-            await apply(connection, *what)
-            stand_still()
+            await apply(connection, changes, steps)
+            stand_still(folded=folded)
 
     class Stopping:
         """Stops after the last ``ALTER SCHEMA``, before the commit."""
