@@ -91,4 +91,6 @@ FOUND = (
     "A repeated request to make a cron was answered with 404 while the projector was behind: the repetition was in another topic than what it "
     "repeats, and was folded first "
     "([`test_a_repetition_is_read_behind_the_first_outcome_and_answered_with_it`](../../tests/executor/test_repeated_commands.py)).",
+    "Two attempts of a run published in the same millisecond, the lost one as soon as it reached Redis again, and their first frames had the "
+    "same id ([`test_frames_of_two_attempts_in_one_millisecond_have_ids_of_their_own`](../../tests/simulation/test_found.py)).",
 )
