@@ -187,7 +187,7 @@ def the_health(client: SyncLangGraphClient) -> Idle:
 
 
 def a_list_of_assistants(client: SyncLangGraphClient) -> Idle:
-    """A change that is none of its."""
+    """The change concerns a thread, which the list does not show."""
     thread = talked(client, "to be deleted")
     return Idle(
         "assistants",

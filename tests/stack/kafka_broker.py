@@ -115,7 +115,7 @@ class KafkaBroker:
         self._program = java
         self._archive = class_archive(java, self._jars)
         self._archives = settings is SHARED
-        """Whether it makes the archive where there is none: one that lives long has loaded all classes."""
+        """Whether this broker writes the archive if it is missing: a broker that lives long has loaded all classes."""
         self._draft: Path | None = None
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -39,8 +39,8 @@ class SplitConsumer:
         await asyncio.gather(*(part.consumer.stop() for part in self._parts))
 
     async def assign(self, partitions: Collection[KafkaPartition]) -> None:
-        """Read these partitions, and none if there are none. Each has to be sought before the loop runs again: aiokafka looks up the
-        position of one that was not, and there is none."""
+        """Read these partitions instead of the present ones. The caller seeks each of them before the loop runs again: otherwise aiokafka
+        looks up a committed position, which a consumer without a group does not have."""
         for part in self._parts:
             await part.interrupt()
         for part in self._parts:
@@ -104,7 +104,7 @@ class _Part:
         return reading.result()
 
     def begin(self, timeout_ms: int, max_records: int) -> asyncio.Task[Fetched]:
-        """Return the read under way; start one if there is none."""
+        """Return the read under way, or start one."""
         if self._reading is None:
             self._reading = asyncio.create_task(self.read(timeout_ms, max_records))
         return self._reading
