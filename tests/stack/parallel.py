@@ -21,8 +21,8 @@ import pytest
 
 from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaMissing
 
-WORKERS_PER_CORE = 1.5
-"""Tests wait for a third of their time: for leases, for processes that start."""
+WORKERS_PER_CORE = 2
+"""Tests wait for half of their time: for leases, for processes that start, for what they do with a fault."""
 MOST_WORKERS = 8
 """Each of them has servers of its own; with more, the longest units decide when all is done."""
 WHOLE_FOLDERS = (
