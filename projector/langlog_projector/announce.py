@@ -25,6 +25,7 @@ from langlog_schemas.envelope import Cause
 from langlog_schemas.messages import LifecycleUpdate, Reply
 
 from .apply import Removed, Step
+from .folding.outcomes import reply_to
 from .publishing.list_changes import ListGathering
 from .publishing.recent_replies import RecentReplies
 
@@ -186,10 +187,3 @@ def _first(command_id: str, row: asyncpg.Record) -> Reply:
         body=row["body"].encode(),
         time=iso(row["at"]),
     )
-
-
-def reply_to(event: ev.AnyEvent, body: bytes, command_id: str, time: str) -> Reply:
-    """Return the outcome of a command that an event represents."""
-    if isinstance(event, ev.CommandRejected | ev.AssistantRejected | ev.CronRejected):
-        return Reply(command_id=command_id, status=event.status, detail=event.detail, time=time)
-    return Reply(command_id=command_id, type=event.TYPE, body=body, time=time)

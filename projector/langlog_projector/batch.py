@@ -9,7 +9,7 @@ Belongs to one `Projection`, and is dropped with what it holds if it cannot be w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from langlog_backbone.log import Record, TopicPartition
@@ -18,13 +18,12 @@ from langlog_schemas import envelope
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
 
-from .announce import reply_to
 from .apply import Step
 from .folding.fold import Fences, Fold
-from .folding.outcomes import Outcome
-from .folding.removals import deletion_in, removes_thread
 from .listener import Listener
 from .parking import Parked, origin_of, releases_events
+
+ENDS = frozenset(event.TYPE for event in ev.FINAL_RUN_EVENTS)
 
 
 class Unfoldable(Exception):
@@ -80,7 +79,7 @@ class Batch:
         if not self._fold.event(event, record.headers["ce_time"], record.offset, record.partition):
             return None
         self._note_erased(event)
-        self._note_outcome(record, event)
+        self.changes.outcomes.note(record, event, self._outcomes_kept)
         return self._whole(record, event)
 
     def _fold_first(self, records: Sequence[Record]) -> int:
@@ -160,7 +159,7 @@ class Batch:
         """Notify the listener; return whether the event ends the batch, because it removed a thread with parked events."""
         if cause is not None:
             self._note_erased(event)
-            self._note_outcome(record, event)
+            self.changes.outcomes.note(record, event, self._outcomes_kept)
         self._listener.folded(record, event, cause)
         parked = (record.topic, record.key)
         if not removes_thread(event) or parked not in self._parked.keys:
@@ -175,20 +174,26 @@ class Batch:
             self.erased.append(event.key)
             self.changes.outcomes.forget(event.key)
 
-    def _note_outcome(self, record: Record, event: ev.AnyEvent) -> None:
-        """Store the first event of a repeatable command, which its repetitions are answered with."""
-        headers = record.headers
-        if "ce_retry" not in headers or "ce_command" not in headers or isinstance(event, ev.CommandRepeated):
-            return
-        command_id, time = record.headers["ce_command"], record.headers["ce_time"]
-        reply = reply_to(event, record.value, command_id, time)
-        at, body = datetime.fromisoformat(time), reply.body.decode()
-        outcome = Outcome(record.topic, record.partition, event.key, reply.status, reply.detail, reply.type, body, at)
-        self.changes.outcomes.note(command_id, outcome, self._outcomes_kept)
-
     def _whole(self, record: Record, event: ev.AnyEvent) -> tuple[Record, ev.AnyEvent]:
         """Return a run's end as it would have been in one record; any other event unchanged."""
         whole = self._fold.whole_ends.pop(event.run_id, None) if isinstance(event, ev.RunEnded) else None
         if whole is None:
             return record, event
         return msgspec.structs.replace(record, value=ev.encode(whole)), whole
+
+
+def removes_thread(event: ev.AnyEvent) -> bool:
+    """Return whether the event removes its thread."""
+    return isinstance(event, ev.ThreadDeleted) or (isinstance(event, ev.RunEnded) and event.deletes_thread)
+
+
+def deletion_in(record: Record) -> ev.ThreadDeleted | None:
+    """Return the removal of a thread that a run's end brings with it: it happens also where the end itself waits, is bad, or is dropped."""
+    if envelope.type_of(record.headers) not in ENDS or b'"deletes_thread":true' not in record.value:
+        return None
+    try:
+        event = ev.decode(envelope.type_of(record.headers), record.value)
+    except msgspec.MsgspecError:
+        return None
+    removed = ev.parts(event)[-1]
+    return removed if isinstance(removed, ev.ThreadDeleted) else None

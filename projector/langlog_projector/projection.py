@@ -2,7 +2,7 @@
 
 The live projector and a rebuild use the same class with different listeners. A batch is folded in memory and written in one
 transaction with the positions (`batch`). A record that cannot be folded, or that Postgres refuses (found by halving the batch), parks its
-key (`parking`): the position passes it and all later records of the key; other keys are unaffected (`release` folds them later).
+key (`parking`): the position passes it and all later records of the key; other keys are unaffected (a release folds them later).
 
 Concurrency: one call of `open`, `project` or `check` at a time, by the owner of the partitions. If another owner has moved the positions
 meanwhile, `PositionsMoved` is raised, and the records that it folded are skipped.
@@ -39,8 +39,7 @@ from .erasure import Erasure
 from .folding.changes import Changes
 from .folding.fold import Fences, ReceivedParts
 from .listener import Listener, PublishDeadLetter
-from .parking import Parked, origin_of, own_fault, releases_events
-from .release import release_events, take_parked
+from .parking import Parked, origin_of, own_fault, release_events, releases_events, take_parked
 
 logger = structlog.get_logger(__name__)
 

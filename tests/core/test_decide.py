@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from langlog_executor.decider.decisions.assistants import decide_assistant, fold_assistant
 from langlog_executor.decider.decisions.thread_events import fold_thread
 from langlog_executor.decider.decisions.threads import decide_thread
-from langlog_projector.folding.webhooks import webhook_error
+from langlog_projector.folding.changes import webhook_error
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.assistant import AssistantState

@@ -39,7 +39,7 @@ async def known(pool: asyncpg.Pool) -> set[str]:
 async def write(pool: asyncpg.Pool, outcomes: dict[str, Outcome], kept: timedelta = KEPT) -> None:
     changes = OutcomeChanges()
     for command_id, entry in outcomes.items():
-        changes.note(command_id, entry, kept)
+        changes.add(command_id, entry, kept)
     async with pool.acquire() as connection:
         await changes.apply(connection)
 

@@ -1,13 +1,19 @@
 """The changes of a batch of events, collected in memory so that every touched row is written once.
 
-Rows are plain lists in the column order of ``sql/apply.sql``. A removal drops earlier changes of the object; on
-apply, removals come first and rows after. Not safe for concurrent use: one per batch.
+Rows are plain lists in the column order of ``sql/apply.sql``; their JSON is text that Postgres accepts (`json_text`). A removal drops
+earlier changes of the object; on apply, removals come first and rows after. Not safe for concurrent use: one per batch.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import msgspec
+from langlog_backbone.values.json_shape import without_nul
+from langlog_schemas import events as ev
+from langlog_schemas.commands import RunError
+from langlog_schemas.runs.ends import end_of
 
 from .crons import CronChanges
 from .dead_letters import DeadLetterChanges
@@ -207,6 +213,50 @@ class Changes:
         row.updated_at = at
         return row
 
+    def add_webhook(self, event: ev.FinalRunEvent, url: str, thread: ThreadRow, at: datetime, partition: int) -> None:
+        """Add the delivery of a run's webhook, which a run has once."""
+        if event.run_id in self.webhooks:
+            return
+        run = self.run(event.run_id, event.thread_id, at)
+        new = run.new or {}
+        gone = isinstance(event, ev.RunRolledBack)
+        error = webhook_error(event)
+        self.webhooks[event.run_id] = WebhookRow(
+            part=partition,
+            thread_id=event.thread_id,
+            url=url,
+            status=end_of(event).webhook,
+            ended_at=at,
+            attempt=event.attempt,
+            started_at=run.started_at if event.started_at is None else datetime.fromisoformat(event.started_at),
+            error=None if error is None else json_text(error),
+            state_values=None if gone else thread.state_values,
+            look_up_values=not gone and thread.state_values is None and thread.created_at is None,
+            assistant_id=new.get("assistant_id"),
+            metadata=new.get("metadata"),
+            kwargs=new.get("kwargs"),
+            multitask_strategy=new.get("multitask_strategy"),
+            created_at=new.get("created_at"),
+            temporary=new.get("temporary"),
+            user_id=new.get("user_id"),
+        )
+
+    def add_webhook_attempt(self, event: ev.WebhookAttempted, partition: int) -> None:
+        """Add the outcome of an attempt to deliver a webhook."""
+        at = datetime.fromisoformat(event.attempted_at)
+        again = None if event.next_attempt_at is None else datetime.fromisoformat(event.next_attempt_at)
+        entry = {
+            "attempt": event.attempt,
+            "attempted_at": event.attempted_at,
+            "duration_ms": event.duration_ms,
+            "status_code": event.status_code,
+            "error": event.error,
+        }
+        settled = at if again is None else None
+        self.webhook_tries.append(
+            WebhookTry(event.run_id, event.attempt, json_text([entry]), again, settled, event.delivered, partition, at)
+        )
+
     def remove_thread(self, thread_id: str) -> None:
         """Remove a thread with runs, checkpoints and frames. One that was created in this batch leaves no trace in Postgres."""
         self.threads.pop(thread_id, None)
@@ -262,3 +312,31 @@ CHECKPOINT_RUN = 1
 """Index of the run id in a checkpoint row: (parent_id, run_id, log_position, type, data, metadata, versions)."""
 WRITE_RUN = 4
 """Index of the run id in a write row: (task_path, channel, type, data, run_id)."""
+
+
+def webhook_error(event: ev.RunEnded) -> RunError | None:
+    """Return the error text of a webhook (wire contract §12)."""
+    if not isinstance(event, ev.RunCancelled | ev.RunRolledBack):
+        return event.error
+    name, action = (
+        ("UserInterrupt", "interrupt") if isinstance(event, ev.RunCancelled) else ("UserRollback", "rollback")
+    )
+    if event.superseded_by is not None:
+        return RunError(name, f"{action} requested by run {event.superseded_by}")
+    if event.error is not None:
+        return event.error
+    return RunError(name, f"{action} requested via POST /threads/{{thread_id}}/runs/{{run_id}}/cancel")
+
+
+def jsonb(raw: bytes | str | None) -> str | None:
+    """Return JSON as text for jsonb: without NUL characters, which Postgres cannot store."""
+    if raw is None:
+        return None
+    if isinstance(raw, str):
+        return without_nul(raw.encode()).decode() if "\\u0000" in raw else raw
+    return without_nul(raw).decode()
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON for jsonb."""
+    return jsonb(msgspec.json.encode(value)) or ""

@@ -20,9 +20,7 @@ from langlog_schemas.runs.ends import end_of
 from msgspec import Raw
 from msgspec.structs import replace
 
-from .changes import ORIGIN, Changes
-from .json_text import json_text, jsonb
-from .webhooks import webhook_attempted, webhook_due
+from .changes import ORIGIN, Changes, json_text, jsonb
 
 _Lifecycle = (
     ev.ThreadCreated
@@ -118,7 +116,7 @@ class Fold:
                     self.changes.remove_thread(event.thread_id)
                     return True
             case ev.WebhookAttempted():
-                webhook_attempted(self.changes, event, partition)
+                self.changes.add_webhook_attempt(event, partition)
             case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
                 self._assistant(event, at)
             case ev.CronCreated() | ev.CronChanged() | ev.CronAdvanced() | ev.CronDeleted():
@@ -275,7 +273,7 @@ class Fold:
         if event.interrupts:
             thread.interrupts = _raw(event.interrupts)
         if event.webhook is not None:
-            webhook_due(self.changes, event, event.webhook, thread, at, partition)
+            self.changes.add_webhook(event, event.webhook, thread, at, partition)
         if isinstance(event, ev.RunRolledBack):
             thread.error = thread.error if event.error is None else json_text(event.error)
             self.changes.remove_run(event.thread_id, event.run_id)

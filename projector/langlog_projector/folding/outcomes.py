@@ -10,7 +10,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
+from langlog_backbone.log import Record
 from langlog_backbone.postgres.database import load_sql
+from langlog_schemas import events as ev
+from langlog_schemas.messages import Reply
 
 KEPT_LEAST = timedelta(hours=1)
 """Minimum retention, whatever is configured: firing of crons and repeated commands rely on it."""
@@ -39,7 +42,18 @@ class OutcomeChanges:
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def note(self, command_id: str, outcome: Outcome, kept: timedelta) -> None:
+    def note(self, record: Record, event: ev.AnyEvent, kept: timedelta) -> None:
+        """Add the first event of a repeatable command, which its repetitions are answered with. ``kept``: retention time."""
+        headers = record.headers
+        if "ce_retry" not in headers or "ce_command" not in headers or isinstance(event, ev.CommandRepeated):
+            return
+        command_id, time = headers["ce_command"], headers["ce_time"]
+        reply = reply_to(event, record.value, command_id, time)
+        at, body = datetime.fromisoformat(time), reply.body.decode()
+        outcome = Outcome(record.topic, record.partition, event.key, reply.status, reply.detail, reply.type, body, at)
+        self.add(command_id, outcome, kept)
+
+    def add(self, command_id: str, outcome: Outcome, kept: timedelta) -> None:
         """Add an outcome; the first one of a command is valid. ``kept``: retention time."""
         self._rows.setdefault(command_id, outcome)
         self._kept = max(kept, KEPT_LEAST)
@@ -55,3 +69,10 @@ class OutcomeChanges:
         await connection.execute(SQL["insert"], *map(list, columns))
         partitions = sorted({(row.topic, row.part) for row in self._rows.values()})
         await connection.execute(SQL["prune"], [t for t, _ in partitions], [p for _, p in partitions], self._kept)
+
+
+def reply_to(event: ev.AnyEvent, body: bytes, command_id: str, time: str) -> Reply:
+    """Return the outcome of a command that an event represents."""
+    if isinstance(event, ev.CommandRejected | ev.AssistantRejected | ev.CronRejected):
+        return Reply(command_id=command_id, status=event.status, detail=event.detail, time=time)
+    return Reply(command_id=command_id, type=event.TYPE, body=body, time=time)

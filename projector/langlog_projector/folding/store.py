@@ -14,11 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 import asyncpg
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.values.json_shape import without_nul
 from langlog_schemas import events as ev
 from langlog_schemas.commands import TTL_MAX_MINUTES, StoreOp
 from langlog_schemas.rules.vectors import unpack
-
-from .json_text import jsonb
 
 SQL = load_sql("langlog_projector", "store.sql")
 
@@ -75,7 +74,7 @@ class StoreChanges:
     def _put(self, item_key: ItemKey, op: StoreOp, at: datetime) -> None:
         before = self.items.get(item_key)
         self.items[item_key] = Item(
-            value=jsonb(bytes(op.value)) or "null",
+            value=without_nul(bytes(op.value)).decode(),
             created_at=_time(op.created_at, at) if before is None else before.created_at,
             updated_at=_time(op.updated_at, at),
             expires_at=None if op.ttl is None else at + lifetime(op.ttl),
