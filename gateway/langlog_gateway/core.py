@@ -23,7 +23,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Configuration
 from langlog_backbone.project.store_index import StoreIndex, check_pgvector, store_index
 from langlog_backbone.project.ttl import StoreTtl, store_ttl, thread_ttl
-from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused, webhook_policy, webhook_section
+from langlog_backbone.project.webhook_policy import WebhookPolicy, webhook_policy, webhook_section
 from langlog_backbone.read_model.watermark import Watermark
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.replies import ReplyRouter
@@ -67,9 +67,7 @@ class Core:
         configuration = Configuration(self.options.project)
         self.langsmith = tracing.to_langsmith(configuration.environment())
         """Whether workers with the same variables trace runs to LangSmith."""
-        self._webhooks: WebhookPolicy = webhook_policy(
-            webhook_section(configuration.section("webhooks")), self.settings
-        )
+        self.webhooks: WebhookPolicy = webhook_policy(webhook_section(configuration.section("webhooks")), self.settings)
         self.default_ttl: Ttl | None = thread_ttl(configuration).default
         """Time to live of threads that are created without one."""
         self.store_ttl: StoreTtl = store_ttl(configuration)
@@ -154,26 +152,6 @@ class Core:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("gateway.background_failed", error=repr(error))
-
-    def check_webhook(self, url: str) -> None:
-        """Check that a webhook may be sent to the URL (wire contract §12). Raises ApiError 422."""
-        try:
-            self._webhooks.target(url)
-        except WebhookRefused as refused:
-            raise ApiError(422, str(refused)) from None
-
-    def check_sizes(self, *, metadata: Any = None, config: Any = None, context: Any = None) -> None:
-        """Check that members that are written again with each change, or passed on with each run, are small enough. Raises
-        ApiError 422."""
-        for name, value, limit in (
-            ("metadata", metadata, self.settings.max_metadata_bytes),
-            ("config", config, self.settings.max_config_bytes),
-            ("context", context, self.settings.max_config_bytes),
-        ):
-            if isinstance(value, dict) and value and (size := len(msgspec.json.encode(value))) > limit:
-                raise ApiError(
-                    422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store."
-                )
 
     async def caller_of(self, request: web.Request) -> dict[str, Any]:
         """Return the caller as part of a query to a worker: factories make graphs for users. Raises ApiError."""

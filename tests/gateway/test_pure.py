@@ -18,7 +18,7 @@ from langlog_gateway.requests.runs import CANCEL_MANY, RUN_BATCH, RUN_CREATE
 from langlog_gateway.requests.states import STATE_UPDATE
 from langlog_gateway.requests.store import STORE_PUT, STORE_SEARCH
 from langlog_gateway.requests.threads import THREAD_COUNT, THREAD_CREATE, THREAD_PRUNE, THREAD_SEARCH
-from langlog_gateway.runs import submission_steps as steps
+from langlog_gateway.runs import submission
 from langlog_gateway.streams import sequencer as sequencer_module
 from langlog_gateway.streams import sse
 from langlog_gateway.streams.backlog import is_complete
@@ -40,8 +40,8 @@ def decoded(body: dict[str, Any]) -> RunCreate:
 def layered(
     body: dict[str, Any], config: Any = None, context: Any = None, *, temporary: bool = False
 ) -> dict[str, Any]:
-    run = steps.valid_run(decoded(body), steps.PLAIN, stateless=False)
-    result = steps.layered(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
+    run = submission.valid_run(decoded(body), submission.PLAIN, stateless=False)
+    result = submission.layered(run, Assistant("a", "g", config or {}, context or {}, {}), SERVER, temporary=temporary)
     return {
         **msgspec.json.decode(result.kwargs),
         "thread_config": result.thread_config,
@@ -121,9 +121,9 @@ def test_without_an_authenticated_user_the_callers_user_id_stays(
 
 def test_the_authenticated_user_wins_over_a_user_id_that_a_client_sends() -> None:
     body = {"config": {"configurable": {"user_id": "somebody else"}}}
-    run = steps.valid_run(decoded(body), steps.PLAIN, stateless=False)
+    run = submission.valid_run(decoded(body), submission.PLAIN, stateless=False)
     server = SERVER._replace(user={"identity": "alice"}, user_id="alice")
-    result = steps.layered(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server)
+    result = submission.layered(run, Assistant("a", "g", {"configurable": {"user_id": "u2"}}, {}, {}), server)
     assert msgspec.json.decode(result.kwargs)["config"]["configurable"]["user_id"] == "alice"
 
 

@@ -34,8 +34,8 @@ class Call(NamedTuple):
 
 
 def test_runs_are_created_by_the_steps_of_one_submission() -> None:
-    assert calls("CreateRun") == {"gateway/runs/submission_steps.py:built", "scheduler/crons.py:run_of"}
-    assert calls("PreparedRun") == {"gateway/runs/submission_steps.py:built"}
+    assert calls("CreateRun") == {"gateway/runs/submission.py:built", "scheduler/crons.py:run_of"}
+    assert calls("PreparedRun") == {"gateway/runs/submission.py:built"}
     assert calls("AuthorisedRun") == {"gateway/runs/submission.py:authorise"}
     assert calls("built") == {"gateway/runs/submission.py:build_command"}
     assert calls("build_command", of="self") == {"gateway/runs/submission.py:_prepare"}

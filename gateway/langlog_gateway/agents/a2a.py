@@ -26,7 +26,7 @@ from ..http.errors import JSON, ApiError, not_found
 from ..http.validation import NUL_INSIDE, decode_any, uuid_of
 from ..responses.agents import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
 from ..runs.agent_runs import AgentRuns
-from ..runs.submission_steps import PreparedRun
+from ..runs.submission import PreparedRun
 from ..runs.waiting import RunWaits
 from . import a2a_tasks as tasks
 from .a2a_stream import TaskFollower, TaskOut

@@ -18,7 +18,7 @@ from langlog_schemas.json_types import Object
 from ..core import Core
 from ..http.errors import ApiError
 from ..runs.streaming import RunFollower
-from ..runs.submission_steps import PreparedRun
+from ..runs.submission import PreparedRun
 from ..streams import sse
 from ..streams.sequencer import FrameSequencer
 from ..streams.sse import FrameSlice

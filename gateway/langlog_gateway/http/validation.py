@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 from aiohttp import web
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused
 from langlog_backbone.values import json_shape
 from langlog_backbone.values.json_shape import JSON_DEPTH_MAX
 
@@ -96,6 +98,26 @@ def decode_any(body: bytes) -> Any:
         raise unprocessable(TOO_DEEP) from None
     check_depth(body)
     return decoded
+
+
+def check_sizes(settings: Settings, *, metadata: Any = None, config: Any = None, context: Any = None) -> None:
+    """Check that members that are written again with each change, or passed on with each run, are small enough. Raises
+    ApiError 422."""
+    for name, value, limit in (
+        ("metadata", metadata, settings.max_metadata_bytes),
+        ("config", config, settings.max_config_bytes),
+        ("context", context, settings.max_config_bytes),
+    ):
+        if isinstance(value, dict) and value and (size := len(msgspec.json.encode(value))) > limit:
+            raise ApiError(422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store.")
+
+
+def check_webhook(policy: WebhookPolicy, url: str) -> None:
+    """Check that a webhook may be sent to the URL (wire contract §12). Raises ApiError 422."""
+    try:
+        policy.target(url)
+    except WebhookRefused as refused:
+        raise ApiError(422, str(refused)) from None
 
 
 def violation(message: str, keyword: str, path: Sequence[str | int], value: Any) -> str:

@@ -30,7 +30,7 @@ from ..auth.access import admit_operator
 from ..core import Core, encoded_response, origin_of
 from ..http.backends import Origin, UserCodeError
 from ..http.errors import ApiError, unprocessable
-from ..http.validation import read_body, uuid_of
+from ..http.validation import check_sizes, check_webhook, read_body, uuid_of
 from ..requests.imports import (
     HeldQuery,
     Import,
@@ -186,7 +186,7 @@ class _Import:
                 await self._check_same(id, version)
                 continue
             self._check_graph(version.graph_id)
-            self._core.check_sizes(metadata=version.metadata, config=version.config, context=version.context)
+            check_sizes(self._core.settings, metadata=version.metadata, config=version.config, context=version.context)
             commands.append(self._version(id, given, version))
         latest = max([*held, len(given.versions)])
         if (commands and latest != len(given.versions)) or given.latest not in range(1, latest + 1):
@@ -229,7 +229,7 @@ class _Import:
 
     async def thread(self, given: ImportedThread) -> ImportOutcome:
         id = uuid_of(given.thread_id, "thread")
-        self._core.check_sizes(metadata=given.metadata, config=given.config)
+        check_sizes(self._core.settings, metadata=given.metadata, config=given.config)
         if given.history or given.rows:
             self._check_graph(given.graph_id)
         row = await self._core.reads.row(SQL["thread"], id)
@@ -400,7 +400,7 @@ class _Import:
         if not await self._core.reads.rows(SQL["assistants"], [assistant_id]):
             raise unprocessable(f"assistant {assistant_id} is not here: import it first")
         if isinstance(webhook := given.payload.get("webhook"), str):
-            self._core.check_webhook(webhook)
+            check_webhook(self._core.webhooks, webhook)
         command = cmd.CreateCron(
             cron_id=id,
             assistant_id=assistant_id,

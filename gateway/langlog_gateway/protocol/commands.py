@@ -24,8 +24,7 @@ from ..http.errors import ApiError, missing_thread
 from ..http.validation import decode_body, uuid_of
 from ..requests.runs import RUN_CREATE
 from ..responses.agents import AppliedThrough, ProtocolAnswer
-from ..runs.submission import RunSubmission
-from ..runs.submission_steps import Particulars, PreparedRun
+from ..runs.submission import Particulars, PreparedRun, RunSubmission
 from .filter import BadFilter, Filter, read_filter
 from .history import SQL
 

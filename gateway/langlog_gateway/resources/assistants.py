@@ -18,7 +18,7 @@ from ..auth.visibility import narrowed
 from ..core import Core, encoded_response, json_response, no_content, origin_of, page_headers
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.run_config import mirrored
-from ..http.validation import path_uuid, read_body, truthy, uuid_of
+from ..http.validation import check_sizes, path_uuid, read_body, truthy, uuid_of
 from ..requests.assistants import (
     ASSISTANT_COUNT,
     ASSISTANT_CREATE,
@@ -67,7 +67,7 @@ class Assistants:
         server created at its start; runs may name it by the graph.
         """
         body = await read_body(request, ASSISTANT_CREATE)
-        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        check_sizes(self._core.settings, metadata=body.metadata, config=body.config, context=body.context)
         origin = origin_of(request)
         if body.assistant_id is None:
             assistant_id = uuid4() if origin.key is None else origin.mint("assistant")
@@ -116,7 +116,7 @@ class Assistants:
         """
         assistant_id = path_uuid(request, "assistant")
         body = await read_body(request, ASSISTANT_PATCH)
-        self._core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        check_sizes(self._core.settings, metadata=body.metadata, config=body.config, context=body.context)
         config, context = body.config, body.context
         if config is not UNSET or context is not UNSET:
             config, context = mirrored({} if config is UNSET else config, {} if context is UNSET else context)

@@ -24,8 +24,7 @@ from ..auth.sight import Sight
 from ..auth.visibility import Parameters, conditions, seen
 from ..core import Core, origin_of
 from ..http.errors import ApiError
-from ..runs.submission import RunSubmission
-from ..runs.submission_steps import RunIds, ValidRun
+from ..runs.submission import RunIds, RunSubmission, ValidRun
 
 SQL = load_sql("langlog_gateway", "crons.sql")
 

@@ -24,8 +24,7 @@ from ..requests.crons import CRON_COUNT, CRON_CREATE, CRON_PATCH, CRON_SEARCH
 from ..requests.runs import RUN_CREATE
 from ..responses import crons
 from ..responses.members import stamp
-from ..runs.submission import RunSubmission
-from ..runs.submission_steps import Particulars
+from ..runs.submission import Particulars, RunSubmission
 from ..runs.waiting import run_headers
 from .cron_access import CronAccess
 

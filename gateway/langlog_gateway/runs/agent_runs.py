@@ -11,8 +11,7 @@ from langlog_schemas.runs.request import RunCreate
 
 from ..core import Core
 from ..streams.permission import PermissionEnded
-from .submission import RunSubmission
-from .submission_steps import Particulars, PreparedRun
+from .submission import Particulars, PreparedRun, RunSubmission
 from .waiting import RunWaits, tied_to_client
 
 

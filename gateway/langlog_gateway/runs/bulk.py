@@ -12,8 +12,7 @@ from ..auth.access import authorize
 from ..auth.visibility import seen
 from ..core import Core
 from ..http.errors import ApiError
-from .submission import RunSubmission
-from .submission_steps import PreparedRun
+from .submission import PreparedRun, RunSubmission
 
 
 class Outcome(NamedTuple):

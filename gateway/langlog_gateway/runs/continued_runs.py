@@ -15,7 +15,7 @@ from langlog_schemas.runs.request import EVENT_STREAMING, RunCreate
 from msgspec import Raw, Struct
 
 from ..requests.runs import RUN_CREATE
-from .submission_steps import Particulars
+from .submission import Particulars
 
 HIDDEN = frozenset({EVENT_STREAMING, "thread_id"})
 """Members of the configurable that runs of the streaming protocol have, and threads do not show."""

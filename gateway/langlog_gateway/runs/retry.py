@@ -15,8 +15,7 @@ from ..requests.runs import RUNS_RETRY
 from ..responses.runs import Retried
 from .bulk import readable_threads, submit_all
 from .continued_runs import earlier_of, repeated
-from .submission import SQL, RunSubmission, new_run_id
-from .submission_steps import PreparedRun
+from .submission import SQL, PreparedRun, RunSubmission, new_run_id
 
 NOT_THERE = "Run not found"
 RETRIED = frozenset({"error", "timeout", "interrupted"})

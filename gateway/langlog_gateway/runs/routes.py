@@ -23,8 +23,7 @@ from ..responses import runs
 from ..streams.watch import Watch
 from .search import run_columns
 from .streaming import RunStreams
-from .submission import SQL, RunSubmission
-from .submission_steps import Particulars
+from .submission import SQL, Particulars, RunSubmission
 from .waiting import RunWaits, run_headers, tied_to_client
 
 NONE_FOUND = "No runs found to cancel."

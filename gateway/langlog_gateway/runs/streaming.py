@@ -34,8 +34,7 @@ from ..streams.sse import (
 )
 from ..streams.stream_out import StreamOut
 from ..streams.watch import ThreadUpdate, Watch
-from .submission import SQL
-from .submission_steps import PreparedRun
+from .submission import SQL, PreparedRun
 
 SETTLE_S = 0.25
 """Seconds that a stream whose run has ended waits for frames that are not in the backlog either."""

@@ -5,15 +5,17 @@
 3. `authorise`: the project's handlers of ``threads.create_run`` see the resulting run, may change it, and return a filter.
 4. `build_command`: the command, with that filter; the decider checks it against the thread.
 
-Each step's argument is the result of the one before (`submission_steps`). Crons pass the first three when they are created;
-schedulers, which have no handlers, apply the result (`CronAuthority`) to each run. All is on the gateway's event loop. A
-gateway that dies before the command is appended has changed nothing.
+Each step's argument is the result of the one before, so that none can be left out: a command is built from an `AuthorisedRun` only.
+What a step computes is a pure function (`valid_run`, `layered`, `built`). Crons pass the first three when they are created; schedulers,
+which have no handlers, apply the result (`CronAuthority`) to each run. All is on the gateway's event loop. A gateway that dies before
+the command is appended has changed nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -21,35 +23,124 @@ from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process import tracing
 from langlog_backbone.process.unavailable import is_unavailable
-from langlog_backbone.time.clock import now, now_ms
+from langlog_backbone.time.clock import iso, now, now_ms
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
+from langlog_schemas.json_types import Object
 from langlog_schemas.messages import Reply
-from langlog_schemas.runs.request import PUBLIC_MEMBERS, Assistant, RunCreate, Server
+from langlog_schemas.rules.filters import Filter
+from langlog_schemas.runs import request as run_request
+from langlog_schemas.runs.request import PUBLIC_MEMBERS, Assistant, Layered, RunCreate, Server
+from msgspec import Raw
+from msgspec.structs import replace
 
 from ..auth.access import User, authorize, caller, guarded, identity_of
 from ..core import Core, origin_of
 from ..http.backends import Origin
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
+from ..http.run_config import check_choice, check_command, mirrored
+from ..http.validation import check_sizes, check_webhook
 from ..responses import runs
 from .assistants import RunAssistants
-from .submission_steps import (
-    PLAIN,
-    AuthorisedRun,
-    MergedRun,
-    Particulars,
-    PreparedRun,
-    RunIds,
-    ValidRun,
-    built,
-    if_not_exists,
-    layered,
-    valid_run,
-)
 
 SQL = load_sql("langlog_gateway", "runs.sql")
 DELAY_TOO_LONG = "after_seconds is {:g}: a run may begin at most {:g} seconds from now (LANGLOG_MAX_DELAY_SECS); a cron begins later ones"
+NO_PRIVATE = Private()
+
+
+class Particulars(NamedTuple):
+    """Properties of a run that depend on the endpoint that creates it; the defaults are those of a background run."""
+
+    waits: bool = False
+    """The client waits for the run's end: ``on_disconnect`` counts."""
+    cron: bool = False
+    """The run belongs to a cron and begins when it is due. ``on_completion`` and ``after_seconds`` do not count, and
+    ``config.configurable`` and ``context`` may be given together."""
+    number: int = 0
+    """Number of the run among those of one request."""
+    answers: tuple[str, ...] = ()
+    """Ids of the interrupts that it answers; it is rejected unless all are open."""
+    hidden: frozenset[str] = frozenset()
+    """Names that its thread does not show in ``config.configurable``."""
+
+
+PLAIN = Particulars()
+
+
+class RunIds(NamedTuple):
+    """Ids of a run and its thread."""
+
+    thread_id: str
+    run_id: str
+    stateless: bool
+    """The thread is created for the run."""
+    temporary: bool
+    """The thread is deleted when the run ends."""
+
+
+class ValidRun(NamedTuple):
+    """A body whose members are of the right types and within their limits."""
+
+    body: RunCreate
+    config: Object
+    context: Object
+    """Context and configurable: both spellings filled in."""
+    narrowed: bool
+    """``context`` was set, so the configurable gets only members of the graph's context schema."""
+
+
+class MergedRun(NamedTuple):
+    """A run whose settings are merged with its assistant's."""
+
+    valid: ValidRun
+    assistant: Assistant
+    ids: RunIds
+    layered: Layered
+    private: Private
+    """Credentials that the run needs of its caller and its command must not hold."""
+
+
+class AuthorisedRun(NamedTuple):
+    """A run that the caller may create, as the project's handlers have changed it. Made by `RunSubmission.authorise` alone."""
+
+    merged: MergedRun
+    metadata: Object
+    kwargs: Object | Raw
+    visible: Filter | None
+    """Filter that the thread must match."""
+
+
+class PreparedRun(NamedTuple):
+    """A run whose command is ready to be appended."""
+
+    command: cmd.CreateRun
+    origin: Origin
+    cancel_on_disconnect: bool
+    stateless: bool
+    private: Private = NO_PRIVATE
+
+    @property
+    def thread_id(self) -> str:
+        return self.command.thread_id
+
+    @property
+    def run_id(self) -> str:
+        return self.command.run_id
+
+    @property
+    def cannot_be_rejected(self) -> bool:
+        """Whether the decider has no reason to reject the command: its thread is minted for it."""
+        return self.command.fresh and self.command.temporary
+
+    @property
+    def path(self) -> str:
+        """Path of the run, for ``content-location`` (wire contract §5.1)."""
+        return f"/threads/{self.thread_id}/runs/{self.run_id}"
+
+    def without_kwargs(self) -> PreparedRun:
+        """Return the run without its input, which may be large, for following it."""
+        return self._replace(command=replace(self.command, kwargs=Raw(b"{}")))
 
 
 class RunSubmission:
@@ -99,11 +190,11 @@ class RunSubmission:
         """Check the body. A webhook is left out if the server sends none. Raises ApiError 400 and 422."""
         core = self._core
         valid = valid_run(body, particulars, stateless=stateless)
-        core.check_sizes(metadata=body.metadata, config=body.config, context=body.context)
+        check_sizes(core.settings, metadata=body.metadata, config=body.config, context=body.context)
         if core.options.http.disable_webhooks:
             body.webhook = None
         if body.webhook is not None:
-            core.check_webhook(body.webhook)
+            check_webhook(core.webhooks, body.webhook)
         longest_s = core.settings.max_delay_s
         if not (particulars.cron or body.after_seconds <= longest_s):
             raise unprocessable(DELAY_TOO_LONG.format(body.after_seconds, longest_s))
@@ -224,6 +315,79 @@ class RunSubmission:
             return _created(reply)
         # it was rolled back or deleted in the same moment: the caller still gets the run that the request made
         return runs.created_run(_as_made(run.command), reply.time)
+
+
+def valid_run(body: RunCreate, particulars: Particulars, *, stateless: bool) -> ValidRun:
+    """Return the body if its members are valid. Raises ApiError 400 and 422."""
+    # each is checked only where it has an effect: the JavaScript client's types make it send `on_completion: "complete"`
+    # or `"continue"`, which mean nothing on a thread.
+    if particulars.waits:
+        check_choice("on_disconnect", body.on_disconnect, "cancel", "continue")
+    if stateless and not particulars.cron:
+        check_choice("on_completion", body.on_completion, "delete", "keep")
+    check_command(body.command)
+    config, context = mirrored(body.config, body.context, both=particulars.cron)
+    return ValidRun(body, config, context, narrowed=bool(body.context) and not particulars.cron)
+
+
+def layered(
+    valid: ValidRun,
+    assistant: Assistant,
+    server: Server,
+    particulars: Particulars = PLAIN,
+    *,
+    temporary: bool = False,
+    members: list[str] | None = None,
+) -> Layered:
+    """Return the run's settings merged over its assistant's. ``members``: those of the graph's context schema; None: any."""
+    config = valid.config
+    if members is not None and valid.narrowed:
+        config = {**config, "configurable": {k: v for k, v in valid.context.items() if k in members}}
+    merged = run_request.layer(valid.body, config, valid.context, assistant, server, temporary=temporary)
+    for name in particulars.hidden:
+        merged.thread_config["configurable"].pop(name, None)
+    return merged
+
+
+def built(
+    run: AuthorisedRun,
+    particulars: Particulars,
+    origin: Origin,
+    thread_ttl: cmd.Ttl | None,
+    now: datetime,
+) -> PreparedRun:
+    """Return the command of a run. ``thread_ttl``: that of a thread that it creates."""
+    valid, assistant, ids, merged, private = run.merged
+    body = valid.body
+    command = cmd.CreateRun(
+        thread_id=ids.thread_id,
+        run_id=ids.run_id,
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        kwargs=run.kwargs if isinstance(run.kwargs, Raw) else Raw(msgspec.json.encode(run.kwargs)),
+        assistant_metadata=assistant.metadata,
+        metadata=run.metadata,
+        thread_config=merged.thread_config,
+        multitask_strategy=body.multitask_strategy,
+        if_not_exists=if_not_exists(body, ids),
+        not_before=_moment(now, body.after_seconds),
+        user_id=origin.actor or "",
+        temporary=ids.temporary,
+        fresh=ids.stateless and origin.key is None,
+        thread_ttl=thread_ttl,
+        visible=run.visible,
+        answers=list(particulars.answers),
+    )
+    return PreparedRun(command, origin, particulars.waits and body.on_disconnect == "cancel", ids.stateless, private)
+
+
+def if_not_exists(body: RunCreate, ids: RunIds) -> Literal["create", "reject"]:
+    """Return the behavior if the thread does not exist."""
+    return "create" if ids.stateless else body.if_not_exists
+
+
+def _moment(now: datetime, after_s: float) -> str | None:
+    return iso(now + timedelta(seconds=after_s)) if after_s > 0 else None
 
 
 def new_run_id(origin: Origin, number: int) -> str:

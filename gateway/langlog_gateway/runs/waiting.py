@@ -21,8 +21,7 @@ from ..streams.permission import Check, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN
 from ..streams.watch import Watch
-from .submission import SQL
-from .submission_steps import PreparedRun
+from .submission import SQL, PreparedRun
 
 GRACE_S = 0.5
 """Seconds within which the end of a run is sent in one piece; otherwise the headers are sent first."""

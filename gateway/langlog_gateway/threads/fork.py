@@ -19,7 +19,7 @@ from ..auth.access import admit, authorize
 from ..core import Core, encoded_response, origin_of
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread, not_found, unprocessable
-from ..http.validation import path_uuid, read_body, uuid_of
+from ..http.validation import check_sizes, path_uuid, read_body, uuid_of
 from ..requests.threads import THREAD_FORK, ThreadFork
 from ..responses.threads import thread
 from .copy import SQL, forked_state
@@ -51,7 +51,7 @@ class Forks:
         """
         source = path_uuid(request, "thread")
         body = await read_body(request, THREAD_FORK)
-        self._core.check_sizes(metadata=body.metadata)
+        check_sizes(self._core.settings, metadata=body.metadata)
         wanted = _checkpoint_id(body)
         origin = origin_of(request)
         target = uuid_of(body.thread_id, "thread") if body.thread_id is not None else _new_id(origin)

@@ -20,8 +20,7 @@ from ..responses.interrupts import Answered, interrupt
 from ..runs.bulk import readable_threads, submit_all
 from ..runs.continued_runs import earlier_of, following
 from ..runs.submission import SQL as RUNS
-from ..runs.submission import RunSubmission
-from ..runs.submission_steps import PreparedRun
+from ..runs.submission import PreparedRun, RunSubmission
 
 SQL = load_sql("langlog_gateway", "interrupts.sql")
 

@@ -16,7 +16,7 @@ from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http.backends import Origin, UserCodeError
 from ..http.errors import ApiError, ErrorAnswer, missing_thread, not_found
 from ..http.run_config import check_command
-from ..http.validation import canonical_uuid, path_uuid, read_body, uuid_of
+from ..http.validation import canonical_uuid, check_sizes, path_uuid, read_body, uuid_of
 from ..requests.members import given
 from ..requests.threads import (
     THREAD_COUNT,
@@ -57,7 +57,7 @@ class Threads:
         response is 201 or 400 with the reason.
         """
         body = await read_body(request, THREAD_CREATE)
-        self._core.check_sizes(metadata=body.metadata)
+        check_sizes(self._core.settings, metadata=body.metadata)
         for superstep in body.supersteps or ():
             for update in superstep.updates:
                 check_command(update.command)
@@ -135,7 +135,7 @@ class Threads:
         """Merges metadata into that of a thread, or changes its time to live."""
         thread_id = path_uuid(request, "thread")
         body = await read_body(request, THREAD_PATCH)
-        self._core.check_sizes(metadata=body.metadata)
+        check_sizes(self._core.settings, metadata=body.metadata)
         value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata}
         visible = await authorize(request, "threads", "update", value)
         command = cmd.PatchThread(

@@ -17,7 +17,7 @@ from msgspec import Raw
 from ..auth.access import admit
 from ..core import Core, encoded_response, json_response, origin_of
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
-from ..http.validation import path_uuid, query_names, read_body, truthy
+from ..http.validation import check_sizes, path_uuid, query_names, read_body, truthy
 from ..requests.states import HISTORY_SEARCH, STATE_AT_CHECKPOINT, STATE_UPDATE
 from ..responses.members import NULL
 from ..responses.states import StateUpdated, empty_state
@@ -209,7 +209,7 @@ class ThreadState:
         before = None
         if body.before is not None:
             before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
-        self._core.check_sizes(metadata=body.metadata)
+        check_sizes(self._core.settings, metadata=body.metadata)
         select = checked(body.select or [])
         return await self._history(
             request, thread_id, body.limit, before, body.metadata, body.checkpoint, select=select
