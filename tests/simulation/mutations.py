@@ -147,7 +147,7 @@ async def _two_nothings() -> tuple[set[str], set[str]]:
 
 
 def _accept_all(self: Any, batch: Any) -> Any:
-    from langlog_gateway.streams.sse import FrameSlice
+    from langlog_gateway.streams.sequencer import FrameSlice
 
     self._anchored = True
     self.attempt, self.sequence = batch.attempt, batch.last

@@ -20,8 +20,7 @@ from ..http.errors import ApiError
 from ..runs.streaming import RunFollower
 from ..runs.submission import PreparedRun
 from ..streams import sse
-from ..streams.sequencer import FrameSequencer
-from ..streams.sse import FrameSlice
+from ..streams.sequencer import FrameSequencer, FrameSlice
 from ..streams.stream_out import StreamOut
 from ..streams.watch import Watch
 from . import json_rpc

@@ -21,10 +21,9 @@ from langlog_schemas.runs.ends import end_of
 
 from ..http.errors import ApiError
 from ..streams.backlog import Backlog
-from ..streams.follower import FrameFollower
-from ..streams.sequencer import FrameSequencer
-from ..streams.sse import Batch, FrameSlice
-from ..streams.watch import ThreadUpdate, Watch, Watches
+from ..streams.sequencer import FrameSequencer, FrameSlice
+from ..streams.sse import Batch
+from ..streams.watch import FrameFollower, ThreadUpdate, Watch, Watches
 from .events import Ending, Event, Name, derived, event_of
 from .history import History, Standing, answered_in, ending_of
 

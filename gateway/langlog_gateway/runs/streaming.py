@@ -18,22 +18,20 @@ from langlog_schemas.runs.ends import FINAL_STATUSES
 from ..core import Core
 from ..http.errors import ApiError, unprocessable
 from ..http.validation import query_names
-from ..streams.follower import FrameFollower
 from ..streams.run_end import Ended, ended
-from ..streams.sequencer import START, FrameSequencer, Since
+from ..streams.sequencer import START, FrameSequencer, FrameSlice, Since
 from ..streams.sse import (
     WITHOUT_METADATA,
     Batch,
     FrameId,
     FramePosition,
-    FrameSlice,
     Modes,
     Namespaces,
     modes_of,
     namespaces_of,
 )
 from ..streams.stream_out import StreamOut
-from ..streams.watch import ThreadUpdate, Watch
+from ..streams.watch import FrameFollower, ThreadUpdate, Watch
 from .submission import SQL, PreparedRun
 
 SETTLE_S = 0.25

@@ -16,11 +16,10 @@ from langlog_schemas import commands as cmd
 from ..core import Core, json_response
 from ..http.errors import JSON, ApiError
 from ..responses.failures import RUN_NOT_FOUND
-from ..streams.follower import CATCH_UP_PAUSE_S
 from ..streams.permission import Check, PermissionEnded
 from ..streams.run_end import Ended, answer_of, ended, values
 from ..streams.stream_out import GOING_DOWN
-from ..streams.watch import Watch
+from ..streams.watch import CATCH_UP_PAUSE_S, Watch
 from .submission import SQL, PreparedRun
 
 GRACE_S = 0.5

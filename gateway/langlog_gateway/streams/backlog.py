@@ -21,7 +21,7 @@ from langlog_schemas.frames import FrameBatch
 
 from ..http.backends import Reads
 from .folding import Folding
-from .opened_frames import opened_frames
+from .opening import opened_frames
 from .sse import Batch, FramePosition
 
 logger = structlog.get_logger(__name__)

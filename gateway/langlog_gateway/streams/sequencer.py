@@ -15,7 +15,7 @@ from typing import NamedTuple
 from langlog_schemas.frames import Frame
 
 from .backlog import Backlog
-from .sse import UNKNOWN, Batch, FrameId, FramePosition, FrameSlice, missing
+from .sse import UNKNOWN, Batch, FrameId, FramePosition, Modes, Namespaces, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between queries for recorded frames that are still being folded; in all, the time of recording and folding on a
@@ -32,6 +32,25 @@ class Since(NamedTuple):
     def passed_by(self, frame: Frame) -> bool:
         """Return whether the frame is the first one after the checkpoint."""
         return self.checkpoint_id in frame.past.split(" ")
+
+
+class FrameSlice(NamedTuple):
+    """The frames of a batch that are new to a reader: those with a sequence number over ``after``."""
+
+    batch: Batch
+    after: int
+    missing: int = 0
+    """Number of events before them that were skipped, or `UNKNOWN`"""
+
+    @property
+    def frames(self) -> list[Frame]:
+        return [frame for frame in self.batch.frames if frame.sequence > self.after]
+
+    def encoded(
+        self, modes: Modes | None = None, namespaces: Namespaces | None = None, *, ids: bool | None = None
+    ) -> bytes:
+        data = self.batch.encoded(self.after, modes, namespaces, ids=ids)
+        return missing(self.missing) + data if self.missing else data
 
 
 class FrameSequencer:

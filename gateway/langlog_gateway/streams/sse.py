@@ -8,7 +8,6 @@ of looking at it, however many clients read it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 from langlog_schemas.frames import Frame, FrameBatch, private
@@ -171,22 +170,3 @@ class Batch:
             ]
             data = self._encoded[key] = encode(frames, ids=shown)
         return data
-
-
-class FrameSlice(NamedTuple):
-    """The frames of a batch that are new to a reader: those with a sequence number over ``after``."""
-
-    batch: Batch
-    after: int
-    missing: int = 0
-    """Number of events before them that were skipped, or `UNKNOWN`"""
-
-    @property
-    def frames(self) -> list[Frame]:
-        return [frame for frame in self.batch.frames if frame.sequence > self.after]
-
-    def encoded(
-        self, modes: Modes | None = None, namespaces: Namespaces | None = None, *, ids: bool | None = None
-    ) -> bytes:
-        data = self.batch.encoded(self.after, modes, namespaces, ids=ids)
-        return missing(self.missing) + data if self.missing else data

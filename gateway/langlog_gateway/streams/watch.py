@@ -1,20 +1,20 @@
 """Frames and lifecycle updates of watched threads: one subscription per thread and process, shared by all of its watches.
 
-Lifecycle updates come from the projector, frames from workers. Each is decoded once and put into the queue of every watch; one that
-falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
+Lifecycle updates come from the projector, frames from workers. Each is decoded once and put into the queue of every watch, which a
+`FrameFollower` empties; one that falls behind by too many frames is cut off without slowing the others. All on one event loop, no locks.
 When Redis was unavailable messages may be missing: `Watch.missed` is set, and its owner queries Postgres.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.json_handlers import JsonHandlers
 from langlog_backbone.redis import channels
@@ -26,15 +26,15 @@ from langlog_schemas import frames, messages
 from langlog_schemas.frames import FrameBatch
 
 from ..http.errors import ApiError, unavailable
-from .opened_frames import opened_frames
+from .opening import Opening, opened_frames
 from .sse import Batch
 from .waker import Waker
-
-logger = structlog.get_logger(__name__)
 
 LIFECYCLE, FRAMES = "lifecycle", "frames"
 FIRST_FRAME_S = 1.0
 """Seconds after which a watch that was subscribed while its run was submitted, and has got no frame, queries those it may have missed."""
+CATCH_UP_PAUSE_S = 0.5
+"""Seconds before what was missed is queried again from a server that was unavailable."""
 
 
 class Limits(NamedTuple):
@@ -144,6 +144,80 @@ class Watch(Waker):
         return batches
 
 
+class FrameFollower(ABC):
+    """The one loop that every stream of frames runs: of a run, of a thread, of the streaming protocol, of an A2A task.
+
+    It hands on what a `Watch` holds: batches of frames first, then lifecycle updates, so that a run's end finds the frames
+    before it delivered. A follower puts frames in order by a `FrameSequencer` for each run. One task per follower, no locks.
+    """
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        watch.unread = False
+
+    async def _follow(self) -> None:
+        """Follow until the stream ends."""
+        watch = self._watch
+        while True:
+            if watch.batches:
+                await self._take(watch.take_batches())
+            while watch.updates:
+                await self._apply(watch.updates.popleft())
+            if watch.missed:
+                watch.missed = False
+                await self._try_to_catch_up()
+            if watch.overrun:
+                if await self._overrun():
+                    return
+            elif watch.closing:
+                self._shut_down()
+                return
+            elif await self._settled():
+                return
+            else:
+                await self._wait()
+
+    async def _try_to_catch_up(self) -> None:
+        """`_catch_up`; later once more if a server is unavailable: a stream that has begun outlasts that."""
+        try:
+            await self._catch_up()
+        except ApiError as error:
+            if error.status < 500:
+                raise
+            self._watch.missed = True
+            await asyncio.sleep(CATCH_UP_PAUSE_S)
+
+    @abstractmethod
+    async def _take(self, batches: list[Batch]) -> None:
+        """Deliver the new frames of the batches."""
+
+    @abstractmethod
+    async def _apply(self, update: ThreadUpdate) -> None:
+        """Apply an update of the thread."""
+
+    @abstractmethod
+    async def _catch_up(self) -> None:
+        """Query frames and updates that may have been missed, and deliver them."""
+
+    @abstractmethod
+    async def _overrun(self) -> bool:
+        """Handle an overrun of the queue. Return whether the stream has ended."""
+
+    @abstractmethod
+    def _shut_down(self) -> None:
+        """End because the server stops. Does not wait."""
+
+    @abstractmethod
+    async def _settled(self) -> bool:
+        """Deliver what the frames and updates so far allow. Return whether the stream has ended."""
+
+    @abstractmethod
+    async def _wait(self) -> None:
+        """Wait until the watch holds something, or it is time for the next step."""
+
+
 class _Thread:
     """Subscriptions of one thread and the watches that share them."""
 
@@ -199,37 +273,6 @@ class _Thread:
         for watch in tuple(self.watches):
             if watch.wants_frames:
                 watch.put(batch)
-
-
-class Opening:
-    """Decrypts messages of one thread, in their order. One that cannot be decrypted, or too many that wait, count as missed."""
-
-    def __init__(self, handlers: JsonHandlers, most: int) -> None:
-        self._handlers = handlers
-        self._most = most
-        self._waiting: deque[tuple[Callable[[JsonHandlers], Awaitable[None]], Callable[[], None]]] = deque()
-        self._work: asyncio.Task[None] | None = None
-
-    def take(self, opened: Callable[[JsonHandlers], Awaitable[None]], missed: Callable[[], None]) -> None:
-        if len(self._waiting) >= self._most:
-            missed()
-            return
-        self._waiting.append((opened, missed))
-        if self._work is None or self._work.done():
-            self._work = asyncio.ensure_future(self._drain())
-
-    def close(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
-
-    async def _drain(self) -> None:
-        while self._waiting:
-            opened, missed = self._waiting.popleft()
-            try:
-                await opened(self._handlers)
-            except Exception:  # of the project's handler: watches query the read model instead
-                logger.exception("watch.handler_failed")
-                missed()
 
 
 class Watches:
