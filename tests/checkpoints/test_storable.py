@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langlog_executor.checkpoints.storable_checkpoint import ADDRESS_BYTES_MAX, UnstorableCheckpoint, storable
+from langlog_executor.checkpoints.emission import ADDRESS_BYTES_MAX, UnstorableCheckpoint, storable
 from langlog_schemas.checkpoints import ChannelBlob, CheckpointBody, Write, WritesBody, decode_checkpoint, decode_writes
 from msgspec.structs import replace
 

@@ -1,16 +1,21 @@
 """How an encoded checkpoint, or encoded writes, become an event of the log and are known to their attempt. Nothing here opens a value.
 
+Before that it is checked (`storable`) that the projector can store them, because afterwards they are in the log. Addresses come from
+graph code and from clients (``configurable``). One of another type, with a NUL character, or too long for an index of Postgres' would
+park its thread. The run fails instead, and its thread stays usable.
+
 Concurrency: as that of the saver that uses it; `RecordSink.emit` may be called from any thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from langlog_schemas import checkpoints
+import msgspec
+from langlog_schemas.checkpoints import CheckpointBody, WritesBody, decode_checkpoint, decode_writes, encode
 from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 
-from .storable_checkpoint import storable
 from .stored_checkpoint import StoredCheckpoint, StoredWrite
 
 if TYPE_CHECKING:
@@ -18,6 +23,17 @@ if TYPE_CHECKING:
 
     from ..runtime.records import RecordSink
     from .overlay import Overlay
+
+ADDRESS_BYTES_MAX = 2_000
+"""Maximum bytes of the names that one index of Postgres holds together: namespace and channel, or namespace, checkpoint and task."""
+UTF8_BYTES_MAX = 4
+"""Maximum bytes of one character."""
+
+
+class UnstorableCheckpoint(ValueError):
+    """The checkpoint cannot be stored under this address."""
+
+    for_clients = True
 
 
 class CheckpointEmission:
@@ -35,7 +51,7 @@ class CheckpointEmission:
             raise RuntimeError("this checkpointer only reads")
         return self._records
 
-    def checkpoint(self, thread_id: str, body: checkpoints.CheckpointBody) -> None:
+    def checkpoint(self, thread_id: str, body: CheckpointBody) -> None:
         """Raises UnstorableCheckpoint."""
         run_id, attempt = self._fence(thread_id)
         self.sink.emit(
@@ -59,7 +75,7 @@ class CheckpointEmission:
                 )
             )
 
-    def writes(self, thread_id: str, body: checkpoints.WritesBody) -> None:
+    def writes(self, thread_id: str, body: WritesBody) -> None:
         """Raises UnstorableCheckpoint."""
         run_id, attempt = self._fence(thread_id)
         self.sink.emit(
@@ -78,3 +94,38 @@ class CheckpointEmission:
         if self._task is not None and self._task.thread_id == thread_id:
             return self._task.run_id, self._task.attempt
         return None, 0
+
+
+def storable(thread_id: str, body: CheckpointBody | WritesBody) -> bytes:
+    """Return the encoded body. Raises UnstorableCheckpoint."""
+    data = encode(body)
+    try:
+        (decode_checkpoint if isinstance(body, CheckpointBody) else decode_writes)(data)
+    except msgspec.ValidationError as error:
+        raise UnstorableCheckpoint(f"a checkpoint cannot be stored as its config has it: {error}") from None
+    addresses = list(_addresses(thread_id, body))
+    names = "".join([name for address in addresses for name in address])
+    if "\0" in names:
+        raise UnstorableCheckpoint("a checkpoint cannot be stored: its address has a NUL character in it")
+    for address in addresses if len(names) * UTF8_BYTES_MAX > ADDRESS_BYTES_MAX else ():
+        size = sum(len(name.encode()) for name in address)
+        if size > ADDRESS_BYTES_MAX:
+            raise UnstorableCheckpoint(
+                f"a checkpoint cannot be stored: thread, namespace and name take {size} bytes, more than {ADDRESS_BYTES_MAX}"
+            )
+    return data
+
+
+def _addresses(thread_id: str, body: CheckpointBody | WritesBody) -> Iterator[tuple[str, ...]]:
+    """Yield the names of each row of the body."""
+    space = (thread_id, body.namespace)
+    yield (*space, body.checkpoint_id)
+    if isinstance(body, WritesBody):
+        yield (*space, body.checkpoint_id, body.task_id, body.task_path)
+        for write in body.writes:
+            yield (*space, write.channel)
+        return
+    yield (*space, body.parent_id or "", body.run_id or "")
+    for blob in body.blobs:
+        yield (*space, blob.channel, blob.version)
+    yield from ((*space, *version) for version in body.versions.items())

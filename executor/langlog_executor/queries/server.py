@@ -26,8 +26,8 @@ from langlog_backbone.time.clock import now_ms
 from langlog_schemas import messages
 from langlog_schemas.messages import Answer, Query
 
+from ..checkpoints.emission import UnstorableCheckpoint
 from ..checkpoints.serde import OtherLanguage, json_cipher
-from ..checkpoints.storable_checkpoint import UnstorableCheckpoint
 from ..graphs.loading import UnknownGraph
 from ..runtime.io_loop import came_from_io
 from ..store.embeddings import EmbeddingFailed, ItemQuestion, QueryQuestion, TooManyTexts

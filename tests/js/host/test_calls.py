@@ -12,9 +12,9 @@ import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langlog_executor.checkpoints.checkpointer import LogCheckpointer
 from langlog_executor.checkpoints.cipher import AesCipher, CheckpointCiphers
+from langlog_executor.checkpoints.emission import UnstorableCheckpoint
 from langlog_executor.checkpoints.overlay import Overlay
 from langlog_executor.checkpoints.serde import OtherLanguage, ProjectSerializer, project_serializer
-from langlog_executor.checkpoints.storable_checkpoint import UnstorableCheckpoint
 from langlog_executor.frames.protocol_events import ProtocolEvents
 from langlog_executor.graph_host.checkpoint_calls import HELD_UP_BYTES, CheckpointCalls
 from langlog_executor.graph_host.hosted_stream import HostedStream
