@@ -34,6 +34,7 @@ class Backbone(NamedTuple):
     pipe: RedisPipe
     bus: Bus
     queue: HotQueue
+    positions: ReadPositions
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +69,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         await bus.subscribe(channels.WATERMARK, positions.on_watermark, remote=False)
         queue = HotQueue(pipe, settings)
         stack.push_async_callback(queue.stop)
-        yield Backbone(settings, log, pool, pipe, bus, queue)
+        yield Backbone(settings, log, pool, pipe, bus, queue, positions)
 
 
 async def start_log(log: Log, availability: Availability) -> None:

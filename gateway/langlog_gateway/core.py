@@ -88,7 +88,7 @@ class Core:
         self.commands.seal = self.code.sealed
         self.queries = Queries(backbone.pipe, self.replies, self.settings.reply_timeout_s)
         self.audit = Audit(backbone.log, self.reads.rows, self.settings.audit_page_bytes)
-        self.watermark = Watermark(backbone.bus)
+        self.watermark = Watermark(backbone.bus, backbone.positions)
         self.watches = Watches(backbone.bus, self.settings, backbone.log.partition_of)
         self.watches.handlers = self.reads.handlers
         self.ends = EndsInLog(backbone.log)

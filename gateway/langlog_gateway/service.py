@@ -90,6 +90,7 @@ class GatewayService:
         """``dev``: whether it is the gateway of ``langlog dev``, which has routes of its own."""
         self._settings = backbone.settings
         self._pool = backbone.pool
+        self._positions = backbone.positions
         self._core = Core(backbone, dev=dev)
         self._components = Components(self._core)
         self._runner: web.AppRunner | None = None
@@ -149,7 +150,7 @@ class GatewayService:
         """Listen, once the read model holds what the log holds. Raises StartError when the address is taken."""
         check_exposure(self._settings, self._core.options)
         await self._core.start()
-        await catch_up(self._pool.fetch, self._core.log)
+        await catch_up(self._pool.fetch, self._core.log, self._positions)
         app = build_app(self._core, self._components)
         self._runner = web.AppRunner(
             app,

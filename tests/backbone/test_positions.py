@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 from langlog_backbone.read_model.positions import ReadPositions
+from langlog_backbone.read_model.watermark import Watermark
 
 
 class Postgres:
@@ -32,4 +34,19 @@ async def test_what_a_connection_has_shown_is_waited_for_by_the_next_without_a_m
     assert not waiting.done()
     behind.offsets = (5, 7)
     positions.on_watermark(message)
+    await waiting
+
+
+async def test_a_position_that_was_read_for_a_run_is_waited_for_by_later_connections() -> None:
+    """Checkpoints are read after it without another look, and Redis may not have said it."""
+    positions = ReadPositions()
+    watermark = Watermark(cast(Any, SimpleNamespace(on_reconnect=[])), positions)
+    watermark.learn(1, 7)
+    assert watermark.passed(1, 6)
+    behind = Postgres(5, 3)
+    waiting = asyncio.create_task(positions.advance(cast(Any, behind)))
+    await behind.asked.wait()
+    assert not waiting.done()
+    behind.offsets = (5, 7)
+    positions.on_watermark(json.dumps({"run-events": {"0": 5}}).encode())
     await waiting

@@ -77,7 +77,7 @@ async def io(log: FakeLog) -> IoLoop:
 
 def io_of(log: FakeLog) -> IoLoop:
     nothing: Any = None
-    return IoLoop(Backbone(Settings(max_record_bytes=2000), log, nothing, nothing, nothing, nothing))  # type: ignore[arg-type]
+    return IoLoop(Backbone(Settings(max_record_bytes=2000), log, nothing, nothing, nothing, nothing, nothing))  # type: ignore[arg-type]
 
 
 def started(n: int) -> RunStarted:

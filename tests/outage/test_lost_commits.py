@@ -10,14 +10,17 @@ from typing import Any
 import aiohttp
 import pytest
 from langlog_backbone.context import open_backbone
+from langlog_backbone.process.ending import Ending
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.read_model import catching_up
+from langlog_backbone.read_model.positions import ReadPositions
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider import aggregates as aggregates_module
 from langlog_executor.decider import command_decider
 from langlog_executor.decider.read_model import ReadModel
 from langlog_executor.decider.service import DeciderService
+from langlog_executor.worker.process import caught_up
 from langlog_gateway.service import GatewayService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands as cmd
@@ -149,12 +152,49 @@ async def test_a_gateway_that_starts_after_the_loss_shows_all_that_others_had_an
             await gateway.stop()
 
 
+async def test_a_worker_that_starts_after_the_loss_waits_until_all_that_others_had_answered_is_back(
+    stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes read the store, and updates are prepared on the state, as they were answered."""
+    thread, looked = new_id(), asyncio.Event()
+    plainly = catching_up._missing
+
+    def noted(*args: Any) -> int:
+        looked.set()
+        return plainly(*args)
+
+    monkeypatch.setattr(catching_up, "_missing", noted)
+    async with running(DeciderService(stack.backbone)), running(ProjectorService(stack.backbone)):
+        await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread)))
+        await save(stack.backbone.pool)
+        await stack.send(cmd.CreateThread(thread_id=thread))
+    await lose(stack.backbone.pool)
+    async with open_backbone(settings) as backbone:
+        ending = Ending(1.0)
+        starting = asyncio.create_task(caught_up(backbone, ending))
+        looking = asyncio.create_task(looked.wait())
+        await asyncio.wait([starting, looking], return_when=asyncio.FIRST_COMPLETED)
+        assert not starting.done()
+        async with running(ProjectorService(stack.backbone)):
+            await starting
+            assert thread in {row["thread_id"] for row in await backbone.pool.fetch("SELECT thread_id FROM threads")}
+        looking.cancel()
+
+
+async def test_a_worker_that_is_stopped_while_it_waits_for_the_read_model_does_not_wait_on(stack: Stack) -> None:
+    await stack.event(ev.GraphRegistered(graph_id="g", position=0))
+    ending = Ending(1.0)
+    starting = asyncio.create_task(caught_up(stack.backbone, ending))
+    ending.on_signal()
+    await starting
+
+
 async def test_a_read_model_that_nobody_folds_is_not_waited_for_forever(stack: Stack) -> None:
     await stack.event(ev.GraphRegistered(graph_id="g", position=0))
     pool, log = stack.backbone.pool, stack.backbone.log
-    assert not await catching_up.catch_up(pool.fetch, log, stalled_s=0)
+    assert not await catching_up.catch_up(pool.fetch, log, ReadPositions(), stalled_s=0)
     async with running(ProjectorService(stack.backbone)):
-        assert await catching_up.catch_up(pool.fetch, log)
+        assert await catching_up.catch_up(pool.fetch, log, ReadPositions())
 
 
 async def test_nothing_is_decided_on_what_postgres_has_forgotten(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

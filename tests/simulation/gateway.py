@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from langlog_backbone.context import Backbone
+from langlog_backbone.read_model.catching_up import catch_up
 from langlog_backbone.read_model.watermark import Watermark
 from langlog_backbone.redis.replies import ReplyRouter
 from langlog_gateway.http.backends import Commands, Origin, Reads
@@ -84,7 +85,7 @@ class GatewayService:
     name = "gateway"
 
     def __init__(self, backbone: Backbone) -> None:
-        settings = backbone.settings
+        self._backbone, settings = backbone, backbone.settings
         reads = Reads(backbone.pool, settings.read_timeout_s)
         self._replies = ReplyRouter(backbone.bus)
         self.commands = Commands(backbone.log, self._replies, reads, settings.reply_timeout_s)
@@ -97,13 +98,17 @@ class GatewayService:
             watches=self.watches,
             ends=EndsInLog(backbone.log),
             permissions=Permissions(settings, reads, self.watches),
-            backlog=Backlog(backbone.pipe, reads, Folding(backbone.log, Watermark(backbone.bus), reads)),
+            backlog=Backlog(
+                backbone.pipe, reads, Folding(backbone.log, Watermark(backbone.bus, backbone.positions), reads)
+            ),
         )
         self._waits = RunWaits(self._core)
 
     async def start(self) -> None:
         await self._replies.start()
         await self.watches.start()
+        backbone = self._backbone
+        await catch_up(backbone.pool.fetch, backbone.log, backbone.positions)
 
     async def serve(self) -> None:
         await asyncio.get_running_loop().create_future()

@@ -33,6 +33,7 @@ from langlog_executor.queries.threads import StateQuestion
 from langlog_executor.runtime.io_loop import IoLoop
 from langlog_executor.runtime.lease import Lease
 from langlog_executor.worker.claims import Worker
+from langlog_executor.worker.process import caught_up
 from langlog_executor.worker.run_execution import RunTools
 from langlog_projector.service import ProjectorService
 from langlog_scheduler.service import SchedulerService
@@ -112,7 +113,8 @@ class Process:
         return [made[name](backbone) for name in names]
 
     def _worker(self, backbone: Backbone) -> Service:
-        self.worker = WorkerService(backbone, self.world)
+        assert self.ending is not None
+        self.worker = WorkerService(backbone, self.world, self.ending)
         return self.worker
 
     def _gateway(self, backbone: Backbone) -> Service:
@@ -138,7 +140,7 @@ class Process:
             await bus.subscribe(channels.WATERMARK, positions.on_watermark, remote=False)
             queue = HotQueue(pipe, settings)
             stack.push_async_callback(queue.stop)
-            yield Backbone(settings, log, pool, pipe, bus, queue)
+            yield Backbone(settings, log, pool, pipe, bus, queue, positions)
 
     def _ended(self, task: asyncio.Task[int]) -> None:
         """Its own end, by a stop or a failure."""
@@ -252,8 +254,8 @@ class WorkerService:
 
     name = "worker"
 
-    def __init__(self, backbone: Backbone, world: World) -> None:
-        self._backbone, self._world = backbone, world
+    def __init__(self, backbone: Backbone, world: World, ending: Ending) -> None:
+        self._backbone, self._world, self._ending = backbone, world, ending
         self.worker: Worker
         self.lease: LoopLease
         self._queries: asyncio.Task[None] | None = None
@@ -269,6 +271,7 @@ class WorkerService:
         )
         tools = RunTools(io, None, loops, reader, None)  # type: ignore[arg-type]
         self.worker = Worker(self._backbone, tools, self.lease)
+        await caught_up(self._backbone, self._ending)
         await self.lease.begin()
         self._queries = asyncio.create_task(StubQueries(self._backbone, loops, reader).serve(), name="queries")
         await self.worker.start()

@@ -17,6 +17,7 @@ import structlog
 from ..log import Log, Positions
 from ..process.unavailable import is_unavailable
 from ..time.sources import monotonic
+from .positions import ReadPositions
 from .same_log import QUERY_LIMIT_S, bounds
 
 logger = structlog.get_logger(__name__)
@@ -28,10 +29,16 @@ PAUSE_S = 0.05
 _POSITIONS = 'SELECT topic, part, "offset" FROM positions'
 
 
-async def catch_up(fetch: Callable[[str], Awaitable[Sequence[Any]]], log: Log, *, stalled_s: float = STALLED_S) -> bool:
+async def catch_up(
+    fetch: Callable[[str], Awaitable[Sequence[Any]]],
+    log: Log,
+    positions: ReadPositions,
+    *,
+    stalled_s: float = STALLED_S,
+) -> bool:
     """Wait until the read model holds all records that the log holds at the first look, while records are folded.
 
-    ``fetch``: of a pool on the read model. False: nothing was folded for ``stalled_s``, so that no projector may be there, or a server
+    ``fetch``: of a pool on the read model; ``positions``: of that pool, which get what it shows. False: nothing was folded for ``stalled_s``, so that no projector may be there, or a server
     was unavailable for so long; then what was answered before may be missing until it is folded.
     """
     ends: Positions | None = None
@@ -41,11 +48,14 @@ async def catch_up(fetch: Callable[[str], Awaitable[Sequence[Any]]], log: Log, *
         try:
             async with asyncio.timeout(QUERY_LIMIT_S):
                 ends = ends or await bounds(log.end_offsets)
-                now_missing = _missing(ends, await fetch(_POSITIONS))
+                rows = await fetch(_POSITIONS)
         except Exception as error:
             if not is_unavailable(error):
                 raise
         else:
+            for topic, part, offset in rows:
+                positions.note((topic, part), offset)
+            now_missing = _missing(ends, rows)
             if not now_missing:
                 return True
             if missing is None:

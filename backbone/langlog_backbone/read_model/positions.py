@@ -6,8 +6,8 @@ knows (by a reply, an event, a position) would then be missing, until the projec
 loss ends
 all connections. So each new one compares positions before its first statement, and waits.
 
-Positions are known by messages, and by what each new connection has read. A process that has received none since its start waits
-for nothing here; a gateway waits before it listens (`catching_up`).
+Positions are known by messages, by what each new connection has read, and by what the process has read since (`note`). One that has
+started knows none: gateways wait before they listen, and workers before they execute, and note what they found (`catching_up`).
 
 Concurrency: belongs to the event loop of its bus.
 """
@@ -43,10 +43,11 @@ class ReadPositions:
         """Handler of `channels.WATERMARK`."""
         for topic, marks in _decode(data).items():
             for part, offset in marks.items():
-                self._note((topic, part), offset)
+                self.note((topic, part), offset)
         self._moved.set()
 
-    def _note(self, partition: TopicPartition, offset: int) -> None:
+    def note(self, partition: TopicPartition, offset: int) -> None:
+        """Record that Postgres has shown all records below this offset."""
         if offset > self._known.get(partition, 0):
             self._known[partition] = offset
 
@@ -59,7 +60,7 @@ class ReadPositions:
             positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
             lost = sum(max(0, offset - positions.get(partition, 0)) for partition, offset in self._known.items())
             for partition, offset in positions.items():
-                self._note(partition, offset)
+                self.note(partition, offset)
             if not lost:
                 return
             if not logged:

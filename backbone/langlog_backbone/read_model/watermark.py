@@ -18,6 +18,7 @@ from ..redis.channels import WATERMARK
 
 if TYPE_CHECKING:
     from ..redis.client import Bus
+    from .positions import ReadPositions
 
 RECHECK_S = 5.0
 """Seconds after which a waiter checks again: when Redis restarts, the projector's message and our reconnect may miss each other."""
@@ -46,10 +47,15 @@ class Waiter:
 
 
 class Watermark:
-    """The known positions of the projection; one per process."""
+    """The known positions of the projection; one per process.
 
-    def __init__(self, bus: Bus) -> None:
+    Postgres may lose what it has shown. ``positions`` gets what is read here, so that connections after a loss wait for it: what `passed`
+    has answered stays true.
+    """
+
+    def __init__(self, bus: Bus, positions: ReadPositions) -> None:
         self._bus = bus
+        self._positions = positions
         self._known: dict[int, int] = {}
         self._waiters: set[Waiter] = set()
         self._subscribed = False
@@ -62,6 +68,10 @@ class Watermark:
 
     def learn(self, partition: int, position: int) -> None:
         """Record a position (the next offset to fold) that was read from Postgres."""
+        self._positions.note((RUN_EVENTS, partition), position)
+        self._advance(partition, position)
+
+    def _advance(self, partition: int, position: int) -> None:
         if position > self._known.get(partition, 0):
             self._known[partition] = position
 
@@ -93,7 +103,7 @@ class Watermark:
         if not moved:
             return
         for partition, position in moved.items():
-            self.learn(int(partition), position)
+            self._advance(int(partition), position)
         for waiter in self._waiters:
             if waiter.partition in moved:
                 waiter.wake()

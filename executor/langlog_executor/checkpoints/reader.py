@@ -52,7 +52,7 @@ class CheckpointReader:
         self.availability = Availability("worker.checkpoints")
         """Availability of Postgres for the runs of this process."""
         self._pool = io.backbone.pool
-        self._watermark = watermark or Watermark(io.backbone.bus)
+        self._watermark = watermark or Watermark(io.backbone.bus, io.backbone.positions)
 
     async def checkpoint(
         self, thread_id: str, namespace: str, checkpoint_id: str | None, after: Position | None

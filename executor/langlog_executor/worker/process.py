@@ -1,6 +1,6 @@
 """The worker process: claims dispatched runs, executes graphs, answers queries. ``python -m langlog_executor.worker.process``.
 
-    graphs loaded ─► lease taken ─► graphs announced ─► ready ─► claim, run, report … ─► SIGTERM: drain ─► end
+    graphs loaded ─► read model caught up ─► lease taken ─► graphs announced ─► ready ─► claim, run, report … ─► SIGTERM: drain ─► end
 
 The main thread's event loop does I/O only (`io_loop`); graph code runs on graph loops and node threads, so nothing a graph does
 delays the lease, a report or another run. When it dies, the pool (`pool`) starts another one, and the lease of
@@ -52,6 +52,8 @@ logger = structlog.get_logger(__name__)
 
 POOL_SIZE = 4
 """Maximum number of Postgres connections of one worker process."""
+CATCH_UP_S = 30.0
+"""Maximum seconds that a worker waits at its start for the read model. Each run waits for what its own thread needs in any case."""
 LIFESPAN = "http.app"
 """Name under which the project's lifespan occupies the loop of the graphs."""
 LIFESPAN_ENDS_S = 10.0
@@ -135,6 +137,7 @@ async def _serve(
     if lifespan is not None:
         loops.hold_one_loop()
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
+    await caught_up(backbone, ending)
     await asyncio.to_thread(lease.start)
     figures = None
     if figures_fd is not None:
@@ -176,6 +179,24 @@ async def _serve(
             figures.cancel()
             await asyncio.gather(figures, return_exceptions=True)
         await asyncio.to_thread(lease.stop)
+
+
+async def caught_up(backbone: Backbone, ending: Ending) -> None:
+    """Wait until the read model holds what the log holds, for `CATCH_UP_S` at most, or until the worker is to end.
+
+    Postgres may have lost commits of which this process has not heard. Nodes would then read a store without items that clients have
+    been answered for, and updates of a state would be prepared on an older one.
+    """
+    from langlog_backbone.read_model.catching_up import catch_up
+
+    catching_up = asyncio.create_task(catch_up(backbone.pool.fetch, backbone.log, backbone.positions))
+    requested = asyncio.create_task(ending.requested.wait())
+    await asyncio.wait([catching_up, requested], timeout=CATCH_UP_S, return_when=asyncio.FIRST_COMPLETED)
+    if catching_up.done():
+        catching_up.result()
+    for task in (catching_up, requested):
+        task.cancel()
+    await asyncio.gather(catching_up, requested, return_exceptions=True)
 
 
 async def _embedder(
