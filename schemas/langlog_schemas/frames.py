@@ -2,8 +2,9 @@
 
 A frame is one SSE event (wire contract §6): a name (``values``, ``updates|child:…``), its data as JSON bytes,
 and a sequence number within the attempt, from 1 without gaps, by which readers merge backlog and live frames.
-Its public id is ``<milliseconds>-<n>``, growing along the thread. A worker that was taken for lost may go on beside the next
-attempt: each attempt has a span of ``n`` of its own, so that no two frames have the same id.
+Its public id is ``<milliseconds>-<n>``, growing along an attempt, and from one run of the thread to the next. A worker that was taken for
+lost may go on beside the next attempt, and publish later than its first frames: each attempt has a span of ``n`` of its own, so that no two
+frames have the same id, and an id says which attempt its frame is of (`attempt_in`).
 
 Frames that are events of the streaming protocol (wire contract §9) also have their number there, ``seq``, which counts along the thread
 (`numbered`). Those that only the protocol has begin with ``@``; from the first one that begins with ``@@`` on, the outcome of the
@@ -44,6 +45,11 @@ class FrameBatch(msgspec.Struct, frozen=True, array_like=True):
 ATTEMPT_SPAN = 10_000_000
 """Protocol numbers, and values of ``n`` in one millisecond, that one attempt of a run may use: events of a lost attempt stay valid, under
 numbers of its own."""
+
+
+def attempt_in(n: int) -> int:
+    """Return the number of attempts before the one of a frame, by the ``n`` of its id; 0 for all frames of older versions."""
+    return n // ATTEMPT_SPAN
 
 
 def numbered(event: str) -> bool:

@@ -26,7 +26,7 @@ from langlog_gateway.streams.sequencer import START, FrameSequencer
 from langlog_gateway.streams.sse import Batch
 from langlog_gateway.threads import copy as thread_copy
 from langlog_gateway.threads.search import extractions
-from langlog_schemas.frames import Frame, FrameBatch
+from langlog_schemas.frames import ATTEMPT_SPAN, Frame, FrameBatch
 from langlog_schemas.runs.request import Assistant, RunCreate, Server
 
 SERVER = Server(run_id="r", thread_id="t", request_id="q", started_ms=1)
@@ -215,6 +215,12 @@ def batch(
     return Batch(FrameBatch("r", attempt, frames, resumable))
 
 
+def of_second(first: int, last: int) -> Batch:
+    """Return frames of a second attempt, from 2 s on."""
+    frames = [Frame(n, 2000 + n, ATTEMPT_SPAN + n, "values", b"%d" % n) for n in range(first, last + 1)]
+    return Batch(FrameBatch("r", 2, frames, resumable=True))
+
+
 def sequencer(after: tuple[int, int] | None = START) -> FrameSequencer:
     """Return a sequencer whose backlog is not queried."""
     return FrameSequencer(cast(Any, None), "t", "r", recorded=False, after=after)
@@ -287,6 +293,32 @@ async def test_a_stream_goes_on_from_its_frame_although_a_lost_worker_published_
     known: tuple[int, int], shown: list[tuple[int, int]]
 ) -> None:
     frames = FrameSequencer(cast(Any, Kept()), "t", "r", recorded=True, known=known)
+    slices = await frames.fill()
+    assert [(new.batch.attempt, frame.sequence) for new in slices for frame in new.frames] == shown
+
+
+class Forgotten:
+    """A backlog without the last frames of a lost attempt: the log does not count them, and Redis was wiped."""
+
+    BATCHES = (batch(1, 3), of_second(1, 4))
+
+    async def of_run(self, thread_id: str, run_id: str, **_: Any) -> list[Batch]:
+        return list(self.BATCHES)
+
+
+@pytest.mark.parametrize(
+    ("known", "of_run", "shown"),
+    [
+        ((9004, 4), True, [(2, 1), (2, 2), (2, 3), (2, 4)]),  # a later one of the lost attempt
+        ((2000, ATTEMPT_SPAN + 2), True, [(2, 1), (2, 2), (2, 3), (2, 4)]),
+        ((2002, ATTEMPT_SPAN + 7), True, [(2, 3), (2, 4)]),
+        ((9004, 4), False, []),  # of whichever run of the thread
+    ],
+)
+async def test_a_stream_goes_on_with_the_attempt_of_a_frame_that_nobody_has_any_more(
+    known: tuple[int, int], of_run: bool, shown: list[tuple[int, int]]
+) -> None:
+    frames = FrameSequencer(cast(Any, Forgotten()), "t", "r", recorded=True, known=known, of_run=of_run)
     slices = await frames.fill()
     assert [(new.batch.attempt, frame.sequence) for new in slices for frame in new.frames] == shown
 

@@ -13,6 +13,7 @@ import msgspec
 from langlog_backbone.time.clock import iso, now
 from langlog_gateway.http.errors import ApiError
 from langlog_schemas import commands as cmd
+from langlog_schemas.frames import attempt_in
 from langlog_schemas.messages import Reply
 from msgspec import Raw
 
@@ -74,7 +75,7 @@ class StreamReader:
                 elif line.startswith(b"id: "):
                     ms, _, n = line[4:].partition(b"-")
                     id = int(ms), int(n)
-                    if self.ids and id <= self.ids[-1]:
+                    if self.ids and _order(id) <= _order(self.ids[-1]):
                         self._violate(f"the stream of {self.run_id} has {id} after {self.ids[-1]}")
                     self.ids.append(id)
                 elif line.startswith(b"event: error") and b"HTTPException" in event:
@@ -324,6 +325,12 @@ class Clients:
     async def _send(self, command: cmd.Body, key: str | None) -> None:
         reply = await self.until_known(lambda gateway: gateway.execute(command, key), key=key is not None)
         self._acknowledge(command, key, reply)
+
+
+def _order(id: tuple[int, int]) -> tuple[int, int, int]:
+    """Ids grow along an attempt: a worker that was taken for lost may publish after the next one has begun."""
+    ms, n = id
+    return (attempt_in(n), ms, n)
 
 
 async def _coroutine(work: Awaitable[Any]) -> Any:

@@ -259,7 +259,7 @@ class RunStreams:
     ) -> FrameSequencer:
         backlog = self._core.backlog
         return FrameSequencer(
-            backlog, watch.thread_id, run_id, recorded=recorded, after=after, known=known, since=since
+            backlog, watch.thread_id, run_id, recorded=recorded, after=after, known=known, of_run=True, since=since
         )
 
     def _out(self, request: web.Request, path: str) -> StreamOut:

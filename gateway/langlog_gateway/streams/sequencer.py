@@ -1,7 +1,8 @@
 """The frames of one run in their order, for one reader: live ones, and older ones from the backlog, without gaps or duplicates.
 
 Frames are numbered from 1 within an attempt. Frames of older attempts are dropped; a new attempt begins at 1 again. A reader that shows
-an id goes on from the position of that frame, since ids of two attempts may overlap (`in_turn`). Frames
+an id goes on from the position of that frame, since the times of two attempts may overlap (`in_turn`). Where that frame is gone, its id
+still says of which attempt it was. Frames
 of a resumable run that Redis has lost arrive from the log through Postgres, up to a second after they were sent: a reader with such
 a gap waits for them, and for a projector that is behind. Other lost frames are skipped, and a comment in the stream reports it. One task per reader, no locks.
 """
@@ -12,7 +13,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from langlog_schemas.frames import Frame
+from langlog_schemas.frames import Frame, attempt_in
 
 from .backlog import Backlog
 from .sse import UNKNOWN, Batch, FrameId, FramePosition, Modes, Namespaces, missing
@@ -63,10 +64,12 @@ class FrameSequencer:
         recorded: bool,
         after: FramePosition | None = START,
         known: FrameId | None = None,
+        of_run: bool = False,
         since: Since | None = None,
     ) -> None:
         """``recorded``: the run is resumable. ``after``: the frame before the first one to deliver; None: begin with whatever comes.
-        ``known``: the last frame that the client has from another stream; see `begin`. ``since``: leave out the frames before it."""
+        ``known``: the last frame that the client has from another stream; see `begin`. ``of_run``: it is certainly one of this run.
+        ``since``: leave out the frames before it."""
         self._backlog = backlog
         self._thread_id = thread_id
         self._run_id = run_id
@@ -75,6 +78,7 @@ class FrameSequencer:
         """Position of the last delivered frame."""
         self._anchored = after is not None
         self._known = known
+        self._of_run = of_run
         self._since = since
         self.last: FrameId | None = None
         """Id of the last delivered frame."""
@@ -95,7 +99,7 @@ class FrameSequencer:
         return await self.take(in_turn(batches))
 
     def begin(self, batches: Iterable[Batch]) -> None:
-        """Go on after the frame that the client knows, if it is among these. Otherwise frames with lower ids are left out."""
+        """Go on after the frame that the client knows, if it is among these. Otherwise frames before it, by their ids, are left out."""
         if self._known is None or self.last is not None:
             return
         at = [
@@ -115,7 +119,7 @@ class FrameSequencer:
             return False
         if batch.first <= (self.sequence + 1 if batch.attempt == self.attempt else 1):
             return False
-        return self._known is None or batch.first_id > self._known
+        return self._known is None or self._known_in(batch) < batch.first
 
     def accept(self, batch: Batch) -> FrameSlice | None:
         """Return the new frames of the batch; None if it has none. Frames that are missing before it are passed over."""
@@ -132,10 +136,7 @@ class FrameSequencer:
             self._backlog.count_missing(self._run_id, max(lost, 1))
         self.last = batch.last_id
         if self._known is not None:
-            for frame in batch.frames:  # ids grow: the first ones may be known to the client
-                if (frame.ms, frame.n) > self._known:
-                    break
-                after = max(after, frame.sequence)
+            after = max(after, self._known_in(batch))
         if self._since is not None:
             after = max(after, self._before(self._since, batch))
         return FrameSlice(batch, after, lost) if after < batch.last else None
@@ -181,6 +182,18 @@ class FrameSequencer:
         accepted = self.accept(batch)
         return () if accepted is None else (accepted,)
 
+    def _known_in(self, batch: Batch) -> int:
+        """Return the last frame of the batch that the client knows, or one below its first.
+
+        Ids grow along an attempt. A worker that was taken for lost may have published later than the attempt that follows has begun: so
+        all of another attempt of the same run is before the known frame, or behind it.
+        """
+        assert self._known is not None
+        attempts = attempt_in(batch.frames[0].n) - attempt_in(self._known[1])
+        if self._of_run and attempts:
+            return batch.last if attempts < 0 else batch.first - 1
+        return max((f.sequence for f in batch.frames if (f.ms, f.n) <= self._known), default=batch.first - 1)
+
     def _before(self, since: Since, batch: Batch) -> int:
         """Return the last frame of the batch before the checkpoint. A later attempt continues from the checkpoint, or a later one."""
         if batch.attempt < since.attempt:
@@ -202,7 +215,7 @@ class FrameSequencer:
 
 def in_turn(batches: list[Batch]) -> list[Batch]:
     """Return a run's batches, in order of (attempt, sequence), without the frames that a worker published although the next attempt
-    had begun: it was taken for dead, and did not know. So ids grow from one attempt to the next. Pure.
+    had begun: it was taken for dead, and did not know. So ids grow from one attempt to the next, for those who come later. Pure.
     """
     kept: list[Batch] = []
     attempt = batches[-1].attempt if batches else 0
