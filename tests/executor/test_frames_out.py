@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 from langlog_backbone.context import Backbone
+from langlog_backbone.metrics import table
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.time.clock import now_ms
@@ -97,6 +99,21 @@ async def test_no_frame_of_two_attempts_has_the_same_id(
     ids = [(frame.ms, frame.n) for frame in await watch.heard(6)]
     assert {ms for ms, _ in ids} == {floor + 1}
     assert ids == sorted(set(ids))
+
+
+async def test_frames_that_redis_does_not_take_are_counted_as_lost(
+    io: IoLoop, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise RedisUnavailable("connection refused")
+
+    monkeypatch.setattr(io.backbone.pipe, "call", away)
+    published, lost = table.FRAMES._value.get(), table.FRAMES_LOST._value.get()
+    out = FramesOut(io, task)
+    for number in range(3):
+        out.emit("custom", b"%d" % number)
+    await out.finish()
+    assert (table.FRAMES._value.get() - published, table.FRAMES_LOST._value.get() - lost) == (0, 3)
 
 
 async def test_frames_are_numbered_published_and_kept(io: IoLoop, backbone: Backbone, task: Task, watch: Watch) -> None:

@@ -58,6 +58,7 @@ def _runs_are_counted(read: Scrape) -> None:
     assert read.value("langlog_commands_total", type="run.create.v1", outcome="accepted") == 3
     assert read.value("langlog_stream_writes_total") > 0 and read.value("langlog_stream_bytes_total") > 0
     assert read.value("langlog_streams_open") == 0
+    assert read.value("langlog_frames_published_total") > 3 and read.value("langlog_frames_lost_total") == 0
 
 
 def _services_are_shown(read: Scrape, log: str) -> None:

@@ -272,6 +272,12 @@ FIRST_FRAME = _histogram(
     part="worker",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0),
 )
+FRAMES = _counter("langlog_frames_published_total", "Events of streams that workers published", part="worker")
+FRAMES_LOST = _counter(
+    "langlog_frames_lost_total",
+    "Events of streams that live readers did not get because Redis was unavailable; those of resumable runs come from the log",
+    part="worker",
+)
 ATTEMPTS_ENDED = _counter(
     "langlog_attempts_ended_total",
     "Attempts that ended on a worker, by how: the run's outcome, handed back, or dropped",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from langlog_backbone.metrics import table
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis import channels, large_messages
 from langlog_backbone.redis.kept_frames import BATCH_BYTES, NOTE_BYTES, KeptFrames
@@ -279,7 +280,9 @@ class FramesOut:
             self._has_subscribers = await backbone.pipe.call("PUBLISH", backbone.pipe.key(self._channel), message) > 0
             self._followed = self._followed or self._has_subscribers
             self._lost = False
+            table.FRAMES.inc(len(batch))
         except (RedisUnavailable, ResponseError) as error:
+            table.FRAMES_LOST.inc(len(batch))
             if not self._lost:
                 logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))
                 self._lost = True
