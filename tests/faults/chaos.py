@@ -15,11 +15,12 @@ import contextlib
 import json
 import random
 import signal
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from langlog_schemas import events
 
 from tests.faults.load import Load, pauses
 from tests.faults.many import ManyRuns
+from tests.faults.page import of_head
 from tests.faults.postgres import locked, without_connections
 from tests.faults.proxy import CUTS
 from tests.faults.rig import Rig, running_rig
@@ -46,6 +48,7 @@ PACE_S = 0.3
 """Between two rounds of a kind, beside batches: most of the machine is for these."""
 SETTLE_S = 300.0
 """In which all runs have ended once no fault is there any more."""
+REPORT_S = 30.0
 SEQUENCES = 2
 STEPS_S = (3_600.0, -3_600.0, 86_400.0, -86_400.0)
 ENV = {"BG_JOB_MAX_RETRIES": "1000", "LANGLOG_SWEEP_SECS": "1"}
@@ -99,7 +102,7 @@ class Chaos:
         part, name = (process, service) if draw.random() < 0.7 else (server, shown)
         seconds = draw.uniform(*FAULT_S)
         how = draw.choice(CUTS)
-        kind = draw.choices(["kill", "stop", "cut", "deploy", "clock", "postgres", "redis", "slow", "disk"], WEIGHTS)[0]
+        kind = draw.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         match kind:
             case "kill":
                 return f"{name} is killed", part, lambda: rig.killed(part)
@@ -118,6 +121,10 @@ class Chaos:
             case "redis":
                 fault, title = draw.choice(self._of_redis())
                 return title, "redis", lambda: self._in(fault(), seconds)
+            case "apart":
+                broker = draw.choice(list(rig.brokers))
+                apart = rig.cut_apart(rig.alone(broker), how)
+                return f"a broker cut off from the others: {how}", broker, lambda: self._in(apart, seconds)
             case "slow":
                 disk = draw.choice(list(rig.slow_disks) or ["postgres"])
                 return f"the disk of {disk} is slow", f"disk of {disk}", lambda: self._slow(disk, seconds)
@@ -176,7 +183,10 @@ class Chaos:
         await broker.start()
 
 
-WEIGHTS = (24, 18, 24, 8, 6, 8, 6, 4, 2)
+WEIGHTS = {
+    "kill": 24, "stop": 18, "cut": 24, "deploy": 8, "clock": 6, "postgres": 8, "redis": 6, "slow": 4, "disk": 2, "apart": 4,
+}  # fmt: skip
+"""Kind of fault -> how often it is drawn, of their sum."""
 
 
 async def replicated(rig: Rig) -> None:
@@ -235,38 +245,55 @@ async def suffered(minutes: float, seed: int, scale: Scale, folder: Path) -> dic
             chaos = Chaos(rig, load, random.Random(seed))
             began = time.monotonic()
             violated: list[str] = []
-            async with clients.going(scale.width), many.going(scale.batches), reported(clients, many, chaos):
+            rates: list[float] = []
+            async with clients.going(scale.width), many.going(scale.batches), reported(clients, many, chaos, rates):
                 await crons(clients)
                 await chaos.run(minutes * 60)
                 await stop_crons(clients)
-            judging = time.monotonic()
+            ended = time.monotonic()
             violated += await asyncio.to_thread(clients.violations)
-            judged_s = time.monotonic() - judging
+            judged_s = time.monotonic() - ended
             violated += await ended_once(rig) + many.violations()
-            fired = sum(1 for metadata in rig.cluster.witness.metadata.values() if "cron" in metadata)
-            outcomes = Counter(call.outcome for call in clients.history.calls)
             figures = {
                 "seed": seed,
-                "minutes": round((judging - began) / 60, 1),
-                "date": datetime.now(UTC).date().isoformat(),
-                "brokers": 3,
                 "processes": len(rig.cluster.processes),
-                "acknowledged_runs": clients.acknowledged_runs + len(many.acknowledged),
-                "acknowledged_in_batches": len(many.acknowledged),
-                "runs_of_crons": fired,
-                "rounds": clients.rounds,
-                "calls": dict(outcomes),
-                "faults": dict(sorted(chaos.counts.items())),
-                "faults_total": chaos.counts.total(),
-                "faults_failed": chaos.errors,
+                "runs_of_crons": sum("cron" in metadata for metadata in rig.cluster.witness.metadata.values()),
                 "violations": violated,
                 "judged_s": round(judged_s, 1),
-                "pauses": {kind: of_kind(load, kind) for kind in sorted(chaos.counts)},
-                "pauses_of_all": pauses(clients.waits, began, judging),
+                **tried(load, many, chaos, rates, began, ended),
             }
         if violated:
             print(json.dumps(figures, indent=1), flush=True)
     return figures
+
+
+def tried(
+    load: Load, many: ManyRuns, chaos: Chaos, rates: Sequence[float], began: float, ended: float
+) -> dict[str, Any]:
+    """What clients did and what befell them, between two times of the monotonic clock. ``rates``: acknowledged runs a minute."""
+    clients = load.clients
+    acknowledged, minutes = clients.acknowledged_runs + len(many.acknowledged), (ended - began) / 60
+    return {
+        "commit": of_head("rev-parse", "--short=8", "HEAD"),
+        "date": datetime.now(UTC).date().isoformat(),
+        "minutes": round(minutes, 1),
+        "brokers": 3,
+        "acknowledged_runs": acknowledged,
+        "acknowledged_in_batches": len(many.acknowledged),
+        "runs_a_minute": {
+            "mean": round(acknowledged / minutes),
+            "p50": round(statistics.median(rates)) if rates else 0,
+            "least": round(min(rates, default=0)),
+            "most": round(max(rates, default=0)),
+        },
+        "rounds": clients.rounds,
+        "calls": dict(Counter(call.outcome for call in clients.history.calls)),
+        "faults": dict(sorted(chaos.counts.items())),
+        "faults_total": chaos.counts.total(),
+        "faults_failed": chaos.errors,
+        "pauses": {kind: of_kind(load, kind) for kind in sorted(chaos.counts)},
+        "pauses_of_all": pauses(clients.waits, began, ended),
+    }
 
 
 def of_kind(load: Load, kind: str) -> dict[str, Any]:
@@ -279,14 +306,19 @@ def of_kind(load: Load, kind: str) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def reported(clients: Workload, many: ManyRuns, chaos: Chaos) -> AsyncIterator[None]:
-    """A line on stderr every half minute."""
+async def reported(clients: Workload, many: ManyRuns, chaos: Chaos, rates: list[float]) -> AsyncIterator[None]:
+    """A line on stderr every half minute; ``rates`` gets the runs a minute that were acknowledged in it."""
 
     async def report() -> None:
+        before = 0
         while True:
-            await asyncio.sleep(30)
+            began = time.monotonic()
+            await asyncio.sleep(REPORT_S)
+            acknowledged = clients.acknowledged_runs + len(many.acknowledged)
+            rates.append((acknowledged - before) * 60 / (time.monotonic() - began))
+            before = acknowledged
             said = (
-                f"{clients.acknowledged_runs} runs, {len(many.acknowledged)} in batches, "
+                f"{acknowledged} runs, {len(many.acknowledged)} in batches, {rates[-1]:.0f} a minute, {many.open} open, "
                 f"{len(clients.history.calls)} calls, {chaos.counts.total()} faults"
             )
             print(said, clients.wrong, chaos.errors[-1:], file=sys.stderr, flush=True)

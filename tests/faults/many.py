@@ -38,6 +38,11 @@ class ManyRuns:
         self._stopping = asyncio.Event()
         self._labels = 0
 
+    @property
+    def open(self) -> int:
+        """Runs of batches whose end was not seen yet, as of the last look."""
+        return len(self._open)
+
     @asynccontextmanager
     async def going(self, width: int) -> AsyncIterator[None]:
         """``width`` batches at once, while the block runs; afterwards the last ones are acknowledged."""

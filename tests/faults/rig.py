@@ -17,12 +17,12 @@ from langlog_backbone.embedded import servers as embedded
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 
 from tests.faults.disk import SlowDisk, SmallDisk, library, small_disk
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Cut, Proxy
 from tests.loss.cluster import SERVICES, Cluster, running_cluster
 from tests.outage.eventually import eventually
 from tests.stack import moved_clock
 from tests.stack.fixtures import make_broker, make_kafka_cluster
-from tests.stack.kafka_broker import KafkaBroker
+from tests.stack.kafka_broker import KafkaBroker, Link, listeners_for
 from tests.stack.server import free_port, kafka_env
 
 DOUBLED = ("gateway", "decider", "projector", "worker")
@@ -50,6 +50,8 @@ class Rig:
     """Of its log: ``kafka``, or ``kafka-1`` and so on; none where that is embedded."""
     proxies: dict[tuple[str, str], Proxy] = field(default_factory=dict)
     """(process, server) -> what is between them."""
+    links: dict[tuple[str, str], list[Proxy]] = field(default_factory=dict)
+    """(broker, other broker) -> what the one reaches the other's broker and controller through; none where there is one broker."""
     small_disks: dict[str, SmallDisk | None] = field(default_factory=dict)
     """``log`` and ``postgres``: their disks; None where nothing may be mounted."""
     slow_disks: dict[str, SlowDisk] = field(default_factory=dict)
@@ -90,6 +92,19 @@ class Rig:
             for process in stopped:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGCONT)
+
+    @contextlib.asynccontextmanager
+    async def cut_apart(self, pairs: Sequence[tuple[str, str]], how: Cut) -> AsyncIterator[None]:
+        """The network between the brokers of each pair is cut, both ways; clients reach all of them."""
+        async with contextlib.AsyncExitStack() as cuts:
+            for one, other in pairs:
+                for proxy in (*self.links[one, other], *self.links[other, one]):
+                    await cuts.enter_async_context(proxy.cut(how))
+            yield
+
+    def alone(self, broker: str) -> list[tuple[str, str]]:
+        """The pairs of a broker and each other one."""
+        return [(broker, other) for other in self.brokers if other != broker]
 
     async def started_again(self) -> None:
         """Start the servers again that ended because their disk was full, as a supervisor would."""
@@ -180,8 +195,15 @@ async def running_rig(
             changed.setattr(embedded, "_POSTGRES_ENV", embedded._POSTGRES_ENV | slow["postgres"].env)
         variables, servers = {"LOG_URI": f"sqlite://{folder / 'log' / 'log.sqlite'}"}, {}
         proxies: dict[tuple[str, str], Proxy] = {}
+        links: dict[tuple[str, str], list[Proxy]] = {}
+
+        async def unlink() -> None:
+            await asyncio.gather(*(proxy.stop() for pair in links.values() for proxy in pair))
+
         if log == "kafka":
-            servers = _brokers(folder / "log", brokers, names, proxies)
+            servers = _brokers(folder / "log", brokers, names, proxies, links)
+            stack.push_async_callback(unlink)
+            await asyncio.gather(*(proxy.start() for pair in links.values() for proxy in pair))
             for broker in servers.values():
                 broker.env |= slow["log"].env if slow else {}
                 stack.push_async_callback(broker.stop)
@@ -220,21 +242,29 @@ async def running_rig(
         stack.push_async_callback(close)
         variables |= SHORT | FEW_CONNECTIONS | dict(env or {})
         opened = running_cluster(folder, variables, arrange, folder / "postgres")
-        yield Rig(log, await stack.enter_async_context(opened), urls, servers, proxies, disks, slow)
+        yield Rig(log, await stack.enter_async_context(opened), urls, servers, proxies, links, disks, slow)
 
 
 def _brokers(
-    folder: Path, count: int, names: Sequence[str], proxies: dict[tuple[str, str], Proxy]
+    folder: Path,
+    count: int,
+    names: Sequence[str],
+    proxies: dict[tuple[str, str], Proxy],
+    links: dict[tuple[str, str], list[Proxy]],
 ) -> dict[str, KafkaBroker]:
-    """Not started. Each process reaches each broker at a listener of its own, by a proxy that is added."""
+    """Not started. Each process, and each broker, reaches each broker at a listener of its own, by a proxy that is added."""
     servers = ["kafka"] if count == 1 else [f"kafka-{n}" for n in range(1, count + 1)]
     ports = {server: {_listener(name): free_port() for name in names} for server in servers}
-    made = (
-        [make_broker(folder, listeners=ports["kafka"])]
-        if count == 1
-        else list(make_kafka_cluster(folder, [ports[server] for server in servers]).brokers.values())
-    )
-    brokers = dict(zip(servers, made, strict=True))
+    if count == 1:
+        brokers = {"kafka": make_broker(folder, listeners=ports["kafka"])}
+    else:
+        nodes = dict(enumerate(servers, 1))
+        between = {(a, b): Link(free_port(), free_port()) for a in nodes for b in nodes if a != b}
+        made = make_kafka_cluster(folder, [ports[server] for server in servers], between).brokers
+        brokers = {server: made[node] for node, server in nodes.items()}
+        for (a, b), own in between.items():
+            heard_at = (made[b].ports[name] for name in listeners_for(a))
+            links[nodes[a], nodes[b]] = [Proxy(there, here) for there, here in zip(heard_at, own, strict=True)]
     for server, broker in brokers.items():
         for name in names:
             proxies[name, server] = Proxy(broker.ports[_listener(name)], ports[server][_listener(name)])

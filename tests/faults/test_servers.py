@@ -1,4 +1,7 @@
-"""Postgres has no connection left, or a table is locked by somebody; Redis is at its limit. The tests of `tests.outage` have more."""
+"""A broker is killed; Postgres has no connection left, or a table is locked by somebody; Redis is at its limit.
+
+The tests of `tests.outage` have more.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 HELD_S = 4.0
 LOCKED_S = 60.0
 """Longer than any deadline: a migration, or somebody who has left a transaction open."""
+
+
+async def test_a_broker_that_is_killed_loses_nothing_acknowledged(rig: Rig, under_load: UnderLoad) -> None:
+    """The only one: until it is started again nothing can be acknowledged."""
+    if not rig.brokers:
+        pytest.skip("the embedded log is no process")
+    async with under_load() as load:
+        for broker in rig.brokers.values():
+            with load.fault("kafka is killed"):
+                await broker.kill()
+                await load.lasting(HELD_S)
+                await broker.start()
 
 
 async def test_a_postgres_without_a_connection_left_loses_nothing(rig: Rig, under_load: UnderLoad) -> None:

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.process.settings import Settings
 
-from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaCluster, KafkaMissing
+from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaCluster, KafkaMissing, Link
 
 PARTITIONS = 8
 """Partitions of every topic in tests: few enough to start fast, enough to distribute keys."""
@@ -88,9 +88,13 @@ def make_broker(
     return _or_skipped(lambda: KafkaBroker(folder, settings, scram, listeners))
 
 
-def make_kafka_cluster(folder: Path, listeners: Sequence[Mapping[str, int]] | None = None) -> KafkaCluster:
+def make_kafka_cluster(
+    folder: Path,
+    listeners: Sequence[Mapping[str, int]] | None = None,
+    links: Mapping[tuple[int, int], Link] | None = None,
+) -> KafkaCluster:
     """As `make_broker`, three of them."""
-    return _or_skipped(lambda: KafkaCluster(folder, listeners))
+    return _or_skipped(lambda: KafkaCluster(folder, listeners, links))
 
 
 def _or_skipped(make: Callable[[], T]) -> T:

@@ -85,12 +85,22 @@ class Membership(NamedTuple):
 
     node: int
     controllers: Mapping[int, int]
-    """Node -> port of its controller."""
+    """Node -> port of its controller, as this broker reaches it."""
     cluster_id: str
+    heard_at: Mapping[int, Link] = {}
+    """Other node -> the ports at which it reaches this broker, which listens for each node apart. Empty: for all of them at once."""
 
-    @property
-    def voters(self) -> str:
-        return ",".join(f"{node}@127.0.0.1:{port}" for node, port in self.controllers.items())
+
+class Link(NamedTuple):
+    """The ports at which one node reaches another."""
+
+    broker: int
+    controller: int
+
+
+def listeners_for(node: int) -> tuple[str, str]:
+    """Return the names of the listeners at which other nodes hear this one: their brokers, and their controllers."""
+    return f"BROKER{node}", f"CONTROLLER{node}"
 
 
 class KafkaBroker:
@@ -108,7 +118,7 @@ class KafkaBroker:
     ) -> None:
         self._scram = scram or {}
         self._membership = membership
-        self.ports = {name: free_port() for name in listeners or {}}
+        advertised = self._listening(dict(listeners or {}), membership)
         java = shutil.which("java")
         self._jars = jars()
         assert java is not None
@@ -120,22 +130,25 @@ class KafkaBroker:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        apart = membership is not None and bool(membership.heard_at)
         controller = membership.controllers[membership.node] if membership else free_port()
+        heard = [membership.node, *membership.heard_at] if membership else []
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._config = folder / "server.properties"
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}"
+            "listeners": f"PLAINTEXT://{self.bootstrap}"
+            + ("" if apart else f",CONTROLLER://127.0.0.1:{controller}")
             + "".join(f",{name}://127.0.0.1:{port}" for name, port in self.ports.items()),
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}"
-            + "".join(f",{name}://127.0.0.1:{port}" for name, port in (listeners or {}).items()),
-            "controller.listener.names": "CONTROLLER",
+            + "".join(f",{name}://127.0.0.1:{port}" for name, port in advertised.items()),
+            "controller.listener.names": ",".join(listeners_for(node)[1] for node in heard) if apart else "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
             + "".join(f",{name}:PLAINTEXT" for name in self.ports),
-            "inter.broker.listener.name": "PLAINTEXT",
+            "inter.broker.listener.name": listeners_for(heard[0])[0] if apart else "PLAINTEXT",
             **(
-                {"node.id": str(membership.node), "controller.quorum.voters": membership.voters}
+                {"node.id": str(membership.node), "controller.quorum.voters": self._voters(membership)}
                 if membership
                 else {"controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}"}
             ),
@@ -161,6 +174,24 @@ class KafkaBroker:
         self.child: Child | None = None
         self.env = dict(os.environ)
         self._format()
+
+    def _listening(self, named: dict[str, int], membership: Membership | None) -> dict[str, int]:
+        """Choose the ports of all further listeners, and return what each names as its own."""
+        heard_at = membership.heard_at if membership else {}
+        for node, ports in heard_at.items():
+            named |= dict(zip(listeners_for(node), ports, strict=True))
+        self.ports = {name: free_port() for name in named}
+        if membership and heard_at:
+            own = {name: free_port() for name in listeners_for(membership.node)}
+            self.ports |= own
+            named |= own
+        return named
+
+    def _voters(self, membership: Membership) -> str:
+        ports = dict(membership.controllers)
+        if membership.heard_at:
+            ports[membership.node] = self.ports[listeners_for(membership.node)[1]]
+        return ",".join(f"{node}@127.0.0.1:{port}" for node, port in ports.items())
 
     async def start(self) -> None:
         """Start the broker; returns when it has reported that it is up."""
@@ -251,10 +282,25 @@ class KafkaBroker:
 class KafkaCluster:
     """Three brokers, each of which is a controller too; what is replicated three times survives the loss of any of them."""
 
-    def __init__(self, folder: Path, listeners: Sequence[Mapping[str, int]] | None = None) -> None:
-        """``listeners``: further ones of each broker, see `KafkaBroker`."""
+    def __init__(
+        self,
+        folder: Path,
+        listeners: Sequence[Mapping[str, int]] | None = None,
+        links: Mapping[tuple[int, int], Link] | None = None,
+    ) -> None:
+        """``listeners``: further ones of each broker, see `KafkaBroker`. ``links``: (node, other node) -> the ports at which the one
+        reaches the other, where something forwards to the ports of the listeners that the other one has for it (`listeners_for`)."""
         cluster_id = KafkaBroker.random_id()
-        controllers = {node: free_port() for node in (1, 2, 3)}
+        nodes = (1, 2, 3)
+        controllers = {node: free_port() for node in nodes}
+        reached = {
+            node: {
+                other: links[node, other].controller if links and other != node else controllers[other]
+                for other in nodes
+            }
+            for node in nodes
+        }
+        heard = {node: {at: link for (at, to), link in (links or {}).items() if to == node} for node in nodes}
         replicated = {
             "offsets.topic.replication.factor": "3",
             "transaction.state.log.replication.factor": "3",
@@ -266,9 +312,9 @@ class KafkaCluster:
                 folder / f"broker-{node}",
                 replicated,
                 listeners=listeners[node - 1] if listeners else None,
-                membership=Membership(node, controllers, cluster_id),
+                membership=Membership(node, reached[node], cluster_id, heard[node]),
             )
-            for node in controllers
+            for node in nodes
         }
 
     @property

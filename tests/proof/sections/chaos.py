@@ -9,8 +9,8 @@ FILE = "chaos.json"
 
 TEXT = """\
 `make chaos MINUTES=60` runs three brokers (KRaft, three replicas, two in sync) and two of each service, with a load of threads, runs by
-every multitask strategy, interrupts, store items and crons, and beside it batches of cheap runs, hundreds of them at once. Two sequences of faults, drawn from a seed, befall it side by side for 0.5 to
-12 s each. At the end each history is judged, each run must have been made once, and have ended once with its own output, and `langlog verify` and `rebuild` compare the read model with
+every multitask strategy, interrupts, store items and crons, and beside it batches of cheap runs, hundreds of them at once. Two sequences of faults,
+drawn from a seed, befall it side by side for 0.5 to 12 s each; among them is a broker that is cut off from the two others. At the end each history is judged, each run must have been made once, and have ended once with its own output, and `langlog verify` and `rebuild` compare the read model with
 the log. Full disks of brokers are not among its faults; [tests](../../tests/faults/test_disks.py) have them."""
 
 FOUND = (
@@ -30,7 +30,7 @@ def text(figures: dict[str, Any]) -> str:
         TEXT,
         "",
         f"Run on {figures['date']} (commit {figures['commit']}, seed {figures['seed']}) for {figures['minutes']} minutes on two cores that did "
-        f"other work too: **{figures['acknowledged_runs']:,} acknowledged runs**, {figures['runs_of_crons']:,} runs of crons, "
+        f"other work too: **{figures['acknowledged_runs']:,} acknowledged runs**{_rates(figures)}, {figures['runs_of_crons']:,} runs of crons, "
         f"{calls['answered']:,} calls answered, {calls.get('refused', 0):,} refused, {calls.get('unknown', 0):,} of unknown outcome, "
         f"{figures['faults_total']} faults. **Violations: {len(figures['violations'])}.** A client waited {every['calls_p50_ms']:.0f} ms (p50) "
         f"and at most {every['calls_max_ms'] / 1000:.1f} s for an answer, over all of its tries.",
@@ -44,3 +44,12 @@ def text(figures: dict[str, Any]) -> str:
         lines.append(f"| {kind} | {times} | {shown} |")
     lines += ["", "Found by it, and fixed:", "", *(f"- {found}" for found in FOUND)]
     return "\n".join(lines)
+
+
+def _rates(figures: dict[str, Any]) -> str:
+    rates = figures.get("runs_a_minute")
+    if rates is None:
+        return ""
+    return (
+        f" ({rates['mean']:,} a minute; of half minutes {rates['least']:,} to {rates['most']:,}, p50 {rates['p50']:,})"
+    )

@@ -19,6 +19,9 @@ class Row(NamedTuple):
 KILLED = "loss/test_loss.py::test_killing_a_part_under_load_loses_nothing"
 STOPPED = "faults/test_stopped.py::test_a_part_that_stands_still_and_goes_on_changes_nothing"
 CUT = "faults/test_cut_off.py::test_a_process_that_is_cut_off_from_a_server_changes_nothing"
+APART = "faults/test_brokers_apart.py::test_a_broker_that_is_cut_off_from_the_others_loses_nothing"
+TWO_APART = "faults/test_brokers_apart.py::test_two_brokers_that_do_not_hear_each_other_lose_nothing"
+KILLED_BROKER = "faults/test_servers.py::test_a_broker_that_is_killed_loses_nothing_acknowledged"
 FULL = "faults/test_disks.py::test_a_full_disk_loses_nothing_and_all_goes_on_when_there_is_room"
 SLOW = "faults/test_disks.py::test_a_slow_disk_loses_nothing"
 OUTAGE = "outage/test_outages.py::test_an_outage_under_load_loses_nothing_and_ends_nothing"
@@ -63,7 +66,12 @@ ROWS = (
         (KILLED, OUTAGE, STOPPED),
     ),
     Row("Postgres", "503 with `Retry-After` on reads; the log still accepts", "nothing", (KILLED, OUTAGE, STOPPED)),
-    Row("Kafka", "503 on writes, reads go on, runs pause", "nothing acknowledged", (BROKER, NO_BROKER, STOPPED)),
+    Row(
+        "Kafka",
+        "503 on writes, reads go on, runs pause",
+        "nothing acknowledged",
+        (KILLED_BROKER, BROKER, NO_BROKER, STOPPED),
+    ),
     Row("a broker's disk is gone", "nothing, where three hold each record", "nothing acknowledged", (DISKS_LOST,)),
     Row(
         "Postgres loses its last commits",
@@ -82,6 +90,12 @@ ROWS = (
         (OUTAGE, UNCONNECTED, LOCKED),
     ),
     Row("Redis refuses writes", "as when it is away; services stay up", "frames not yet recorded", (OUTAGE, MEMORY)),
+    Row(
+        "brokers of a cluster do not hear each other",
+        "writes pause until others lead, at most as long as the cut and a session",
+        "nothing acknowledged",
+        (APART, TWO_APART),
+    ),
     Row("the network between two parts", "a pause at most as long as the cut, and a session", "nothing", (CUT,)),
     Row(
         "a disk is full",
@@ -119,10 +133,13 @@ ROWS = (
         ("executor/test_run_execution.py::test_an_end_that_cannot_be_reported_as_it_is_is_reported_all_the_same",),
     ),
     Row(
-        "a record cannot be folded",
+        "a record cannot be folded, or decided",
         "its key is parked, all others go on",
         "nothing",
-        ("dead/test_events.py::test_an_event_that_cannot_be_folded_parks_its_thread_and_no_other",),
+        (
+            "dead/test_events.py::test_an_event_that_cannot_be_folded_parks_its_thread_and_no_other",
+            "dead/test_commands.py::test_a_command_on_which_deciding_fails_parks_its_thread_and_the_decider_goes_on",
+        ),
     ),
 )
 
