@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .world import World
 
 
+UNHEARD = frozenset({"redis", "unreachable", "pause"})
+"""Faults in which messages of positions are lost or late: their names, or what these begin with."""
+
+
 class Judge:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -46,14 +50,16 @@ class Judge:
 
     def lost(self, commits: int) -> None:
         self._world.ledger.note(f"lost {commits}")
+        if not any(fault.partition(" ")[0] in UNHEARD for fault in self._world.faults):
+            return
         rows = self._world.postgres.tables["runs"]
         self._forgotten |= {run_id for run_id in self._world.ledger.created if (run_id,) not in rows}
 
     def taken_for_gone(self, run_id: str) -> bool:
         """Whether a gateway may answer that a run in flight does not exist, and a client sends its request again.
 
-        Known: when Postgres has lost commits, a gateway that has heard of no position since its start, or not while Redis was away,
-        does not know what it no longer reads, until that is folded again.
+        Known: when Postgres has lost commits, a gateway that could not hear of their positions before, because Redis was away or the
+        gateway stood still, does not know what it no longer reads, until that is folded again.
         """
         ledger, thread_id = self._world.ledger, self._world.clients.threads[run_id]
         forgotten = run_id in self._forgotten and run_id not in ledger.ended and thread_id not in ledger.deleted

@@ -36,7 +36,7 @@ by their cause, and each is byte for byte what it repeats, also that of an owner
 graph counts once in the thread's values, a command that clients repeat has one outcome, and no command is decided
 otherwise a second time. With every push, a task is in one place of Redis. Twice a second, the read model is the log folded record by
 record, without those that no consumer counts by the judgement of the worlds. With every answer: a reply says what the read model holds, a wait ends with its run (a gateway that
-has just started may take one for gone that Postgres has lost, until it is folded again: clients ask again), the ids of a
+Redis could not reach may take one for gone whose commit Postgres loses in the same minute, until it is folded again: clients ask again), the ids of a
 stream grow, and a stream of a resumable run has every event of its last attempt, over any number of connections and gateways. At the end:
 every acknowledged command was decided once, deciders have committed their positions, no record of a past attempt counts, each
 webhook was received or given up after its tries, crons have fired, a worker that was stopped has left nothing in Redis, and no process has failed or logged an error."""
