@@ -25,8 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
-from langlog_backbone.log.kafka.kafka_log import TOPICS
 from langlog_schemas import events
 
 from tests.faults.load import Load, pauses
@@ -34,11 +32,11 @@ from tests.faults.many import ManyRuns
 from tests.faults.page import of_head
 from tests.faults.postgres import locked, without_connections
 from tests.faults.proxy import CUTS
+from tests.faults.replicas import replicated
 from tests.faults.rig import Rig, running_rig
 from tests.history.workload import Workload, workload
 from tests.loss.cluster import SERVICES
 from tests.outage import faults as outages
-from tests.outage.eventually import eventually
 
 FAULT_S = (0.5, 12.0)
 """How long a fault is there: shorter and longer than sessions (2 s), leases (4 s) and deadlines (6 to 10 s)."""
@@ -187,24 +185,6 @@ WEIGHTS = {
     "kill": 24, "stop": 18, "cut": 24, "deploy": 8, "clock": 6, "postgres": 8, "redis": 6, "slow": 4, "disk": 2, "apart": 4,
 }  # fmt: skip
 """Kind of fault -> how often it is drawn, of their sum."""
-
-
-async def replicated(rig: Rig) -> None:
-    """Returns when each partition is whole on three brokers."""
-    prefix = rig.cluster.processes["decider"].env["LANGLOG_TOPIC_PREFIX"]
-    bootstrap = ",".join(broker.bootstrap for broker in rig.brokers.values())
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-
-    async def whole() -> bool:
-        described = await admin.describe_topics([prefix + topic for topic in TOPICS])
-        partitions = [partition for topic in described for partition in topic["partitions"]]
-        return bool(partitions) and all(len(p["isr"]) == len(rig.brokers) for p in partitions)
-
-    try:
-        await eventually(whole)
-    finally:
-        await admin.close()
 
 
 async def crons(clients: Workload, count: int = 2) -> None:

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from tests.faults.conftest import UnderLoad
 from tests.faults.proxy import CUTS, Cut
+from tests.faults.replicas import in_sync, left_out, replicated
 from tests.faults.rig import Rig, running_rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.asyncio(loop_scope="session")]
@@ -37,9 +38,12 @@ async def test_a_broker_that_is_cut_off_from_the_others_loses_nothing(
 ) -> None:
     async with under_load() as load:
         for broker in rig.brokers:
-            with load.fault(f"a broker cut off from the others: {how}"):
-                async with rig.cut_apart(rig.alone(broker), how):
-                    await load.lasting(CUT_S)
+            await replicated(rig)
+            async with in_sync(rig) as look:
+                with load.fault(f"a broker cut off from the others: {how}"):
+                    async with rig.cut_apart(rig.alone(broker), how):
+                        await load.lasting(CUT_S)
+                        await left_out(look, [broker])
             await load.clients.more(BETWEEN)
 
 
@@ -47,7 +51,10 @@ async def test_a_broker_that_is_cut_off_from_the_others_loses_nothing(
 async def test_two_brokers_that_do_not_hear_each_other_lose_nothing(rig: Rig, under_load: UnderLoad, how: Cut) -> None:
     async with under_load() as load:
         for pair in combinations(rig.brokers, 2):
-            with load.fault(f"two brokers cut off from each other: {how}"):
-                async with rig.cut_apart([pair], how):
-                    await load.lasting(CUT_S)
+            await replicated(rig)
+            async with in_sync(rig) as look:
+                with load.fault(f"two brokers cut off from each other: {how}"):
+                    async with rig.cut_apart([pair], how):
+                        await load.lasting(CUT_S)
+                        await left_out(look, pair)
             await load.clients.more(BETWEEN)
