@@ -1,4 +1,4 @@
-"""Which brokers hold each partition in full, as brokers themselves say: waited for around faults of a cluster."""
+"""The brokers that hold each partition in full, as brokers themselves say: waited for around faults of a cluster."""
 
 from __future__ import annotations
 
