@@ -1,6 +1,6 @@
 """``python -m bench.hops``: the hops of a waited one-node run, counted in every process of the server.
 
-The server starts with `counting` on its path, which counts calls where they are made; Redis counts its commands itself, and the
+The server starts with `bench/wrapping` on its path, which counts calls where they are made; Redis counts its commands itself, and the
 kernel how often each process was woken. Figures are of one run: those of ``--runs`` runs, less what the server does in the same time
 without any.
 """
@@ -27,7 +27,7 @@ from bench.driver.load import Server, closed_loop, wait_run
 from bench.driver.processes import Stack
 from tests.stack.server import LiveServer
 
-COUNTING = Path(__file__).parent / "counting"
+WRAPPING = Path(__file__).parents[1] / "wrapping"
 LEAST = 0.05
 """Minimum count per run; rarer hops are left out."""
 WARM_RUNS = 300
@@ -94,7 +94,7 @@ def _up(kafka: str | None, folder: Path) -> Iterator[Server]:
     counts.mkdir()
     env = {
         "LANGLOG_HOPS": str(counts),
-        "PYTHONPATH": os.pathsep.join((str(COUNTING), os.environ.get("PYTHONPATH", ""))),
+        "PYTHONPATH": os.pathsep.join((str(WRAPPING), os.environ.get("PYTHONPATH", ""))),
     }
     if kafka:
         env |= {"LOG_URI": f"kafka://{kafka}", "LANGLOG_TOPIC_PREFIX": f"hops-{os.getpid()}."}

@@ -1,8 +1,9 @@
 """``python -m bench.host_hops``: where the time of a waited one-node run goes, in TypeScript and in Python, hop by hop.
 
-One caller waits for runs of either graph in turns. Worker and Node note the monotonic clock, which they share, at each hop (`timing`); a hop's
-figure is the time since the hop before it. Beside them the floor: the same graph in Node by the library alone, with its saver in
-memory (``floor.mjs``), at once and with a pause before each run, as a server has it. Notes cost some ten microseconds a run.
+One caller waits for runs of either graph in turns. Worker and Node note the monotonic clock, which they share, at each hop
+(`bench/wrapping`, ``host.mjs``); a hop's figure is the time since the hop before it. Beside them the floor: the same graph in Node by
+the library alone, with its saver in memory (``floor.mjs``), at once and with a pause before each run, as a server has it. Notes cost
+some ten microseconds a run.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.js.host import stack
 from tests.stack.server import LiveServer
 
 HERE = Path(__file__).parent
+WRAPPING = HERE.parent / "wrapping"
 WARM_UP_RUNS = 300
 HOPS = {
     "python": [
@@ -56,6 +58,8 @@ HOPS = {
     ],
 }
 Notes = list[tuple[int, str]]
+Times = dict[str, list[tuple[int, int]]]
+"""Graph -> when each run was requested, and when it was answered, in nanoseconds."""
 
 
 async def one_turn(server: LiveServer, graph: str, runs: int) -> list[tuple[int, int]]:
@@ -110,15 +114,17 @@ def floor(project: Path, node: Path) -> None:
     subprocess.run([node, program], cwd=project, check=True)
 
 
-def measure(server: LiveServer, folder: Path, turns: int, runs: int) -> None:
-    times: dict[str, list[tuple[int, int]]] = {"python": [], "quiet": []}
+def measure(server: LiveServer, turns: int, runs: int) -> Times:
+    times: Times = {"python": [], "quiet": []}
     for graph in times:
         asyncio.run(one_turn(server, graph, WARM_UP_RUNS))
     for turn in range(turns):
         for graph in ("python", "quiet") if turn % 2 else ("quiet", "python"):
             times[graph] += asyncio.run(one_turn(server, graph, runs))
-    time.sleep(0.5)  # the processes write their notes after a run
-    notes = noted(folder)
+    return times
+
+
+def report(times: Times, notes: Notes) -> None:
     for graph, each in times.items():
         complete = []
         begun = 0
@@ -152,11 +158,12 @@ def main() -> int:
             "LANGLOG_WORKERS": "1",
             "LANGLOG_NODE": str(node),
             "LANGLOG_TIMES": str(times),
-            "NODE_OPTIONS": f"--import {HERE / 'timing' / 'host.mjs'}",
-            "PYTHONPATH": os.pathsep.join((str(HERE / "timing"), os.environ.get("PYTHONPATH", ""))),
+            "NODE_OPTIONS": f"--import {HERE / 'host.mjs'}",
+            "PYTHONPATH": os.pathsep.join((str(WRAPPING), os.environ.get("PYTHONPATH", ""))),
         }
         with LiveServer(project / "langgraph.json", folder / "server", env).up(verified=False) as server:
-            measure(server, times, options.turns, options.runs)
+            measured = measure(server, options.turns, options.runs)
+        report(measured, noted(times))  # the processes have ended, and written all their notes
     return 0
 
 

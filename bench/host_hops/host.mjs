@@ -36,4 +36,5 @@ if (folder !== undefined && isMainThread && process.argv[2] === "serve" && exist
     };
     return chunks;
   };
+  process.on("exit", flush);
 }

@@ -1,25 +1,21 @@
-"""Notes the monotonic clock at hops of a run in every Python process that starts with this folder on its path and ``LANGLOG_TIMES`` set: see
-`bench.host_hops`. Notes are kept in memory and written after a run's end, a line each.
+"""Notes the monotonic clock at hops of a run in every Python process of a server: see `bench.host_hops`. Notes are kept in memory and
+written after a run's end, a line each, and at the end of the process.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import inspect
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-_FOLDER = os.environ.get("LANGLOG_TIMES")
 _notes: list[str] = []
+_file = Path(os.devnull)
 
 
 def note(name: str) -> None:
@@ -29,7 +25,7 @@ def note(name: str) -> None:
 def flush() -> None:
     notes = _notes[:]
     del _notes[: len(notes)]
-    with (Path(str(_FOLDER)) / f"{os.getpid()}.times").open("a") as file:
+    with _file.open("a") as file:
         file.writelines(notes)
 
 
@@ -101,33 +97,9 @@ WRAPPED: dict[str, Callable[[Any], None]] = {
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Leaves finding to other finders, and wraps modules that they have loaded."""
-
-    def __init__(self) -> None:
-        self._busy = threading.local()
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        wrap = WRAPPED.get(fullname)
-        if wrap is None or getattr(self._busy, "finding", False):
-            return None
-        self._busy.finding = True
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._busy.finding = False
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                wrap(module)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-if _FOLDER:
-    sys.meta_path.insert(0, _Finder())
+def wrapped(folder: str) -> dict[str, Callable[[Any], None]]:
+    """Return what notes the hops of a module, by the module's name, into a file of this process in the folder."""
+    global _file
+    _file = Path(folder) / f"{os.getpid()}.times"
+    atexit.register(flush)
+    return WRAPPED

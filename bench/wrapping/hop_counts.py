@@ -1,4 +1,4 @@
-"""Counts hops in every Python process that starts with this folder on its path and ``LANGLOG_HOPS`` set: see `bench.hops`.
+"""Counts hops in every Python process of a server: see `bench.hops`.
 
 A counter is eight bytes of a file that is mapped into memory, so that another process can read it at any moment and nothing has to be
 reported at the end. Modules are wrapped once they have been imported.
@@ -7,20 +7,15 @@ reported at the end. Modules are wrapped once they have been imported.
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
 import mmap
 import os
 import struct
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 SLOTS = 512
-_FOLDER = os.environ.get("LANGLOG_HOPS")
 
 
 class Counters:
@@ -134,36 +129,7 @@ WRAPPED: dict[str, Callable[[Any, Counters], None]] = {
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Leaves finding to other finders, and wraps modules that they have loaded."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self._busy = threading.local()
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        wrap = WRAPPED.get(fullname)
-        if wrap is None or getattr(self._busy, "finding", False):
-            return None
-        self._busy.finding = True
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._busy.finding = False
-        if spec is not None and spec.loader is not None:
-            execute, counters = spec.loader.exec_module, self._counters
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                wrap(module, counters)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-if _FOLDER:
-    import importlib.util
-
-    sys.meta_path.insert(0, _Finder(Counters(_FOLDER)))
+def wrapped(folder: str) -> dict[str, Callable[[Any], None]]:
+    """Return what counts the hops of a module, by the module's name, into files of this process in the folder."""
+    counters = Counters(folder)
+    return {name: functools.partial(wrap, counters=counters) for name, wrap in WRAPPED.items()}
