@@ -12,19 +12,24 @@ from langgraph_sdk import get_client
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 
 from tests.e2e.conftest import PROJECT
+from tests.stack.ends import await_ends
 from tests.stack.server import LiveServer
 
 
 def kill_everything(server: LiveServer) -> None:
     """The server, its workers, Postgres with its processes, and Redis: none of them does anything more."""
-    doomed = server.children()
-    for process in [psutil.Process(server.pid), *doomed]:
-        process.suspend()
-    for process in [*doomed, psutil.Process(server.pid)]:
+    psutil.Process(server.pid).suspend()
+    doomed: list[psutil.Process] = []
+    while started := [process for process in server.children() if process not in doomed]:
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):  # Postgres' own processes come and go
+                process.suspend()
+        doomed += started
+    for process in doomed:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     server.kill()
-    psutil.wait_procs(doomed)
+    await_ends(process.pid for process in doomed)
 
 
 async def test_it_starts_again_and_knows_all_that_was_acknowledged(tmp_path: Path) -> None:
