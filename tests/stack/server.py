@@ -6,6 +6,7 @@ is shown when a test fails (see ``tests/conftest.py``). A process that dies is n
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,10 +19,15 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from langlog_backbone.process.settings import Settings
+    from langlog_projector.rebuild.comparison import Comparison
 
 READY_S = 180.0
 """Seconds to create a data folder, start Postgres and import every graph, on a busy machine."""
@@ -263,14 +269,41 @@ class LiveServer(Process):
         try:
             yield self
             if verified and self.alive:
-                verify(self.env, "--data-dir", str(self.data))
+                verify(self.env, self.data)
         finally:
             self.stop()
 
 
-def verify(env: Mapping[str, str], *options: str, python: Path | str = sys.executable) -> None:
-    """``langlog verify``: fold the log anew and compare. Raises AssertionError with every difference."""
-    _langlog(env, "verify", *options, python=python)
+def verify(env: Mapping[str, str], data_dir: Path | None = None) -> None:
+    """Fold the log anew and compare, as ``langlog verify`` does, which is not a process of its own here: its start would take more than
+    its work. ``env``: variables of the services. Raises AssertionError with every difference."""
+    from langlog_backbone.process.environment import read_settings
+
+    settings = read_settings(env, data_dir=data_dir)
+    with ThreadPoolExecutor(1) as thread:  # a test may have a loop in this one
+        comparison = thread.submit(_compare, settings).result(VERIFY_S)
+    differences = "\n".join(str(difference) for difference in comparison.differences)
+    assert comparison.same, f"the read model is not what the log says:\n{differences}"
+
+
+def _compare(settings: Settings) -> Comparison:
+    import uvloop
+    from langlog.whereabouts import log_and_read_model
+    from langlog_projector.rebuild import swap
+
+    async def compare() -> Comparison:
+        async with log_and_read_model(settings) as (reached, log):
+            report = await swap.verify(log, reached, lambda done, total: None)
+        assert report.comparison is not None
+        return report.comparison
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(compare())
+
+
+def verify_by(python: Path, env: Mapping[str, str]) -> None:
+    """Run ``langlog verify`` of another environment. Raises AssertionError with every difference."""
+    _langlog(env, "verify", python=python)
 
 
 def rebuild(env: Mapping[str, str], *options: str) -> None:

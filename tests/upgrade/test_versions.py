@@ -21,7 +21,7 @@ from langgraph_sdk.client import LangGraphClient
 from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 
 from tests.stack.fixtures import discard
-from tests.stack.server import SURROUNDINGS, Process, free_port, kafka_env, verify
+from tests.stack.server import SURROUNDINGS, Process, free_port, kafka_env, verify_by
 from tests.upgrade.base import base, python_of, read_model_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
@@ -77,7 +77,7 @@ class Deployment:
     def check(self, *pythons: Path) -> None:
         """Check that each of these versions verifies the read model against the log, and that no key is parked."""
         for python in pythons:
-            verify(SURROUNDINGS | self.env, python=python)
+            verify_by(python, SURROUNDINGS | self.env)
             words = [str(python), "-m", "langlog", "dead", "list"]
             done = subprocess.run(words, env=SURROUNDINGS | self.env, capture_output=True, text=True, timeout=LIMIT_S)
             assert "Nothing is parked." in done.stdout, done.stdout + done.stderr
