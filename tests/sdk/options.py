@@ -33,6 +33,8 @@ class Scene:
         self.args: Options = {}
         """Options of every request."""
         self.about: dict[str, Any] = {}
+        self.leave_with: Callable[[], Awaitable[object]] | None = None
+        """Takes away what other scenes would notice, once all has been looked at."""
 
     def name(self, name: str, id: str) -> str:
         self.known[id] = name
@@ -95,6 +97,8 @@ async def seen(client: LangGraphClient, method: str, option: str, way: Way) -> S
         if given is not None or given is change.given:
             options[option] = _made(given, scene)
         collected.append(_masked(await _looked(scene, method, options, way.look), scene.known))
+        if scene.leave_with is not None:
+            await scene.leave_with()
     return Seen(*collected)
 
 

@@ -86,6 +86,7 @@ export const seen = async (newClient, way, option) => {
       looked = { error: `${error.status ?? error.name}` };
     }
     found.push(masked(looked ?? null, scene.names));
+    await scene.leaveWith?.();
     sent.push(requests);
   }
   return { differences: new Set(differences("", ...found)), found, sent };
