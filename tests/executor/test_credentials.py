@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from langlog_executor.values import redaction as credentials
 from langlog_executor.values.redaction import folders, hidden, secret_values, shown
 
-LONG = 200_000
+LONG = 1_000_000
+"""Characters. In proportion to them masking takes tenths of a second, to their square many minutes."""
+LIMIT_S = 90.0
 
 
 @pytest.mark.parametrize(
@@ -106,20 +106,10 @@ def test_the_folders_of_the_process_are_masked(tmp_path: object) -> None:
         ),
     ],
 )
+@pytest.mark.timeout(LIMIT_S)
 def test_masking_takes_time_in_proportion_to_the_text(piece: str) -> None:
-    """Ten times the text takes about ten times as long; with the square of its length it would be a hundred times."""
-
-    def took(characters: int) -> float:
-        text = (piece * characters)[:characters]
-        best = float("inf")
-        for _ in range(3):
-            began = time.process_time()
-            hidden(text)
-            best = min(best, time.process_time() - began)
-        return best
-
-    short = took(LONG // 10)
-    assert took(LONG) < 40 * max(short, 0.001)
+    """It ends at all."""
+    hidden(piece * (LONG // len(piece)))
 
 
 def test_a_shown_text_is_cut_without_showing_half_a_credential() -> None:

@@ -85,7 +85,7 @@ async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: Ma
         await release.wait()
         await attempt.finish({})
 
-    async with make_stack(max_body_bytes=2 * LARGE, max_bodies_bytes=2 * LARGE, body_timeout_s=0.3) as stack:
+    async with make_stack(max_body_bytes=2 * LARGE, max_bodies_bytes=2 * LARGE) as stack:
         stack.play = play
         budget = stack.gateway._runner.app[BUDGET]  # type: ignore[union-attr]
         async with stack.http.post(f"{stack.url}/runs/stream", data=body) as stream:
@@ -94,18 +94,11 @@ async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: Ma
             room = await budget.take(2 * LARGE)
             async with stack.http.post(f"{stack.url}/threads", data=b"{}") as small:
                 assert small.status == 200
-            for headers in ({}, {"content-encoding": "gzip"}):
-                sent = gzip.compress(body) if headers else body
-                async with stack.http.post(f"{stack.url}/runs/wait", data=sent, headers=headers) as late:
-                    assert (late.status, late.headers["retry-after"]) == (503, "1")
-                    assert "LANGLOG_MAX_BODIES_BYTES" in (await late.json())["detail"]
             waiting = asyncio.create_task(stack.call("POST", "/runs", {"assistant_id": "echo", "input": "x" * LARGE}))
-            reader, writer = await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port)
-            writer.write(post(f"content-length: {LARGE + 1}"))  # and then nothing of it
+            while not budget._room._waiting:
+                await asyncio.sleep(0)  # nothing signals that it waits
             budget.give(room)
             assert (await waiting)[0] == 200
-            assert b"408" in await reader.readline()
-            writer.close()
             release.set()
         assert budget.held == 0
 
@@ -117,6 +110,26 @@ async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: Ma
         for sent in ({"data": body}, {"data": chunks()}, packed, {"data": chunks()}):
             async with stack.http.post(f"{stack.url}/runs/wait", **sent) as answer:  # type: ignore[arg-type]
                 assert answer.status == 200, await answer.text()
+        assert budget.held == 0
+
+
+async def test_a_large_body_that_finds_no_room_in_time_is_503_and_one_that_does_not_come_408(
+    make_stack: MakeStack,
+) -> None:
+    body = json.dumps({"assistant_id": "echo", "input": "x" * LARGE}).encode()
+    async with make_stack(max_body_bytes=2 * LARGE, max_bodies_bytes=2 * LARGE, body_timeout_s=0.3) as stack:
+        budget = stack.gateway._runner.app[BUDGET]  # type: ignore[union-attr]
+        room = await budget.take(2 * LARGE)
+        for headers in ({}, {"content-encoding": "gzip"}):
+            sent = gzip.compress(body) if headers else body
+            async with stack.http.post(f"{stack.url}/runs/wait", data=sent, headers=headers) as late:
+                assert (late.status, late.headers["retry-after"]) == (503, "1")
+                assert "LANGLOG_MAX_BODIES_BYTES" in (await late.json())["detail"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port)
+        writer.write(post(f"content-length: {LARGE + 1}"))  # and then nothing of it
+        assert b"408" in await reader.readline()
+        writer.close()
+        budget.give(room)
         assert budget.held == 0
 
 

@@ -54,9 +54,13 @@ async def test_reads_are_503_while_postgres_is_away_and_come_back(make_stack: Ma
         await server.stop()
 
 
-async def _ok(stack: Stack) -> tuple[int, Any] | None:
-    body = await stack.call("GET", "/ok")
+async def _done(stack: Stack, *request: Any) -> tuple[int, Any] | None:
+    body = await stack.call(*request)
     return body if body[0] == 200 else None
+
+
+async def _ok(stack: Stack) -> tuple[int, Any] | None:
+    return await _done(stack, "GET", "/ok")
 
 
 def _each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
@@ -72,7 +76,7 @@ async def test_a_postgres_that_hangs_is_503_within_the_time_that_is_set(make_sta
     processes = [psutil.Process(server.child.pid)]
     try:
         async with make_stack(database_uri=server.uri, read_timeout_s=0.5) as stack:
-            _, thread = await stack.call("POST", "/threads", {})
+            _, thread = await eventually(partial(_done, stack, "POST", "/threads", {}))
             path = f"/threads/{thread['thread_id']}"
             processes += processes[0].children(recursive=True)
             _each(processes, psutil.Process.suspend)
@@ -82,8 +86,7 @@ async def test_a_postgres_that_hangs_is_503_within_the_time_that_is_set(make_sta
             assert {status for status, _ in body} == {503}
             assert body[-1][1]["detail"] == "Postgres has not answered within 2 s"
             _each(processes, psutil.Process.resume)
-            assert await eventually(partial(_ok, stack))
-            assert (await stack.call("GET", path))[0] == 200
+            assert await eventually(partial(_done, stack, "GET", path))  # on a busy machine others may be late as well
     finally:
         _each(processes, psutil.Process.resume)
         await server.stop()

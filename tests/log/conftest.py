@@ -137,12 +137,12 @@ class RecordedAssignment:
 
 
 class Following:
-    """A reader that is read all the time; what it read is kept."""
+    """A reader that is read all the time; what it read is kept. ``news``: notified of each read, for those who wait for several readers."""
 
-    def __init__(self, reader: LogReader) -> None:
+    def __init__(self, reader: LogReader, news: asyncio.Condition | None = None) -> None:
         self.records: list[Record] = []
         self._reader = reader
-        self._news = asyncio.Condition()
+        self._news = news or asyncio.Condition()
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:

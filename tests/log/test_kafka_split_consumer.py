@@ -82,10 +82,10 @@ async def test_records_of_a_quiet_topic_arrive_while_the_busy_one_never_pauses(l
 
 async def test_a_member_that_gets_and_loses_partitions_reads_each_record_once(log: Log) -> None:
     """A read of one topic that is under way when partitions move is dropped, and what it had fetched is fetched again."""
-    first, second = RecordedAssignment(), RecordedAssignment()
-    one = Following(log.member("g", TOPICS, first))
+    first, second, news = RecordedAssignment(), RecordedAssignment(), asyncio.Condition()
+    one = Following(log.member("g", TOPICS, first), news)
     await first.until(lambda: len(first.owned) == len(TOPICS) * log.partitions)
-    other = Following(log.member("g", TOPICS, second))
+    other = Following(log.member("g", TOPICS, second), news)
     try:
         for i in range(40):
             await log.append([record(f"key {i}", f"{topic} {i}", topic) for topic in TOPICS])
@@ -93,9 +93,8 @@ async def test_a_member_that_gets_and_loses_partitions_reads_each_record_once(lo
         for i in range(40, 60):
             await log.append([record(f"key {i}", f"{topic} {i}", topic) for topic in TOPICS])
         wanted = {f"{topic} {i}" for i in range(60) for topic in TOPICS}
-        async with asyncio.timeout(LIMIT_S):
-            while {r.value.decode() for r in (*one.records, *other.records)} != wanted:
-                await asyncio.sleep(0.01)  # either of two readers
+        async with asyncio.timeout(LIMIT_S), news:
+            await news.wait_for(lambda: {r.value.decode() for r in (*one.records, *other.records)} == wanted)
         for reader in (one, other):
             values = [r.value for r in reader.records]
             assert len(values) == len(set(values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,14 @@ EXCEPTIONS = {
     "backbone/langlog_backbone/process/ending.py": "ends this process when its loop no longer runs: in the machine's time",
     "cli/langlog/services/running.py": "ends this process when its loop no longer runs: in the machine's time",
 }
+
+STOPWATCHES = re.compile(r"\b(perf_counter|process_time|thread_time)(_ns)?\b")
+
+
+def test_no_test_measures_how_long_something_takes() -> None:
+    """It would guess the machine's speed. Tests count what happens, wait for it, or set the time."""
+    files = [file for file in sorted((ROOT / "tests").rglob("test_*.py")) if file != Path(__file__)]
+    assert [str(file.relative_to(ROOT)) for file in files if STOPWATCHES.search(file.read_text())] == []
 
 
 def test_clocks_and_chance_are_used_through_the_port_alone() -> None:

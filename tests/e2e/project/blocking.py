@@ -1,18 +1,23 @@
 """A node that blocks its event loop, as careless user code does."""
 
 import time
+from pathlib import Path
 
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 
 class State(TypedDict, total=False):
-    seconds: float
+    folder: str
     done: bool
 
 
 async def block(state: State) -> State:
-    time.sleep(state.get("seconds", 3.0))
+    """Write the file ``begun`` into the folder, and block until the file ``go on`` is there."""
+    folder = Path(state["folder"])
+    (folder / "begun").touch()
+    while not (folder / "go on").exists():
+        time.sleep(0.01)
     return {"done": True}
 
 
