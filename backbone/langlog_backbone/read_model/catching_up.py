@@ -38,8 +38,9 @@ async def catch_up(
 ) -> bool:
     """Wait until the read model holds all records that the log holds at the first look, while records are folded.
 
-    ``fetch``: of a pool on the read model; ``positions``: of that pool, which get what it shows. False: nothing was folded for ``stalled_s``, so that no projector may be there, or a server
-    was unavailable for so long; then what was answered before may be missing until it is folded.
+    ``fetch``: of a pool on the read model; ``positions``: of that pool, which get what it shows. False: nothing was folded for
+    ``stalled_s``, so that no projector may be there, or a server was unavailable for so long; then what was answered before may be
+    missing until it is folded.
     """
     ends: Positions | None = None
     missing: int | None = None

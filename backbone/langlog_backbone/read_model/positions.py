@@ -1,10 +1,8 @@
 """Known positions of the read model: no connection to Postgres is used until the read model has reached them.
 
-A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. Changes that this
-process
-knows (by a reply, an event, a position) would then be missing, until the projector has folded them again. Every such
-loss ends
-all connections. So each new one compares positions before its first statement, and waits.
+A crash without synchronous commits, or a failover to an asynchronous replica, costs Postgres its last commits. Changes that this process
+knows (by a reply, an event, a position) would then be missing, until the projector has folded them again. Every such loss ends all
+connections. So each new one compares positions before its first statement, and waits.
 
 Positions are known by messages, by what each new connection has read, and by what the process has read since (`note`). One that has
 started knows none: gateways wait before they listen, and workers before they execute, and note what they found (`catching_up`).
