@@ -9,6 +9,7 @@ Concurrency: reads only. Death: changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ logger = structlog.get_logger(__name__)
 STALLED_S = 30.0
 """Seconds without a record folded after which no projector is taken to be there: longer than one takes to start and to be given the
 partitions of one that is gone (`Settings.group_session_s`)."""
-PAUSE_S = 0.05
+RECHECK_S = 1.0
+"""Seconds after which positions are read again, although no message reported a change: Redis may be away, and messages may be lost."""
 _POSITIONS = 'SELECT topic, part, "offset" FROM positions'
 
 
@@ -46,6 +48,7 @@ async def catch_up(
     missing: int | None = None
     since = monotonic()
     while True:
+        moved = positions.moved
         try:
             async with asyncio.timeout(QUERY_LIMIT_S):
                 ends = ends or await bounds(log.end_offsets)
@@ -63,14 +66,17 @@ async def catch_up(
                 logger.info("read_model.catching_up", records=now_missing)
             if missing is None or now_missing < missing:
                 missing, since = now_missing, monotonic()
-        if monotonic() - since >= stalled_s:
+        left_s = since + stalled_s - monotonic()
+        if left_s <= 0:
             logger.warning(
                 "read_model.behind",
                 records=missing,
                 effect="answers may lack what was acknowledged until a projector has folded these records",
             )
             return False
-        await asyncio.sleep(PAUSE_S)  # messages of positions may be lost, and not all topics have them
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(RECHECK_S, left_s)):
+                await moved.wait()
 
 
 def _missing(ends: Positions, rows: Sequence[Any]) -> int:

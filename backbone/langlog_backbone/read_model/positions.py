@@ -35,14 +35,16 @@ _decode = msgspec.json.Decoder(dict[str, dict[int, int]]).decode
 class ReadPositions:
     def __init__(self) -> None:
         self._known: dict[TopicPartition, int] = {}
-        self._moved = asyncio.Event()
+        self.moved = asyncio.Event()
+        """Set by the next message, which replaces it by another one. Take it before you read positions, to miss no change since."""
 
     def on_watermark(self, data: bytes) -> None:
         """Handler of `channels.WATERMARK`."""
         for topic, marks in _decode(data).items():
             for part, offset in marks.items():
                 self.note((topic, part), offset)
-        self._moved.set()
+        moved, self.moved = self.moved, asyncio.Event()
+        moved.set()
 
     def note(self, partition: TopicPartition, offset: int) -> None:
         """Record that Postgres has shown all records below this offset."""
@@ -53,7 +55,7 @@ class ReadPositions:
         """Wait until Postgres has reached the known positions. For new connections; raises what asyncpg does."""
         logged = False
         while self._known:
-            self._moved.clear()
+            moved = self.moved
             rows = await connection.fetch('SELECT topic, part, "offset" FROM positions')
             positions = {(row["topic"], row["part"]): row["offset"] for row in rows}
             lost = sum(max(0, offset - positions.get(partition, 0)) for partition, offset in self._known.items())
@@ -66,4 +68,4 @@ class ReadPositions:
                 logger.warning("postgres.lost_commits", records=lost)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECHECK_S):
-                    await self._moved.wait()
+                    await moved.wait()
