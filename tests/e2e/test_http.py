@@ -66,23 +66,25 @@ async def test_a_blocking_node_delays_no_other_request(http: aiohttp.ClientSessi
     """They are answered while it blocks, which it does until they have been."""
 
     async def block(folder: Path) -> tuple[int, Any]:
-        folder.mkdir(exist_ok=True)
         return await call(http, "/runs/wait", {"assistant_id": "blocking", "input": {"folder": str(folder)}})
 
     blocked, free = tmp_path / "blocked", tmp_path / "free"
-    free.mkdir()
+    for folder in (blocked, free):
+        folder.mkdir()
     (free / "go on").touch()
     async with asyncio.timeout(LIMIT_S):
         waiting = asyncio.create_task(block(blocked))
-        while not (blocked / "begun").exists():
-            await asyncio.sleep(LOOK_S)  # the node is in another process, which tells only by the file
-        for _ in range(TIMES):
-            async with http.get("/ok") as answer:
-                assert answer.status == 200
-            assert (await call(http, "/threads", {}))[0] == 200
-            other = await call(http, "/runs/wait", {"assistant_id": "echo", "input": {"text": "a"}})
-            assert other == (200, {"text": "a", "echoed": "A"})
-        assert (await block(free))[1]["done"] is True, "of the same graph, around the blocked loop"
-        assert not waiting.done()
-        (blocked / "go on").touch()
+        try:
+            while not (blocked / "begun").exists():
+                await asyncio.sleep(LOOK_S)  # the node is in another process, which tells only by the file
+            for _ in range(TIMES):
+                async with http.get("/ok") as answer:
+                    assert answer.status == 200
+                assert (await call(http, "/threads", {}))[0] == 200
+                other = await call(http, "/runs/wait", {"assistant_id": "echo", "input": {"text": "a"}})
+                assert other == (200, {"text": "a", "echoed": "A"})
+            assert (await block(free))[1]["done"] is True, "of the same graph, around the blocked loop"
+            assert not waiting.done()
+        finally:
+            (blocked / "go on").touch()  # whatever failed, the server that tests share goes on
         assert (await waiting)[1]["done"] is True

@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
 from langlog_backbone.log.kafka.kafka_log import TOPICS
 
 from tests.faults.rig import Rig
 from tests.outage.eventually import eventually
 
 InSync = Callable[[], Awaitable[list[set[str]]]]
-"""Returns the brokers in sync of each partition. Which broker says so is chance, and one that hears no other says what it knew."""
+"""Returns the brokers in sync of each partition, or nothing where the broker that is asked cannot be reached. Which broker says so is
+chance, and one that hears no other says what it knew."""
 
 
 @contextlib.asynccontextmanager
@@ -24,7 +26,10 @@ async def in_sync(rig: Rig) -> AsyncIterator[InSync]:
     await admin.start()
 
     async def look() -> list[set[str]]:
-        described = await admin.describe_topics([prefix + topic for topic in TOPICS])
+        try:
+            described = await admin.describe_topics([prefix + topic for topic in TOPICS])
+        except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
+            return []
         return [{names[node] for node in partition["isr"]} for topic in described for partition in topic["partitions"]]
 
     try:
@@ -49,6 +54,6 @@ async def left_out(look: InSync, brokers: Collection[str]) -> None:
 
     async def gone() -> bool:
         missing = [not held_by.issuperset(brokers) for held_by in await look()]
-        return all(missing) if len(brokers) == 1 else any(missing)
+        return bool(missing) and (all(missing) if len(brokers) == 1 else any(missing))
 
     await eventually(gone)

@@ -95,8 +95,9 @@ async def test_large_bodies_share_a_bound_and_small_ones_are_free(make_stack: Ma
             async with stack.http.post(f"{stack.url}/threads", data=b"{}") as small:
                 assert small.status == 200
             waiting = asyncio.create_task(stack.call("POST", "/runs", {"assistant_id": "echo", "input": "x" * LARGE}))
-            while not budget._room._waiting:
+            while not budget._room._waiting and not waiting.done():
                 await asyncio.sleep(0)  # nothing signals that it waits
+            assert not waiting.done(), waiting.result()
             budget.give(room)
             assert (await waiting)[0] == 200
             release.set()

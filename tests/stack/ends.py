@@ -20,8 +20,15 @@ def await_ends(pids: Iterable[int], limit_s: float = END_S) -> None:
     """Wait until the processes have ended, each for at most ``limit_s``. Raises AssertionError, which names the one that goes on."""
     for pid in pids:
         if not _ended(pid, limit_s):
-            process = psutil.Process(pid)
-            raise AssertionError(f"process {pid} ({process.name()}, {process.status()}) goes on after {limit_s} s")
+            raise AssertionError(f"process {pid} ({_description(pid)}) goes on after {limit_s} s")
+
+
+def _description(pid: int) -> str:
+    try:
+        process = psutil.Process(pid)
+        return f"{process.name()}, {process.status()}"
+    except psutil.NoSuchProcess:
+        return "ended meanwhile"
 
 
 def _ended(pid: int, limit_s: float) -> bool:

@@ -276,12 +276,12 @@ class LiveServer(Process):
 
 def verify(env: Mapping[str, str], data_dir: Path | None = None) -> None:
     """Fold the log anew and compare, as ``langlog verify`` does, which is not a process of its own here: its start would take more than
-    its work. ``env``: variables of the services. Raises AssertionError with every difference."""
+    its work. ``env``: variables of the services. Raises AssertionError with every difference, TimeoutError after `VERIFY_S`."""
     from langlog_backbone.process.environment import read_settings
 
     settings = read_settings(env, data_dir=data_dir)
     with ThreadPoolExecutor(1) as thread:  # a test may have a loop in this one
-        comparison = thread.submit(_compare, settings).result(VERIFY_S)
+        comparison = thread.submit(_compare, settings).result()
     differences = "\n".join(str(difference) for difference in comparison.differences)
     assert comparison.same, f"the read model is not what the log says:\n{differences}"
 
@@ -292,7 +292,7 @@ def _compare(settings: Settings) -> Comparison:
     from langlog_projector.rebuild import swap
 
     async def compare() -> Comparison:
-        async with log_and_read_model(settings) as (reached, log):
+        async with asyncio.timeout(VERIFY_S), log_and_read_model(settings) as (reached, log):
             report = await swap.verify(log, reached, lambda done, total: None)
         assert report.comparison is not None
         return report.comparison
