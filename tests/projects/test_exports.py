@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from langlog.projects.exports import exported_names
 
-LIMIT_S = 90.0
+LIMIT_S = 60.0
+HOSTILE = {"many exports": "export const " * 700_000, "comments without an end": "export {" + "/* " * 400_000 + "}"}
+"""Texts that would take minutes and an hour if all that follows an export were searched, not `_SHOWN` characters of it."""
 
 
 @pytest.mark.parametrize(
@@ -37,10 +39,8 @@ def test_the_exports_of_a_module(text: str, names: set[str] | None) -> None:
     assert exported_names(text) == names
 
 
-@pytest.mark.parametrize(
-    "text", ["export {" + "a," * 500_000, "export " * 300_000, "export const " * 100_000, "{" * 1_000_000]
-)
+@pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.timeout(LIMIT_S)
-def test_a_hostile_module_is_read_in_linear_time(text: str) -> None:
-    """It ends at all: in proportion to the square of its length it would take hours."""
-    exported_names(text)
+def test_a_hostile_module_is_read_in_linear_time(kind: str) -> None:
+    """It ends at all."""
+    assert exported_names(HOSTILE[kind]) is None
