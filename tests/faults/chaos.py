@@ -250,7 +250,7 @@ async def suffered(minutes: float, seed: int, scale: Scale, folder: Path) -> dic
 def tried(
     load: Load, many: ManyRuns, chaos: Chaos, rates: Sequence[float], began: float, ended: float
 ) -> dict[str, Any]:
-    """Return what clients did and what befell them, between two times of the monotonic clock. ``rates``: acknowledged runs a minute."""
+    """Return what clients did and which faults there were, between two times of the monotonic clock. ``rates``: acknowledged runs a minute."""
     clients = load.clients
     acknowledged, minutes = clients.acknowledged_runs + len(many.acknowledged), (ended - began) / 60
     return {

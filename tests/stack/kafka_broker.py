@@ -85,7 +85,7 @@ class Membership(NamedTuple):
 
     node: int
     controllers: Mapping[int, int]
-    """Node -> port of its controller, as this broker reaches it."""
+    """Node -> port of its controller, as this broker reaches it. Its own is not among them where it is heard at ``heard_at``."""
     cluster_id: str
     heard_at: Mapping[int, Link] = {}
     """Other node -> the ports at which it reaches this broker, which listens for each node apart. Empty: for all of them at once."""
@@ -131,7 +131,7 @@ class KafkaBroker:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         apart = membership is not None and bool(membership.heard_at)
-        controller = membership.controllers[membership.node] if membership else free_port()
+        controller = membership.controllers.get(membership.node) if membership else free_port()
         heard = [membership.node, *membership.heard_at] if membership else []
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._config = folder / "server.properties"
@@ -191,7 +191,7 @@ class KafkaBroker:
         ports = dict(membership.controllers)
         if membership.heard_at:
             ports[membership.node] = self.ports[listeners_for(membership.node)[1]]
-        return ",".join(f"{node}@127.0.0.1:{port}" for node, port in ports.items())
+        return ",".join(f"{node}@127.0.0.1:{port}" for node, port in sorted(ports.items()))
 
     async def start(self) -> None:
         """Start the broker; returns when it has reported that it is up."""
@@ -292,12 +292,9 @@ class KafkaCluster:
         reaches the other, where something forwards to the ports of the listeners that the other one has for it (`listeners_for`)."""
         cluster_id = KafkaBroker.random_id()
         nodes = (1, 2, 3)
-        controllers = {node: free_port() for node in nodes}
+        controllers = {} if links else {node: free_port() for node in nodes}
         reached = {
-            node: {
-                other: links[node, other].controller if links and other != node else controllers[other]
-                for other in nodes
-            }
+            node: controllers or {to: link.controller for (at, to), link in (links or {}).items() if at == node}
             for node in nodes
         }
         heard = {node: {at: link for (at, to), link in (links or {}).items() if to == node} for node in nodes}
