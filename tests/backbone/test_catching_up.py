@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
-from langlog_backbone.read_model.catching_up import RECHECK_S, STALLED_S, catch_up
+import pytest
+from langlog_backbone.read_model.catching_up import LOOKS_APART_S, RECHECK_S, STALLED_S, catch_up
 from langlog_backbone.read_model.positions import ReadPositions
 from langlog_schemas import events as ev
 
@@ -36,9 +38,9 @@ class Projector:
         self.looks.append(asyncio.get_running_loop().time())
         return [(ev.RUN_EVENTS, 0, self.folded)]
 
-    async def caught_up(self) -> bool:
+    async def caught_up(self, limit_s: float = math.inf) -> bool:
         async with asyncio.timeout(LIMIT_S):
-            return await catch_up(self.fetch, self, self._positions)  # type: ignore[arg-type]
+            return await catch_up(self.fetch, self, self._positions, limit_s=limit_s)  # type: ignore[arg-type]
 
 
 @in_virtual_time
@@ -49,7 +51,28 @@ async def test_positions_are_read_when_a_projector_has_moved_and_not_meanwhile()
         await asyncio.sleep(0.4 * RECHECK_S)
         projector.fold(RECORDS // 2)
     assert await starting
-    assert projector.looks == [0, 0.4 * RECHECK_S, 0.8 * RECHECK_S]
+    assert projector.looks == pytest.approx([0, 0.4 * RECHECK_S + LOOKS_APART_S, 0.8 * RECHECK_S + LOOKS_APART_S])
+
+
+@in_virtual_time
+async def test_a_projector_that_reports_each_batch_is_not_looked_at_for_each() -> None:
+    projector = Projector()
+    starting = asyncio.create_task(projector.caught_up())
+    for _ in range(RECORDS):
+        await asyncio.sleep(LOOKS_APART_S / RECORDS)
+        projector.fold(1)
+    assert await starting
+    assert len(projector.looks) == 2
+
+
+@in_virtual_time
+async def test_a_limit_ends_the_wait_although_records_are_folded() -> None:
+    projector = Projector()
+    starting = asyncio.create_task(projector.caught_up(limit_s=1.5))
+    await asyncio.sleep(1)
+    projector.fold(1)
+    assert not await starting
+    assert asyncio.get_running_loop().time() == 1.5
 
 
 @in_virtual_time
@@ -69,4 +92,4 @@ async def test_a_read_model_that_is_no_longer_folded_is_waited_for_as_long_as_a_
     await asyncio.sleep(0.5)
     projector.fold(RECORDS - 1)
     assert not await starting
-    assert asyncio.get_running_loop().time() == 0.5 + STALLED_S
+    assert asyncio.get_running_loop().time() == 0.5 + LOOKS_APART_S + STALLED_S

@@ -307,20 +307,31 @@ class Forgotten:
 
 
 @pytest.mark.parametrize(
-    ("known", "of_run", "shown"),
+    ("known", "attempts", "shown"),
     [
-        ((9004, 4), True, [(2, 1), (2, 2), (2, 3), (2, 4)]),  # a later one of the lost attempt
-        ((2000, ATTEMPT_SPAN + 2), True, [(2, 1), (2, 2), (2, 3), (2, 4)]),
-        ((2002, ATTEMPT_SPAN + 7), True, [(2, 3), (2, 4)]),
-        ((9004, 4), False, []),  # of whichever run of the thread
+        ((9004, 4), 2, [(2, 1), (2, 2), (2, 3), (2, 4)]),  # a later one of the lost attempt
+        ((2000, ATTEMPT_SPAN + 2), 2, [(2, 1), (2, 2), (2, 3), (2, 4)]),
+        ((2002, ATTEMPT_SPAN + 7), 2, [(2, 3), (2, 4)]),
+        ((9004, 4), 0, []),  # of whichever run of the thread
     ],
 )
 async def test_a_stream_goes_on_with_the_attempt_of_a_frame_that_nobody_has_any_more(
-    known: tuple[int, int], of_run: bool, shown: list[tuple[int, int]]
+    known: tuple[int, int], attempts: int, shown: list[tuple[int, int]]
 ) -> None:
-    frames = FrameSequencer(cast(Any, Forgotten()), "t", "r", recorded=True, known=known, of_run=of_run)
+    frames = FrameSequencer(cast(Any, Forgotten()), "t", "r", recorded=True, known=known, attempts=attempts)
     slices = await frames.fill()
     assert [(new.batch.attempt, frame.sequence) for new in slices for frame in new.frames] == shown
+
+
+async def test_an_id_of_another_run_with_more_attempts_does_not_hide_a_run() -> None:
+    """The stream of a thread has the same ids, of all its runs."""
+
+    class First(Forgotten):
+        BATCHES = (batch(1, 3),)
+
+    earlier = (1000, ATTEMPT_SPAN + 4)
+    frames = FrameSequencer(cast(Any, First()), "t", "r", recorded=True, known=earlier, attempts=1)
+    assert [frame.sequence for new in await frames.fill() for frame in new.frames] == [1, 2, 3]
 
 
 def test_a_sequencer_without_a_position_begins_with_any_frame() -> None:

@@ -181,10 +181,21 @@ async def test_a_worker_that_starts_after_the_loss_waits_until_all_that_others_h
         looking.cancel()
 
 
-async def test_a_worker_that_is_stopped_while_it_waits_for_the_read_model_does_not_wait_on(stack: Stack) -> None:
-    await stack.event(ev.GraphRegistered(graph_id="g", position=0))
+async def test_a_worker_that_is_stopped_while_it_waits_for_the_read_model_does_not_wait_on(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = asyncio.Event()
+
+    async def without_end(*_: Any, **options: Any) -> bool:
+        waits.set()
+        await asyncio.Event().wait()
+        return False
+
+    monkeypatch.setattr(catching_up, "catch_up", without_end)
     ending = Ending(1.0)
     starting = asyncio.create_task(caught_up(stack.backbone, ending))
+    await waits.wait()
+    assert not starting.done()
     ending.on_signal()
     await starting
 

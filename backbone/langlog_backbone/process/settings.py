@@ -192,7 +192,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_WORKERS: Worker processes per executor."""
     worker_start_s: float = 120.0
     """LANGLOG_WORKER_START_SECS: Timeout of a worker's start, in seconds: a process that has not imported the graphs by then
-    has failed. Also of the lifespan of ``http.app``, in gateways and workers."""
+    has failed. A quarter of it, and 30 s, at most is spent waiting for the read model. Also of the lifespan of ``http.app``, in gateways and workers."""
     debug_port: int = 0
     """LANGLOG_DEBUG_PORT: Port on 127.0.0.1 on which the worker waits for a debugger (needs debugpy and LANGLOG_WORKERS=1).
     0: none."""

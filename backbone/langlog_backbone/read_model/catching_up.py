@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ STALLED_S = 30.0
 partitions of one that is gone (`Settings.group_session_s`)."""
 RECHECK_S = 1.0
 """Seconds after which positions are read again, although no message reported a change: Redis may be away, and messages may be lost."""
+LOOKS_APART_S = 0.05
+"""Seconds between two looks: a projector that has much to fold reports each batch."""
 _POSITIONS = 'SELECT topic, part, "offset" FROM positions'
 
 
@@ -37,16 +40,17 @@ async def catch_up(
     positions: ReadPositions,
     *,
     stalled_s: float = STALLED_S,
+    limit_s: float = math.inf,
 ) -> bool:
     """Wait until the read model holds all records that the log holds at the first look, while records are folded.
 
-    ``fetch``: of a pool on the read model; ``positions``: of that pool, which get what it shows. False: nothing was folded for
-    ``stalled_s``, so that no projector may be there, or a server was unavailable for so long; then what was answered before may be
-    missing until it is folded.
+    ``fetch``: of a pool on the read model; ``positions``: of that pool, which get what it shows. ``limit_s``: seconds that it takes at
+    most. False: nothing was folded for ``stalled_s``, so that no projector may be there, or a server was unavailable for so long, or the
+    limit was reached; then what was answered before may be missing until it is folded, and a warning says so.
     """
     ends: Positions | None = None
     missing: int | None = None
-    since = monotonic()
+    since = began = monotonic()
     while True:
         moved = positions.moved
         try:
@@ -66,17 +70,19 @@ async def catch_up(
                 logger.info("read_model.catching_up", records=now_missing)
             if missing is None or now_missing < missing:
                 missing, since = now_missing, monotonic()
-        left_s = since + stalled_s - monotonic()
+        left_s = min(since + stalled_s, began + limit_s) - monotonic()
         if left_s <= 0:
             logger.warning(
                 "read_model.behind",
-                records=missing,
+                records="unknown" if missing is None else missing,
+                after_s=round(monotonic() - began, 1),
                 effect="answers may lack what was acknowledged until a projector has folded these records",
             )
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(RECHECK_S, left_s)):
                 await moved.wait()
+                await asyncio.sleep(LOOKS_APART_S)
 
 
 def _missing(ends: Positions, rows: Sequence[Any]) -> int:

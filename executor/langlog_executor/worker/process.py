@@ -54,6 +54,8 @@ POOL_SIZE = 4
 """Maximum number of Postgres connections of one worker process."""
 CATCH_UP_S = 30.0
 """Maximum seconds that a worker waits at its start for the read model. Each run waits for what its own thread needs in any case."""
+CATCH_UP_SHARE = 0.25
+"""Largest part of the time of a worker's start (`Settings.worker_start_s`) that this wait takes."""
 LIFESPAN = "http.app"
 """Name under which the project's lifespan occupies the loop of the graphs."""
 LIFESPAN_ENDS_S = 10.0
@@ -112,6 +114,7 @@ async def _serve(
     from .langsmith_traces import flush
     from .run_execution import RunTools
 
+    await caught_up(backbone, ending)
     io = IoLoop(backbone)
     open_cache(backbone.pipe, backbone.settings)
     loops = GraphLoops(io, threads=backbone.settings.jobs_per_worker * NODE_THREADS)
@@ -137,7 +140,6 @@ async def _serve(
     if lifespan is not None:
         loops.hold_one_loop()
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
-    await caught_up(backbone, ending)
     await asyncio.to_thread(lease.start)
     figures = None
     if figures_fd is not None:
@@ -182,21 +184,26 @@ async def _serve(
 
 
 async def caught_up(backbone: Backbone, ending: Ending) -> None:
-    """Wait until the read model holds what the log holds, for `CATCH_UP_S` at most, or until the worker is to end.
+    """Wait until the read model holds what the log holds, for `CATCH_UP_S` at most, or until the worker is requested to end.
 
     Postgres may have lost commits of which this process has not heard. Nodes would then read a store without items that clients have
     been answered for, and updates of a state would be prepared on an older one.
     """
     from langlog_backbone.read_model.catching_up import catch_up
 
-    catching_up = asyncio.create_task(catch_up(backbone.pool.fetch, backbone.log, backbone.positions))
+    limit_s = min(CATCH_UP_S, CATCH_UP_SHARE * backbone.settings.worker_start_s)
+    catching_up = asyncio.create_task(
+        catch_up(backbone.pool.fetch, backbone.log, backbone.positions, limit_s=limit_s), name="catching-up"
+    )
     requested = asyncio.create_task(ending.requested.wait())
-    await asyncio.wait([catching_up, requested], timeout=CATCH_UP_S, return_when=asyncio.FIRST_COMPLETED)
-    if catching_up.done():
-        catching_up.result()
-    for task in (catching_up, requested):
-        task.cancel()
-    await asyncio.gather(catching_up, requested, return_exceptions=True)
+    try:
+        await asyncio.wait([catching_up, requested], return_when=asyncio.FIRST_COMPLETED)
+        if catching_up.done():
+            catching_up.result()
+    finally:
+        for task in (catching_up, requested):
+            task.cancel()
+        await asyncio.gather(catching_up, requested, return_exceptions=True)
 
 
 async def _embedder(

@@ -220,7 +220,9 @@ class RunStreams:
             )  # who chooses modes of a live run gets none that is past
         if last_id is not None or early:
             await out.open()
-            frames = self._frames(watch, run_id, recorded=resumable, known=last_id, since=since)
+            frames = self._frames(
+                watch, run_id, recorded=resumable, known=last_id, attempts=row["attempt"], since=since
+            )
             follower = RunFollower(self._core, out, watch, run_id, frames, *chosen)
             await follower.replay()
             return await follower.follow(end)
@@ -255,11 +257,19 @@ class RunStreams:
         recorded: bool,
         after: FramePosition | None = START,
         known: FrameId | None = None,
+        attempts: int = 0,
         since: Since | None = None,
     ) -> FrameSequencer:
         backlog = self._core.backlog
         return FrameSequencer(
-            backlog, watch.thread_id, run_id, recorded=recorded, after=after, known=known, of_run=True, since=since
+            backlog,
+            watch.thread_id,
+            run_id,
+            recorded=recorded,
+            after=after,
+            known=known,
+            attempts=attempts,
+            since=since,
         )
 
     def _out(self, request: web.Request, path: str) -> StreamOut:

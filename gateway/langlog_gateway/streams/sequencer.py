@@ -1,10 +1,12 @@
 """The frames of one run in their order, for one reader: live ones, and older ones from the backlog, without gaps or duplicates.
 
 Frames are numbered from 1 within an attempt. Frames of older attempts are dropped; a new attempt begins at 1 again. A reader that shows
-an id goes on from the position of that frame, since the times of two attempts may overlap (`in_turn`). Where that frame is gone, its id
-still says of which attempt it was. Frames
-of a resumable run that Redis has lost arrive from the log through Postgres, up to a second after they were sent: a reader with such
-a gap waits for them, and for a projector that is behind. Other lost frames are skipped, and a comment in the stream reports it. One task per reader, no locks.
+an id goes on from the position of that frame, since the times of two attempts may overlap (`in_turn`). Where that frame is gone, its
+id still says of which attempt it was.
+
+Frames of a resumable run that Redis has lost arrive from the log through Postgres, up to a second after they were sent: a reader with
+such a gap waits for them, and for a projector that is behind. Other lost frames are skipped, and a comment in the stream reports it.
+One task per reader, no locks.
 """
 
 from __future__ import annotations
@@ -64,12 +66,12 @@ class FrameSequencer:
         recorded: bool,
         after: FramePosition | None = START,
         known: FrameId | None = None,
-        of_run: bool = False,
+        attempts: int = 0,
         since: Since | None = None,
     ) -> None:
         """``recorded``: the run is resumable. ``after``: the frame before the first one to deliver; None: begin with whatever comes.
-        ``known``: the last frame that the client has from another stream; see `begin`. ``of_run``: it is certainly one of this run.
-        ``since``: leave out the frames before it."""
+        ``known``: the last frame that the client has from another stream; see `begin`. ``attempts``: of the
+        run so far; 0: the known frame may be of any run of the thread. ``since``: leave out the frames before it."""
         self._backlog = backlog
         self._thread_id = thread_id
         self._run_id = run_id
@@ -78,7 +80,9 @@ class FrameSequencer:
         """Position of the last delivered frame."""
         self._anchored = after is not None
         self._known = known
-        self._of_run = of_run
+        self._attempt_counts = known is not None and attempt_in(known[1]) < attempts
+        """Whether an id of another attempt is before or behind the known one as a whole. An id of an attempt that the run has not had is
+        another run's."""
         self._since = since
         self.last: FrameId | None = None
         """Id of the last delivered frame."""
@@ -190,7 +194,7 @@ class FrameSequencer:
         """
         assert self._known is not None
         attempts = attempt_in(batch.frames[0].n) - attempt_in(self._known[1])
-        if self._of_run and attempts:
+        if self._attempt_counts and attempts:
             return batch.last if attempts < 0 else batch.first - 1
         return max((f.sequence for f in batch.frames if (f.ms, f.n) <= self._known), default=batch.first - 1)
 
