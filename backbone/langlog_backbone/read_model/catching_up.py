@@ -46,7 +46,7 @@ async def catch_up(
 
     ``fetch``: of a pool on the read model; ``positions``: of that pool, which get what it shows. ``limit_s``: seconds that it takes at
     most. False: nothing was folded for ``stalled_s``, so that no projector may be there, or a server was unavailable for so long, or the
-    limit was reached; then what was answered before may be missing until it is folded, and a warning says so.
+    limit was reached; then what was answered before may be missing until it is folded, and a warning is logged.
     """
     ends: Positions | None = None
     missing: int | None = None

@@ -1,4 +1,4 @@
-"""By its input: a run that waits for a file, one with an interrupt, one that ends at once."""
+"""By its input: a run that waits for a file, having made another one, one with an interrupt, one that ends at once."""
 
 import asyncio
 import operator
@@ -28,6 +28,8 @@ async def say(state: State) -> State:
 
 async def hold(state: State) -> State:
     gate = state.get("gate")
+    if gate:
+        (GATES / f"{gate}.held").touch()
     while gate and not (GATES / gate).exists():
         await asyncio.sleep(0.05)
     return {"gate": ""}
