@@ -6,6 +6,8 @@ import asyncio
 import uuid
 from datetime import datetime
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.sdk.options import Change, Options, Scene, Way, the_answer
@@ -14,8 +16,9 @@ HOOK = "https://hooks.invalid/langlog"
 STRANGER = "f" * 32
 ASK = {"assistant_id": "interrupting", "input": {"draft": "x"}}
 COUNT = {"assistant_id": "counter", "input": {"by": 2}}
-LONG = {"assistant_id": "slow", "input": {"seconds": 1.5, "ticks": 10}}
-"""Long enough to be left."""
+GATES = TemporaryDirectory(prefix="langlog-gates-")
+LONG = {"assistant_id": "gated", "input": lambda s: {"gate": str(gate(s))}}
+"""It lasts until it has been left, and its gate is opened or it is cancelled."""
 FAR_S = 86_400
 LOOK_S = 0.05
 
@@ -145,9 +148,18 @@ async def under_way(scene: Scene) -> None:
         await asyncio.sleep(LOOK_S)  # another process begins it, and tells nobody but its stream
 
 
+def gate(scene: Scene) -> Path:
+    return Path(GATES.name) / scene.suite
+
+
 async def what_became_of_it(scene: Scene, given: Options, answer: Any) -> Any:
-    """The status of the thread's run, once it is over."""
+    """The status of the thread's run, once it is over: its gate stays closed where it is to be cancelled."""
     [run] = await scene.client.runs.list(scene.thread)
+    try:
+        if given.get("on_disconnect") == "cancel":
+            await scene.client.runs.join(scene.thread, run["run_id"])
+    finally:
+        gate(scene).touch()
     await scene.client.runs.join(scene.thread, run["run_id"])
     return {"status": (await scene.client.runs.get(scene.thread, run["run_id"]))["status"]}
 
@@ -157,7 +169,7 @@ def at_custom(part: Any) -> bool:
 
 
 async def left(scene: Scene, given: Options, answer: Any) -> Any:
-    if "on_disconnect" in given or given.get("assistant_id") == "slow":
+    if given.get("assistant_id") == "gated":
         return await what_became_of_it(scene, given, answer)
     return await outcome(scene, given, answer)
 

@@ -3,7 +3,10 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { describe, test } from "node:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
 import { Client } from "@langchain/langgraph-sdk";
 import { change, read, seen } from "./changes.js";
 import { signatures } from "./signatures.js";
@@ -92,16 +95,26 @@ const outcome = async (scene, options, found) => {
   return { ...seen, run: { status, metadata, kwargs }, state: { values, next }, past, hooks: (await hooks.json()).length > 0 };
 };
 
-/** The status of the thread's run once it is over, of one that was left; of others the outcome. */
+const GATES = mkdtempSync(join(tmpdir(), "langlog-gates-"));
+after(() => rmSync(GATES, { recursive: true }));
+const gate = (scene) => join(GATES, scene.suite);
+
+/** The status of the thread's run once it is over, of one that was left; of others the outcome. Its gate stays closed where it is to
+ * be cancelled. */
 const left = async (scene, options, found) => {
-  if (options.assistantId !== "slow") return outcome(scene, options, found);
+  if (options.assistantId !== "gated") return outcome(scene, options, found);
   const [run] = await scene.client.runs.list(scene.thread);
+  try {
+    if (options.onDisconnect === "cancel") await scene.client.runs.join(scene.thread, run.run_id);
+  } finally {
+    writeFileSync(gate(scene), "");
+  }
   await scene.client.runs.join(scene.thread, run.run_id);
   return { status: (await scene.client.runs.get(scene.thread, run.run_id)).status };
 };
 
 const count = { assistantId: "counter", input: { by: 2 } };
-const long = { assistantId: "slow", input: { seconds: 1.5, ticks: 10 }, streamMode: "custom" };
+const long = (scene) => ({ assistantId: "gated", input: { gate: gate(scene) }, streamMode: "custom" });
 const nested = { assistantId: "nested", input: {}, streamMode: "updates" };
 const stranger = { resume: { [STRANGER]: "yes" } };
 const common = {
@@ -148,9 +161,9 @@ const waited = {
   onDisconnect: change("status", "cancel", { more: long }),
 };
 
-/** Waits, and goes away from a run of `slow` once it is under way. */
+/** Waits, and goes away from a run of `gated` once it is under way. */
 const wait = async (client, { threadId, assistantId, ...payload }, scene) => {
-  if (assistantId !== "slow") return client.runs.wait(threadId, assistantId, payload);
+  if (assistantId !== "gated") return client.runs.wait(threadId, assistantId, payload);
   const leaving = new AbortController();
   const waiting = client.runs.wait(threadId, assistantId, { ...payload, signal: leaving.signal }).catch(() => null);
   while ((await scene.client.runs.list(threadId, { status: "running" })).length === 0) await pause(50);
@@ -402,7 +415,7 @@ const ways = {
     look: left,
     changes: streamed,
     call: (c, { threadId, assistantId, ...p }) =>
-      read((signal) => c.runs.stream(threadId, assistantId, { ...p, signal }), assistantId === "slow" ? custom : undefined),
+      read((signal) => c.runs.stream(threadId, assistantId, { ...p, signal }), assistantId === "gated" ? custom : undefined),
   },
   "runs.createBatch": {
     set: nothing,
