@@ -54,7 +54,7 @@ async def test_another_partition_count_than_it_was_made_with_is_a_fault(
     settings: Settings, open_started: OpenLog
 ) -> None:
     await open_started(settings)
-    with pytest.raises(LogFault, match="has 8 partitions"):
+    with pytest.raises(LogFault, match=f"has {settings.partitions} partitions"):
         await SqliteLog(path_of(settings), Settings(partitions=9)).start()
 
 

@@ -16,9 +16,7 @@ from langlog_backbone.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from langlog_backbone.process.settings import Settings
 
 from tests.stack.kafka_broker import SHARED, KafkaBroker, KafkaCluster, KafkaMissing, Link
-
-PARTITIONS = 8
-"""Partitions of every topic in tests: few enough to start fast, enough to distribute keys."""
+from tests.stack.server import PARTITIONS
 
 T = TypeVar("T")
 MakeSettings = Callable[..., Settings]

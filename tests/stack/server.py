@@ -38,6 +38,8 @@ REPLY_S = 90
 SHOWN_LINES = 80
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PARTITIONS = 4
+"""Partitions of every topic in tests: few enough to start fast, enough to distribute keys."""
 PORTS = range(16_000 + WORKER, 32_000, WORKERS)
 """Each worker of a parallel run has its own."""
 
@@ -70,11 +72,11 @@ def free_port() -> int:
 
 
 def kafka_env(bootstrap: str) -> dict[str, str]:
-    """Variables for a log of one's own on a shared broker: few partitions start fast, and keys still part."""
+    """Variables for a log of one's own on a shared broker."""
     return {
         "LOG_URI": f"kafka://{bootstrap}",
         "LANGLOG_TOPIC_PREFIX": f"t{uuid.uuid4().hex[:12]}.",
-        "LANGLOG_PARTITIONS": "8",
+        "LANGLOG_PARTITIONS": str(PARTITIONS),
     }
 
 

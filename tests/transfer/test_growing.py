@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from tests.e2e.conftest import PROJECT
 from tests.stack.command_line import TOOL_S, Done, langlog
 from tests.stack.fixtures import isolated
-from tests.stack.server import LiveServer, kafka_env
+from tests.stack.server import PARTITIONS, LiveServer, kafka_env
 from tests.transfer.conftest import everything, fill
 from tests.transfer.lived import ENCRYPTED, Lived
 
@@ -182,7 +182,7 @@ def test_a_copy_that_is_killed_again_and_again_comes_to_the_same_end(on_kafka: d
 async def until_more(settings: Settings, log_uri: str, count: int, copying: subprocess.Popen[bytes]) -> None:
     """Until the target holds so many records."""
     bootstrap = log_uri.removeprefix("kafka://")
-    there = [TopicPartition(f"{settings.topic_prefix}{topic}", part) for topic in TOPICS for part in range(8)]
+    there = [TopicPartition(f"{settings.topic_prefix}{topic}", part) for topic in TOPICS for part in range(PARTITIONS)]
     async with asyncio.timeout(TOOL_S):
         while copying.poll() is None and await topics_there(bootstrap, settings) != set(TOPICS):
             await asyncio.sleep(0.02)  # Kafka has no event for it

@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import PROJECT
 from tests.stack.command_line import TOOL_S, Done, langlog
-from tests.stack.server import LiveServer, kafka_env
+from tests.stack.server import PARTITIONS, LiveServer, kafka_env
 from tests.transfer.lived import ENCRYPTED, Lived, call
 
 OTHER = base64.b64encode(bytes(range(32, 64))).decode()
@@ -55,7 +55,7 @@ def busy(lived: Lived, server: LiveServer) -> Iterator[None]:
 def test_a_backup_of_a_busy_server_lives_on_elsewhere(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    partitions = {"LANGLOG_PARTITIONS": "8"}
+    partitions = {"LANGLOG_PARTITIONS": str(PARTITIONS)}
     here = kafka_env(request.getfixturevalue("kafka")) if kind == "kafka" else partitions
     there = kafka_env(request.getfixturevalue("kafka")) if kind == "kafka" else partitions
     server = LiveServer(PROJECT, tmp_path / "here", here | ENCRYPTED)
@@ -87,7 +87,7 @@ def test_a_backup_of_a_busy_server_lives_on_elsewhere(
     refused(
         langlog(restored, "restore", str(folder), LANGLOG_MASTER_KEY=OTHER), "the backup names the key with check value"
     )
-    refused(langlog(restored, "restore", str(folder), LANGLOG_PARTITIONS="4"), "of a log with 8 partitions")
+    refused(langlog(restored, "restore", str(folder), LANGLOG_PARTITIONS="8"), f"of a log with {PARTITIONS} partitions")
     assert not (restored.data / "log.sqlite").exists()
     whole = good(langlog(restored, "restore", str(archive), "--check-only"))
     assert "It is whole." in whole.out
