@@ -92,4 +92,4 @@ async def test_a_read_model_that_is_no_longer_folded_is_waited_for_as_long_as_a_
     await asyncio.sleep(0.5)
     projector.fold(RECORDS - 1)
     assert not await starting
-    assert asyncio.get_running_loop().time() == 0.5 + LOOKS_APART_S + STALLED_S
+    assert asyncio.get_running_loop().time() == pytest.approx(0.5 + LOOKS_APART_S + STALLED_S)
