@@ -71,7 +71,7 @@ QUICK := $(addprefix tests/,$(addsuffix .py,audit/test_index auth/test_permissio
 	$(addprefix backbone/test_,configuration loopback server_versions service) checkpoints/test_serde checkpoints/test_storable \
 	$(addprefix cli/test_,config_keys configuration reload timeline) consuming/test_golden docs/test_blocks \
 	$(addprefix core/test_,decide fold multitask outcomes plans schedule strict_answers) \
-	$(addprefix executor/test_,recorded run_input run_stream schemas) gateway/test_pure gateway/test_start \
+	$(addprefix executor/test_,recorded run_input run_stream schemas) gateway/test_frames gateway/test_pure gateway/test_start \
 	log/test_partitioner $(addprefix packaging/test_,compose docs docs_site one_place rooms sources) protocol/test_events protocol/test_feed \
 	scheduler/test_firings store/test_conditions store/test_embeddings webhooks/test_policy))
 
