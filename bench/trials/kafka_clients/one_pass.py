@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psutil
 import uvloop
 
-from bench.kafka_clients.clients import Aiokafka, Client
+from bench.trials.kafka_clients.clients import Aiokafka, Client
 
 HEADERS = [
     ("ce_specversion", b"1.0"),
@@ -44,7 +44,7 @@ def client_of(name: str) -> Client:
     """Return a client by name. Raises ModuleNotFoundError if confluent-kafka is not installed."""
     if name == "aiokafka":
         return Aiokafka()
-    from bench.kafka_clients.librdkafka import ConfluentAsyncio, ConfluentThreads
+    from bench.trials.kafka_clients.librdkafka import ConfluentAsyncio, ConfluentThreads
 
     return ConfluentAsyncio() if name == "confluent-asyncio" else ConfluentThreads()
 

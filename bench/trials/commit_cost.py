@@ -1,4 +1,4 @@
-"""``python -m bench.commit_cost``: a commit of the embedded log against the same records in a plain append-only segment file.
+"""``python -m bench.trials.commit_cost``: a commit of the embedded log against the same records in a plain append-only segment file.
 
 ``sqlite`` is the log's own statement on a file made by the log's own code: WAL, ``synchronous=FULL``, the index of places, the write lock.
 ``segment`` is one write of length-prefixed records with a checksum and one ``fdatasync`` under the same lock, with an index of the
@@ -220,7 +220,7 @@ def line(name: str, figures: Figures) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.commit_cost", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.trials.commit_cost", description=__doc__)
     parser.add_argument("--records", nargs="+", type=int, default=[1, 4, 32], help="of a commit")
     parser.add_argument("--commits", type=int, default=300, help="of a pass")
     parser.add_argument("--turns", type=int, default=7)

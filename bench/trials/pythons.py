@@ -1,4 +1,4 @@
-"""``python -m bench.pythons PYTHON…``: measures on servers of several Pythons, side by side and in turns, so that ratios hold on a noisy machine.
+"""``python -m bench.trials.pythons PYTHON…``: measures on servers of several Pythons, side by side and in turns, so that ratios hold on a noisy machine.
 
 Each PYTHON is that of an environment with this langlog and the same versions of what it needs (`uv pip install -c constraints.txt -e '.[dev]'`
 in a clone); the first is what the others are compared with. The load comes from the Python that runs this module, for all of them. Floors and
@@ -101,7 +101,7 @@ async def measure(servers: dict[str, Server], names: list[str], turns: int) -> N
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.pythons", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.trials.pythons", description=__doc__)
     parser.add_argument("pythons", nargs="+", metavar="PYTHON")
     parser.add_argument("--only", default=",".join(MEASURES), help=f"comma separated, of: {', '.join(ON_ONE)}")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one load")

@@ -66,7 +66,7 @@ async def aiokafka(args: argparse.Namespace) -> None:
 async def confluent(args: argparse.Namespace) -> None:
     from confluent_kafka.aio import AIOConsumer
 
-    from bench.kafka_clients.librdkafka import consumer_options
+    from bench.trials.kafka_clients.librdkafka import consumer_options
 
     options = consumer_options(args.bootstrap, args.group) | {"auto.offset.reset": "earliest"}
     if args.protocol == "consumer":

@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.aio import AIOConsumer, AIOProducer
 
-from bench.kafka_clients.clients import READ_RECORDS, Headers
+from bench.trials.kafka_clients.clients import READ_RECORDS, Headers
 
 WAIT_S = 1.0
 

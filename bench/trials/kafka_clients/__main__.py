@@ -1,4 +1,4 @@
-"""``python -m bench.kafka_clients``: the same work through both Kafka clients, against a broker of its own.
+"""``python -m bench.trials.kafka_clients``: the same work through both Kafka clients, against a broker of its own.
 
 Needs `pip install confluent-kafka`. ``loads``: a record appended with ``acks=all`` and its arrival at a consumer that is assigned all
 partitions of the topic, alone and with 32 in flight; each pass is a process of its own, passes of the clients come in turns, figures are
@@ -25,8 +25,8 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.kafka_clients.member import HEARTBEAT_S, SESSION_S
-from bench.kafka_clients.one_pass import TOGETHER
+from bench.trials.kafka_clients.member import HEARTBEAT_S, SESSION_S
+from bench.trials.kafka_clients.one_pass import TOGETHER
 from tests.stack.kafka_broker import KafkaBroker
 
 CLIENTS = ("aiokafka", "confluent-asyncio", "confluent-threads")
@@ -61,7 +61,7 @@ async def make_topic(bootstrap: str, partitions: int) -> str:
 async def child(module: str, *words: object) -> dict[str, Any]:
     """Run one process to its end and return the figures of its last line."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"bench.kafka_clients.{module}", *map(str, words), stdout=subprocess.PIPE
+        sys.executable, "-m", f"bench.trials.kafka_clients.{module}", *map(str, words), stdout=subprocess.PIPE
     )
     async with asyncio.timeout(PASS_LIMIT_S):
         output, _ = await process.communicate()
@@ -136,7 +136,7 @@ class Member:
     @classmethod
     async def start(cls, *words: object) -> Member:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.kafka_clients.member", *map(str, words)),
+            *(sys.executable, "-m", "bench.trials.kafka_clients.member", *map(str, words)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -225,7 +225,7 @@ async def measure(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.kafka_clients", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.trials.kafka_clients", description=__doc__)
     parser.add_argument("what", nargs="*", default=["loads", "batches", "groups"])
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
     parser.add_argument("--partitions", nargs="+", type=int, default=[16, 32, 128])
