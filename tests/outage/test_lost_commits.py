@@ -117,10 +117,8 @@ async def test_what_was_answered_is_not_read_before_postgres_has_it_again(stack:
             assert thread in await reading
 
 
-async def test_a_gateway_that_starts_after_the_loss_shows_all_that_others_had_answered(
-    stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has received no position, and those who have are gone."""
+async def answered_and_lost(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> tuple[str, asyncio.Event]:
+    """Create a thread of which Postgres then loses all but its neighbour; return it, and what is set once a start has looked for it."""
     thread, looked = new_id(), asyncio.Event()
     plainly = catching_up._missing
 
@@ -134,6 +132,14 @@ async def test_a_gateway_that_starts_after_the_loss_shows_all_that_others_had_an
         await save(stack.backbone.pool)
         await stack.send(cmd.CreateThread(thread_id=thread))
     await lose(stack.backbone.pool)
+    return thread, looked
+
+
+async def test_a_gateway_that_starts_after_the_loss_shows_all_that_others_had_answered(
+    stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has received no position, and those who have are gone."""
+    thread, looked = await answered_and_lost(stack, monkeypatch)
     async with open_backbone(settings) as backbone, aiohttp.ClientSession() as http:
         gateway = GatewayService(backbone)
         starting = asyncio.create_task(gateway.start())
@@ -156,19 +162,7 @@ async def test_a_worker_that_starts_after_the_loss_waits_until_all_that_others_h
     stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes read the store, and updates are prepared on the state, as they were answered."""
-    thread, looked = new_id(), asyncio.Event()
-    plainly = catching_up._missing
-
-    def noted(*args: Any) -> int:
-        looked.set()
-        return plainly(*args)
-
-    monkeypatch.setattr(catching_up, "_missing", noted)
-    async with running(DeciderService(stack.backbone)), running(ProjectorService(stack.backbone)):
-        await stack.send(cmd.CreateThread(thread_id=stack.neighbour(thread)))
-        await save(stack.backbone.pool)
-        await stack.send(cmd.CreateThread(thread_id=thread))
-    await lose(stack.backbone.pool)
+    thread, looked = await answered_and_lost(stack, monkeypatch)
     async with open_backbone(settings) as backbone:
         ending = Ending(1.0)
         starting = asyncio.create_task(caught_up(backbone, ending))
