@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import Route, expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.console.browser import Console
 
@@ -46,6 +46,75 @@ def test_the_list_is_live_and_keeps_to_its_filters(client: SyncLangGraphClient, 
     expect(row).to_contain_text("interrupted")
     client.threads.delete(thread)
     expect(row).to_have_count(0)
+
+
+def test_a_feed_that_breaks_before_its_first_event_hides_no_change(
+    client: SyncLangGraphClient, console: Console
+) -> None:
+    """Without an event there is no id to continue from: what changes until the feed is opened again is in none of its messages."""
+    feeds: list[Route] = []
+
+    def opened(route: Route) -> None:
+        feeds.append(route)
+        if len(feeds) == 1:
+            route.fulfill(content_type="text/event-stream", body="")
+
+    console.page.route("**/changes", opened)
+    with console.page.expect_request(lambda request: request.url.endswith("/changes") and len(feeds) == 1):
+        page = console.open("threads?metadata=team%3Dbroken")
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    talked(client, "said while the feed was away", team="broken")
+    feeds[1].continue_()
+    expect(page.get_by_text("said while the feed was away").first).to_be_visible()
+
+
+def test_a_change_whose_query_is_refused_is_queried_again(client: SyncLangGraphClient, console: Console) -> None:
+    console.expected += ["503"]
+    refused: list[Route] = []
+
+    def searched(route: Route) -> None:
+        if refused or '"ids"' not in (route.request.post_data or ""):
+            route.fallback()
+            return
+        refused.append(route)
+        route.fulfill(status=503, json={"detail": "Postgres is unavailable"})
+
+    page = console.open("threads?metadata=team%3Drefused")
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.route("**/threads/search", searched)
+    client.threads.create(metadata={"team": "refused"})
+    expect(page.get_by_role("row").filter(has_text="idle")).to_have_count(1)
+    assert len(refused) == 1
+
+
+def test_a_list_that_arrives_late_hides_no_change(client: SyncLangGraphClient, console: Console) -> None:
+    """The answer to a query that began before a change must not replace what was queried after it."""
+    page = console.open("threads?metadata=team%3Dlate")
+    other = page.context.new_page()
+    other.goto(page.url)
+    for one in (page, other):
+        expect(one.get_by_text("No thread fits these filters")).to_be_visible()
+        expect(one.get_by_text("live", exact=True)).to_be_visible()
+    late: list[tuple[Route, APIResponse]] = []
+
+    def searched(route: Route) -> None:
+        if late:
+            route.fallback()
+        else:
+            late.append((route, route.fetch()))
+
+    page.route("**/threads/search", searched)
+    page.get_by_role("button", name="Refresh").click()
+    while not late:
+        page.evaluate("0")  # lets the handler above run
+    talked(client, "said before the answer", team="late")
+    expect(other.get_by_text("said before the answer").first).to_be_visible()
+    route, response = late[0]
+    with page.expect_response("**/threads/search"):
+        route.fulfill(response=response)
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    expect(page.get_by_text("said before the answer").first).to_be_visible()
 
 
 def test_filters_are_the_address_and_a_wrong_one_says_why(client: SyncLangGraphClient, console: Console) -> None:

@@ -19,15 +19,21 @@ let close: (() => void) | null = null;
 const EVERYTHING: Changes = { stale: ["threads", "runs", "assistants", "crons"] };
 
 function open(): void {
+  let continued = false;
   close = follow("/changes", {
-    onOpen: () => {
+    onOpen: (_, resumed) => {
       feed.value = "live";
+      continued = resumed;
     },
     onEvent: ({ event, data }) => {
       // `open` says what was missed meanwhile, where the server cannot tell it one by one
       if (event !== "changes" && event !== "open") return;
-      const changes = JSON.parse(data) as Changes;
-      if (event === "open" && !changes.stale) return;
+      let changes = JSON.parse(data) as Changes;
+      if (event === "open") {
+        // lists that were read before this stream began may lack what changed in between
+        if (!continued) changes = EVERYTHING;
+        if (!changes.stale) return;
+      }
       for (const listener of listeners) listener(changes);
     },
     onRefused: (error) => {

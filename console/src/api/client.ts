@@ -128,8 +128,8 @@ export interface Followed {
   /** Event to continue after: sent as Last-Event-ID. */
   from?: string;
   onEvent: (event: SseEvent) => void;
-  /** The stream is open, for the first time or once more. */
-  onOpen?: (again: boolean) => void;
+  /** The stream is open, for the first time or once more; `resumed`: from its last event. */
+  onOpen?: (again: boolean, resumed: boolean) => void;
   /** The server refuses: no try follows. */
   onRefused?: (error: ApiError) => void;
   /** Connect only once: the request must not be repeated. */
@@ -181,7 +181,7 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
     try {
       const headers = { ...followed.asked?.headers, accept: "text/event-stream", ...(id === "" ? {} : { "last-event-id": id }) };
       const response = await send(path, { ...followed.asked, headers, signal: attempt.signal });
-      followed.onOpen?.(opened);
+      followed.onOpen?.(opened, id !== "");
       opened = true;
       const parser = new SseParser(id);
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();

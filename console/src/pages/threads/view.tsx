@@ -2,7 +2,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { feed, useChanges } from "../../api/changes";
-import { call, callWithHeaders, comebacks, credentials, root } from "../../api/client";
+import { ApiError, call, callWithHeaders, credentials, root } from "../../api/client";
+import { NOT_YET, pauseAfter } from "../../api/load";
+import { usePages } from "../../api/pages";
 import { useAssistants } from "../../api/assistants";
 import type { Assistant, Thread } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
@@ -188,82 +190,58 @@ interface Shown {
 
 function useThreads(filters: URLSearchParams): Shown {
   const key = filters.toString();
-  const [rows, setRows] = useState<Thread[] | null>(null);
   const [total, setTotal] = useState<number | null>(null);
-  const [error, setError] = useState<Error | null>(null);
-  const [after, setAfter] = useState<string | null>(null);
-  const [tries, setTries] = useState(0);
   const [waiting, setWaiting] = useState(0);
   const [top, setTop] = useState(true);
-  const loading = useRef(false);
+  const list = usePages<Thread>(
+    async (after, signal) => {
+      const now = Date.now();
+      const { body: rows, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, now, after), signal });
+      const next = headers.get("x-pagination-after");
+      if (after === null) {
+        if (next === null) setTotal(rows.length);
+        // the rows are shown before they are counted
+        else call<number>("/threads/count", { body: searchBody(filters, now), signal }).then(setTotal, () => undefined);
+      }
+      return { rows, next };
+    },
+    (thread) => thread.thread_id,
+    [key],
+  );
+  /** Changed threads that are not looked up yet. */
   const changed = useRef(new Set<string>());
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
-  const state = useRef({ key, rows, top });
-  state.current = { key, rows, top };
+  const refusals = useRef(0);
+  const state = useRef({ key, list, top });
+  state.current = { key, list, top };
 
-  useEffect(() => {
-    const breaking = new AbortController();
-    setRows(null);
-    void read(breaking.signal);
-    return () => breaking.abort();
-  }, [key, credentials.value]);
-  // the same list again: what is shown stays until then
-  useEffect(() => {
-    if (tries === 0 && comebacks.value === 0) return;
-    const breaking = new AbortController();
-    void read(breaking.signal);
-    return () => breaking.abort();
-  }, [tries, comebacks.value]);
-
-  async function read(signal: AbortSignal): Promise<void> {
-    setError(null);
+  const forget = (): void => {
     changed.current.clear();
     setWaiting(0);
-    try {
-      const now = Date.now();
-      const { body: found, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, now, null), signal });
-      const next = headers.get("x-pagination-after");
-      setRows(found);
-      setAfter(next);
-      setTotal(next === null ? found.length : await call<number>("/threads/count", { body: searchBody(filters, now), signal }));
-    } catch (failure) {
-      if (!signal.aborted) setError(failure as Error);
-    }
-  }
-
-  async function more(): Promise<void> {
-    const before = state.current;
-    if (loading.current || after === null || before.rows === null) return;
-    loading.current = true;
-    try {
-      const { body: found, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, Date.now(), after) });
-      if (state.current.key !== before.key) return;
-      const known = new Set(state.current.rows?.map((row) => row.thread_id));
-      setRows([...(state.current.rows ?? []), ...found.filter((row) => !known.has(row.thread_id))]);
-      setAfter(headers.get("x-pagination-after"));
-    } catch (failure) {
-      setError(failure as Error);
-    } finally {
-      loading.current = false;
-    }
-  }
+  };
 
   /** Look up what has changed, under the filters of the list. */
   async function look(): Promise<void> {
     timer.current = null;
     const before = state.current;
+    // what is being read may be older than the changes, so they are looked up after it
+    if (before.list.loading || before.list.rows === null || changed.current.size === 0) return;
     const asked = new Set(changed.current);
-    if (asked.size === 0 || before.rows === null) return;
-    changed.current.clear();
-    setWaiting(0);
+    forget();
     try {
-      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(filters, Date.now(), null), ids: [...asked], limit: Math.min(1000, Math.max(1, asked.size)) } });
-      if (state.current.key !== before.key || state.current.rows === null) return;
-      const added = found.filter((thread) => !state.current.rows?.some((row) => row.thread_id === thread.thread_id)).length;
-      setRows(merged(state.current.rows, asked, found, filters.get("sort") === "created" ? "created_at" : "updated_at"));
+      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(filters, Date.now(), null), ids: [...asked], limit: Math.min(1000, asked.size) } });
+      refusals.current = 0;
+      if (state.current.key !== before.key) return;
+      const rows = state.current.list.rows ?? [];
+      const added = found.filter((thread) => !rows.some((row) => row.thread_id === thread.thread_id)).length;
+      state.current.list.change((shown) => merged(shown, asked, found, filters.get("sort") === "created" ? "created_at" : "updated_at"));
       if (added > 0) setTotal((count) => (count === null ? null : count + added));
-    } catch {
-      // the connection is gone: the list is read again when it is back
+    } catch (error) {
+      if (!(error instanceof ApiError) || state.current.key !== before.key) return;
+      // without a connection the list is read again when it is back, and these after it
+      if (error.status !== 0 && !NOT_YET.has(error.status)) return;
+      for (const id of asked) changed.current.add(id);
+      if (error.status !== 0) timer.current ??= setTimeout(() => void look(), pauseAfter(refusals.current++));
     }
   }
 
@@ -274,12 +252,13 @@ function useThreads(filters: URLSearchParams): Shown {
   useChanges(
     (changes) => {
       if (changes.stale?.includes("threads")) {
-        setTries((n) => n + 1);
+        forget();
+        list.again();
         return;
       }
       const gone = new Set(changes.deleted?.filter((one) => one.kind === "thread").map((one) => one.id));
       if (gone.size > 0) {
-        setRows((now) => now && now.filter((row) => !gone.has(row.thread_id)));
+        list.change((rows) => rows.filter((row) => !gone.has(row.thread_id)));
         setTotal((count) => (count === null ? null : Math.max(0, count - gone.size)));
       }
       for (const thread of changes.threads ?? []) changed.current.add(thread.thread_id);
@@ -290,14 +269,18 @@ function useThreads(filters: URLSearchParams): Shown {
     [key],
   );
   useEffect(() => {
-    if (top && changed.current.size > 0) lookSoon();
-  }, [top]);
+    if (top && !list.loading && changed.current.size > 0) lookSoon();
+  }, [top, list.loading]);
+  useEffect(forget, [key, credentials.value]);
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
 
   return {
-    rows, total, error, atEnd: after === null, waiting,
-    more: () => void more(),
-    again: () => setTries((n) => n + 1),
+    rows: list.rows, total, error: list.error, atEnd: list.atEnd, waiting,
+    more: list.more,
+    again: () => {
+      forget();
+      list.again();
+    },
     showWaiting: () => {
       document.querySelector(".table .rows")?.scrollTo({ top: 0 });
       setTop(true);
