@@ -148,7 +148,7 @@ class GraphLoop:
         self._stopping = True
         self.inbox.post(self.loop.stop)
 
-    def position(self) -> tuple[int, ...] | None:
+    def position(self) -> Position | None:
         """Return the position of the thread's current callback; None if it waits for events.
 
         The position is constant within one callback, however deep it is; a busy loop changes callbacks.
@@ -171,10 +171,14 @@ class GraphLoop:
             self.loop.close()
 
 
+Position = tuple[tuple[FrameType, int], ...]
+"""Frames with their instructions, outermost last. The frames themselves, not their ids: those of frames that have ended are used again,
+so that callbacks of a busy loop would look like one."""
+
 _LOOP_FILES = ("base_events.py", "events.py", "selectors.py", "selector_events.py", "unix_events.py")
 
 
-def _outline(frame: FrameType) -> tuple[int, ...] | None:
+def _outline(frame: FrameType) -> Position | None:
     chain: list[FrameType] = []
     at: FrameType | None = frame
     while at is not None and at.f_code is not GraphLoop._run.__code__:  # noqa: SLF001 - of this module
@@ -185,7 +189,7 @@ def _outline(frame: FrameType) -> tuple[int, ...] | None:
         return None
     # callers only: the innermost frame moves on within one long computation
     outer = chain[-OUTLINE_FRAMES:]
-    return tuple(x for f in outer for x in (id(f), f.f_lasti if f is not frame else 0))
+    return tuple((f, f.f_lasti if f is not frame else 0) for f in outer)
 
 
 class GraphLoops:
@@ -279,7 +283,7 @@ class GraphLoops:
         delay_s: float,
         work: Work[Any],
         loop: GraphLoop,
-        last: tuple[int, ...] | None = None,
+        last: Position | None = None,
         same: int = 0,
         checks: int = 0,
     ) -> None:
@@ -287,7 +291,7 @@ class GraphLoops:
         self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same, checks)
 
     def _check(
-        self, work: Work[Any], loop: GraphLoop, due: float, last: tuple[int, ...] | None, same: int, checks: int
+        self, work: Work[Any], loop: GraphLoop, due: float, last: Position | None, same: int, checks: int
     ) -> None:
         """Work was not begun in time: blocked loops lose it to another one, busy ones are given more time."""
         if work.begun or work.loop is not loop:
