@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import httpx
 import msgspec
 from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
@@ -219,6 +220,20 @@ async def test_who_follows_states_is_told_the_one_that_the_update_made_not_a_lat
         name, received, _ = await anext(read_events(stream))
     assert (name, received["state"]) == ("state_update", {"values": {"of": "the update"}})
     assert (await asked.get())["checkpoint_id"] == "of-the-update"
+
+
+async def test_a_thread_is_followed_in_all_the_modes_that_the_python_client_repeats(stack: Stack) -> None:
+    _, thread = await stack.call("POST", "/threads", {})
+    stack.answers["state"] = lambda _: Answer(id="", body=b'{"values": {}}')
+    path = f"/threads/{thread['thread_id']}"
+    query = httpx.QueryParams({"stream_mode": ["lifecycle", "state_update"]})
+    async with asyncio.timeout(60), stack.http.get(f"{stack.url}{path}/stream?{query}") as stream:
+        events = read_events(stream)
+        await stack.call("POST", f"{path}/runs/wait", {"assistant_id": "echo", "input": {"a": 1}})
+        assert [(await anext(events))[0] for _ in range(2)] == ["metadata", "metadata"]
+        command = cmd.UpdateState(thread_id=thread["thread_id"], checkpoints=[], values=Raw(b"{}"))
+        await append(stack.backbone, cmd.TOPIC, command.key, command.TYPE, cmd.encode(command), new_id())
+        assert (await anext(events))[0] == "state_update"
 
 
 async def test_a_cancel_that_does_not_wait_is_answered_at_once_by_a_run_that_does_not_stop(stack: Stack) -> None:

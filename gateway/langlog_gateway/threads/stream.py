@@ -260,9 +260,10 @@ class ThreadFollower(FrameFollower):
 
 
 def _modes(request: web.Request) -> frozenset[str]:
-    """Return the requested modes: the last one of repeated parameters, with several separated by commas."""
-    given = request.query.getall("stream_modes", []) or request.query.getall("stream_mode", [])
-    modes = [mode for name in listed(given[-1:]) for mode in name.split(",") if mode]
+    """Return the requested modes, several separated by commas. Of repeated ``stream_modes`` the last one counts, as recorded; the Python
+    client repeats ``stream_mode`` for each mode of a list."""
+    given = request.query.getall("stream_modes", [])[-1:] or request.query.getall("stream_mode", [])
+    modes = [mode for name in listed(given) for mode in name.split(",") if mode]
     for mode in modes:
         if mode not in MODES:
             raise unprocessable(f"Invalid stream mode: {mode}")
