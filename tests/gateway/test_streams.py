@@ -15,6 +15,7 @@ from langlog_backbone.time import sources
 from langlog_gateway.runs.submission import RunSubmission
 from langlog_gateway.streams import slow_readers
 from langlog_gateway.streams.sse import Batch
+from langlog_gateway.streams.stream_out import PORTION_BYTES, StreamOut
 from langlog_gateway.streams.watch import Watch, Watches
 from langlog_schemas import events as ev
 
@@ -144,6 +145,33 @@ async def test_a_resumable_stream_goes_on_after_the_last_event_known(stack: Stac
         assert [(name, data) async for name, data, _ in events] == [("values", 3)]
     async with stack.http.get(path, headers={"Last-Event-ID": "0"}) as again:
         assert await stack.events(again) == [("metadata", {}), ("values", 1), ("values", 2), ("values", 3)]
+
+
+async def test_a_long_past_is_written_in_portions(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{n}{'x' * 600_000}" for n in range(6)]
+
+    async def play(attempt: Attempt) -> None:
+        for text in texts:
+            await attempt.emit(("values", text))
+        await attempt.finish({})
+
+    stack.play = play
+    thread_id = await make_thread(stack)
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo", "stream_resumable": True})
+    path = f"/threads/{thread_id}/runs/{run['run_id']}"
+    await stack.call("GET", f"{path}/join")
+    written: list[int] = []
+    write = StreamOut.write
+
+    async def counted(out: StreamOut, data: bytes) -> None:
+        written.append(len(data))
+        await write(out, data)
+
+    monkeypatch.setattr(StreamOut, "write", counted)
+    async with stack.http.get(f"{stack.url}{path}/stream", headers={"Last-Event-ID": "0"}) as joined:
+        lines = (await joined.text()).splitlines()
+    assert [msgspec.json.decode(line[6:]) for line in lines if line.startswith("data: ")] == texts
+    assert max(written) < 2 * PORTION_BYTES
 
 
 async def test_a_client_that_leaves_takes_its_run_along_when_it_said_so(stack: Stack) -> None:

@@ -155,7 +155,7 @@ async def catch_up(out: StreamOut, feed: Feed, subscriber: Subscriber, wanted: F
     while subscriber.permitted:
         head = feed.head
         async for events in feed.past(subscriber.after, head):
-            await out.write(_event_text([event for event in events if wanted.wants(event)], sdk=sdk))
+            await out.write_all((event.for_sdk if sdk else event).sse for event in events if wanted.wants(event))
         if subscriber.permitted:
             subscriber.after = head
         if feed.head == head:

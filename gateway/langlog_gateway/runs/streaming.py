@@ -17,7 +17,7 @@ from langlog_schemas.runs.ends import FINAL_STATUSES
 
 from ..core import Core
 from ..http.errors import ApiError, unprocessable
-from ..http.validation import query_names
+from ..http.validation import DIGITS_MAX, query_names
 from ..streams.run_end import Ended, ended
 from ..streams.sequencer import START, FrameSequencer, FrameSlice, Since
 from ..streams.sse import (
@@ -50,7 +50,7 @@ NO_CHECKPOINTS = (
     "checkpoint_id, or make runs with stream_resumable."
 )
 
-_EVENT_ID = re.compile(r"(\d+)(?:-(\d+))?")
+_EVENT_ID = re.compile(rf"([0-9]{{1,{DIGITS_MAX}}})(?:-([0-9]{{1,{DIGITS_MAX}}}))?")
 
 FROM_START: FrameId = (-1, 0)
 
@@ -148,7 +148,8 @@ class RunFollower(FrameFollower):
             await self._out.fail(end.error.error, end.error.message)
 
     async def _write(self, slices: list[FrameSlice]) -> None:
-        await self._out.write(b"".join([self._encoded(new) for new in slices]))
+        slices.reverse()  # each is released as it is written, with its frames
+        await self._out.write_all(self._encoded(slices.pop()) for _ in range(len(slices)))
 
     def _encoded(self, new: FrameSlice) -> bytes:
         return new.encoded(self._modes, self._namespaces)

@@ -6,7 +6,7 @@ A heartbeat is sent every few seconds counted from the start, whatever else is s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -19,6 +19,8 @@ from .permission import AtDeletion, Check, Permission, PermissionEnded, Permissi
 
 CUT_OFF_WRITE_S = 5.0
 """Seconds for a reader that lagged too far to read the last event."""
+PORTION_BYTES = 1_000_000
+"""Size in bytes from which encoded events are written before further ones are encoded."""
 REFUSED = "HTTPException"
 """Error name of a stream whose caller may not, or may no longer, read it."""
 GOING_DOWN = "the server stops"
@@ -68,6 +70,19 @@ class StreamOut:
             self._writing = False
             STREAM_WRITES.inc()
             STREAM_BYTES.inc(len(data))
+
+    async def write_all(self, pieces: Iterable[bytes]) -> None:
+        """Write the pieces together, in portions: of a long past, only one is in memory for a client that does not read. Raises
+        the errors of `write`."""
+        portion: list[bytes] = []
+        size = 0
+        for piece in pieces:
+            portion.append(piece)
+            size += len(piece)
+            if size >= PORTION_BYTES:
+                await self.write(b"".join(portion))
+                portion, size = [], 0
+        await self.write(b"".join(portion))
 
     def guard(self, watch: Lagging) -> None:
         """Drop the connection when the queue overruns while a write is stuck: the reader has stopped reading."""
