@@ -75,6 +75,14 @@ async def test_a_context_is_entered_by_its_owner_only(http: httpx.AsyncClient) -
     assert [f"{context}:{run['run_id']}" for run in runs.json()] == [again["id"], task["id"]]
 
 
+async def test_a_task_goes_on_in_its_own_context_only(http: httpx.AsyncClient) -> None:
+    task = (await say(http, "alice", "hello"))["result"]
+    elsewhere = await say(http, "alice", "again", contextId=str(uuid.uuid4()), taskId=task["id"])
+    assert elsewhere["error"]["code"] == -32602
+    again = (await say(http, "alice", "again", contextId=task["contextId"].upper(), taskId=task["id"]))["result"]
+    assert again["contextId"] == task["contextId"]
+
+
 async def test_a_tool_is_called_as_its_caller(http: httpx.AsyncClient) -> None:
     names = [tool["name"] for tool in (await call(http, "alice", "/mcp", "tools/list"))["result"]["tools"]]
     assert "echo" in names

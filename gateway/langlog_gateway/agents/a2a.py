@@ -23,7 +23,7 @@ from ..auth.access import admit, authorize
 from ..auth.visibility import narrowed
 from ..core import Core, encoded_response, json_response, origin_of
 from ..http.errors import JSON, ApiError, not_found
-from ..http.validation import NUL_INSIDE, decode_any, uuid_of
+from ..http.validation import NUL_INSIDE, canonical_uuid, decode_any, url_of, uuid_of
 from ..responses.agents import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
 from ..runs.agent_runs import AgentRuns
 from ..runs.submission import PreparedRun
@@ -128,7 +128,7 @@ class A2a:
             return _bad_card(error.message)
         id, fields = assistant["assistant_id"], _fields(assistant)
         schema = _schema(assistant)
-        url = f"{request.url.origin()}{self._core.options.prefix}/a2a/{id}"
+        url = f"{url_of(request).origin()}{self._core.options.prefix}/a2a/{id}"
         description = assistant["description"] or f"Assistant {assistant['name']}"
         skill = AgentSkill(
             id=f"{id}-main",
@@ -442,15 +442,19 @@ def _method_of(message: Object) -> str:
 
 def _context(message: Object) -> str:
     """Return the id of the thread that is named, or a new one. Raises RpcError."""
-    wanted = message.get("contextId")
-    if not wanted and message.get("taskId"):
-        wanted = str(message["taskId"]).partition(":")[0]
-    if not wanted:
+    context, task = message.get("contextId"), message.get("taskId")
+    of_task = str(task).partition(":")[0] if task else ""
+    if not (context or of_task):
         return uuid4()
     try:
-        return uuid_of(str(wanted), "context")
+        thread_id = uuid_of(str(context or of_task), "context")
     except ApiError as error:
         raise RpcError(INVALID_PARAMS, error.detail) from None
+    if of_task and canonical_uuid(of_task) != thread_id:
+        raise RpcError(
+            INVALID_PARAMS, f"Task {str(task)[:100]} is not of the context {thread_id}: send the one or the other"
+        )
+    return thread_id
 
 
 def _schema(assistant: Any) -> Object:

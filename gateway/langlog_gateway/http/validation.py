@@ -18,6 +18,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.webhook_policy import WebhookPolicy, WebhookRefused
 from langlog_backbone.values import json_shape
 from langlog_backbone.values.json_shape import JSON_DEPTH_MAX
+from yarl import URL
 
 from .errors import ApiError, unprocessable
 
@@ -28,6 +29,8 @@ NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be
 TOO_DEEP = f"JSON must not be nested deeper than {JSON_DEPTH_MAX} arrays and objects"
 REPORTED_BYTES_MAX = 100_000
 """Size in bytes above which a body is not decoded again for a report of its errors."""
+DIGITS_MAX = 18
+"""Maximum number of digits of a number in an address or a header: it fits into 64 bits. `int` raises for more than 4,300."""
 SHOWN_CHARACTERS_MAX = 2_000
 """Maximum number of characters of a value in a report."""
 
@@ -260,9 +263,25 @@ def uuid_of(text: str, what: str) -> str:
     return canonical
 
 
+def url_of(request: web.Request) -> URL:
+    """Return the request's absolute URL, by the name of the server that its client uses. Raises ApiError 400 for a ``Host`` that is
+    not a name (RFC 9112 §3.2)."""
+    try:
+        url = request.url
+        url.origin()
+    except ValueError:
+        raise ApiError(400, f"The header Host is {request.host[:200]!r}: send the name of this server") from None
+    return url
+
+
 def path_uuid(request: web.Request, what: str) -> str:
     """Return the UUID in the path parameter ``<what>_id``. Raises ApiError 422."""
     return uuid_of(request.match_info[f"{what}_id"], what)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that decimal digits write; None for any other text, and for more than `DIGITS_MAX` digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX else None
 
 
 def query_int(request: web.Request, name: str, default: int) -> int:
