@@ -39,6 +39,7 @@ from .http.browser_guard import SAFE, BrowserGuard
 from .http.cors import Cors, cors_of
 from .http.errors import CLOSING, ApiError, internal_error, reason_of, unprocessable
 from .http.options import HttpOptions
+from .http.validation import url_of
 from .openapi.document import document
 from .operator.dead_letters import DeadLetters
 from .operator.health import HealthPages
@@ -409,7 +410,11 @@ async def _unrouted(request: web.Request) -> web.Response:
     if path.endswith("/") and path.strip("/"):
         bare = request.rel_url.with_path(path.rstrip("/"), encoded=False).with_query(request.rel_url.query)
         if any(fits(resource, bare.raw_path) for resource in request.app.router.resources()):
-            return web.Response(status=307, headers={"location": str(request.url.origin().join(bare))})
+            try:
+                location = url_of(request).origin().join(bare)
+            except ApiError as error:
+                return error.response()
+            return web.Response(status=307, headers={"location": str(location)})
     return ApiError(404, "Not Found").response()
 
 

@@ -18,6 +18,7 @@ from langlog_backbone.project.hosted_code import HostedCode
 
 from ..http.backends import Reads
 from ..http.options import AuthCache, Options
+from ..http.validation import url_of
 from .custom_auth import CustomAuth, Studios, studios, warn_of_uncovered
 from .hosted_session import HostedSession
 
@@ -77,7 +78,7 @@ class HostedAuth(CustomAuth):
             for name, value in request.raw_headers
         ]
         answer = await self._query(
-            "authenticate", {"method": request.method, "url": str(request.url), "headers": headers}
+            "authenticate", {"method": request.method, "url": str(url_of(request)), "headers": headers}
         )
         return answer.user
 

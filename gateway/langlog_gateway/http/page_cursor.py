@@ -42,6 +42,8 @@ def cursor_of(text: str, sort_by: str, sort_order: str) -> Cursor:
         cursor = _decoder.decode(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise unprocessable(f"after is {text[:100]!r}: expected the header {AFTER} of the page before") from None
+    if "\0" in cursor.id:  # Postgres has no such text
+        raise unprocessable(f"after is {text[:100]!r}: expected the header {AFTER} of the page before")
     if (cursor.sort_by, cursor.sort_order) != (sort_by, sort_order) or (cursor.at is None) != (sort_by.endswith("_id")):
         raise unprocessable(
             f"after belongs to a page sorted by {cursor.sort_by[:50]} {cursor.sort_order[:10]}, not by {sort_by} {sort_order}. "

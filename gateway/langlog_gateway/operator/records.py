@@ -14,7 +14,7 @@ from langlog_backbone.operation.record_view import RecordFilter
 from ..auth.access import admit_operator
 from ..core import Core, json_response
 from ..http.errors import ApiError, not_found, unavailable, unprocessable
-from ..http.validation import query_int, query_names
+from ..http.validation import query_int, query_names, whole_number
 from ..streams import sse
 from ..threads.events import moment
 from .live import LiveStreams
@@ -118,6 +118,7 @@ def filter_of(request: web.Request) -> RecordFilter:
 
 def _number(request: web.Request, name: str) -> int:
     text = request.match_info[name]
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+    number = whole_number(text)
+    if number is None:
         raise unprocessable(f"Invalid {name}: must be a whole number, not {text[:40]!r}")
-    return int(text)
+    return number

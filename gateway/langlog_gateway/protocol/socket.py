@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -415,4 +414,4 @@ def wants_socket(request: web.Request) -> bool:
 
 def _own(origin: str, request: web.Request) -> bool:
     """Return whether the origin is this server itself."""
-    return urlsplit(origin).netloc == request.headers.get("host")
+    return origin.partition("://")[2] == request.headers.get("host")

@@ -36,10 +36,17 @@ class StateUpdate(Struct):
     """Id of the checkpoint to update (deprecated, see `checkpoint`)"""
 
 
+class HistoryConfigurable(Struct):
+    """Address of the checkpoint that the history starts before, as a config has it."""
+
+    checkpoint_id: CheckpointName | None = None
+    """Id of a checkpoint"""
+
+
 class HistoryBefore(Struct):
     """Start of the history, given as a config or as a checkpoint."""
 
-    configurable: Object = {}
+    configurable: HistoryConfigurable = msgspec.field(default_factory=HistoryConfigurable)
     """Object with `checkpoint_id`"""
     checkpoint_id: CheckpointName | None = None
     """Id of a checkpoint"""

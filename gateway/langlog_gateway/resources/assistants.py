@@ -18,7 +18,7 @@ from ..auth.visibility import narrowed
 from ..core import Core, encoded_response, json_response, no_content, origin_of, page_headers
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.run_config import mirrored
-from ..http.validation import check_sizes, path_uuid, read_body, truthy, uuid_of
+from ..http.validation import check_sizes, path_uuid, read_body, truthy, uuid_of, whole_number
 from ..requests.assistants import (
     ASSISTANT_COUNT,
     ASSISTANT_CREATE,
@@ -333,6 +333,6 @@ def _xray(text: str | None) -> bool | int:
         return False
     if text.lower() == "true":
         return True
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
+    if depth := whole_number(text):
+        return depth
     raise unprocessable("Invalid xray value")

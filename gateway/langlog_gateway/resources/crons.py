@@ -19,7 +19,7 @@ from ..auth.access import admit, authorize, caller, guarded
 from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.run_config import mirrored
-from ..http.validation import decode_body, path_uuid, read_body, uuid_of
+from ..http.validation import decode_body, path_uuid, read_body, uuid_of, whole_number
 from ..requests.crons import CRON_COUNT, CRON_CREATE, CRON_PATCH, CRON_SEARCH
 from ..requests.runs import RUN_CREATE
 from ..responses import crons
@@ -212,7 +212,8 @@ class Crons:
         """Returns the next times at which a cron fires, in UTC, the earliest first; none for a cron that is paused or has ended."""
         cron_id = path_uuid(request, "cron")
         text = request.query.get("limit", str(FIRINGS))
-        if not text.isdecimal() or not 1 <= int(text[:9]) <= FIRINGS_MAX:
+        limit = whole_number(text) or 0
+        if not 1 <= limit <= FIRINGS_MAX:
             raise unprocessable(f"Invalid limit {text[:40]}: must be a number from 1 to {FIRINGS_MAX}")
         await self._access.admit(request, "read", cron_id, not_found())
         row = await self._core.reads.row(SQL["due"], cron_id)
@@ -220,7 +221,7 @@ class Crons:
             raise not_found()
         schedule, at = Schedule(row["schedule"], row["timezone"]), row["next_run_date"]
         moments: list[datetime] = []
-        while row["enabled"] and len(moments) < int(text) and (row["ends_at"] is None or at <= row["ends_at"]):
+        while row["enabled"] and len(moments) < limit and (row["ends_at"] is None or at <= row["ends_at"]):
             moments.append(at)
             try:
                 at = schedule.after(at)

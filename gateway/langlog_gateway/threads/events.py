@@ -24,7 +24,7 @@ from langlog_schemas import events as ev
 from ..auth.access import admit
 from ..core import Core, encoded_response
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
-from ..http.validation import path_uuid, query_int, query_names
+from ..http.validation import path_uuid, query_int, query_names, whole_number
 from ..responses.events import EventPage
 from ..runs.submission import SQL
 from ..streams import sse
@@ -172,6 +172,7 @@ def after_of(last_event_id: str | None, after: str | None) -> int:
     text = after if last_event_id is None else last_event_id
     if text is None or text in ("", "-", "-1"):
         return -1
-    if not text.isdecimal() or len(text) > 18:
+    position = whole_number(text)
+    if position is None:
         raise unprocessable("Invalid position to continue after: must be the next of a page, or the id of an event")
-    return int(text)
+    return position

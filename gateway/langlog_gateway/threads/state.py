@@ -17,7 +17,7 @@ from msgspec import Raw
 from ..auth.access import admit
 from ..core import Core, encoded_response, json_response, origin_of
 from ..http.errors import ApiError, missing_thread, not_found, unavailable, unprocessable
-from ..http.validation import check_sizes, path_uuid, query_names, read_body, truthy
+from ..http.validation import check_sizes, path_uuid, query_names, read_body, truthy, whole_number
 from ..requests.states import HISTORY_SEARCH, STATE_AT_CHECKPOINT, STATE_UPDATE
 from ..responses.members import NULL
 from ..responses.states import StateUpdated, empty_state
@@ -86,8 +86,9 @@ class ThreadState:
         """Return the past state (langlog's own, docs/how-to/audit.md): that of the last checkpoint, with what the thread
         was beside it."""
         select = checked(query_names(request, "select"))
-        at = moment(text, "as_of") if not text.isdecimal() else int(text)
-        if at is None or (text.isdecimal() and len(text) > 18):
+        position = whole_number(text)
+        at = moment(text, "as_of") if position is None else position
+        if at is None:
             raise unprocessable("Invalid as_of: must be a time in ISO 8601 or a position")
         await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
         if await self._core.reads.row(SQL["graph"], thread_id) is None:
@@ -208,7 +209,7 @@ class ThreadState:
         body = await read_body(request, HISTORY_SEARCH)
         before = None
         if body.before is not None:
-            before = body.before.configurable.get("checkpoint_id") or body.before.checkpoint_id
+            before = body.before.configurable.checkpoint_id or body.before.checkpoint_id
         check_sizes(self._core.settings, metadata=body.metadata)
         select = checked(body.select or [])
         return await self._history(
