@@ -222,7 +222,7 @@ async def test_who_follows_states_is_told_the_one_that_the_update_made_not_a_lat
     assert (await asked.get())["checkpoint_id"] == "of-the-update"
 
 
-async def test_a_thread_is_followed_in_all_the_modes_that_the_python_client_repeats(stack: Stack) -> None:
+async def test_a_thread_is_followed_in_all_the_modes_that_clients_repeat(stack: Stack) -> None:
     _, thread = await stack.call("POST", "/threads", {})
     stack.answers["state"] = lambda _: Answer(id="", body=b'{"values": {}}')
     path = f"/threads/{thread['thread_id']}"

@@ -260,8 +260,8 @@ class ThreadFollower(FrameFollower):
 
 
 def _modes(request: web.Request) -> frozenset[str]:
-    """Return the requested modes, several separated by commas. Of repeated ``stream_modes`` the last one counts, as recorded; the Python
-    client repeats ``stream_mode`` for each mode of a list."""
+    """Return the requested modes, several separated by commas. Of repeated ``stream_modes`` the last one counts, as recorded; clients
+    repeat ``stream_mode`` for each mode of a list."""
     given = request.query.getall("stream_modes", [])[-1:] or request.query.getall("stream_mode", [])
     modes = [mode for name in listed(given) for mode in name.split(",") if mode]
     for mode in modes:
