@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.project.config import read_project
+from langlog_backbone.project.config import GraphSpec, read_project
 from langlog_executor.frames.protocol_events import ProtocolEvents
 from langlog_executor.frames.run_stream import RunStream
 from langlog_executor.graphs.loading import Graphs, load_graphs
@@ -164,3 +164,44 @@ async def test_a_failed_task_is_told_as_the_run_s_own_error_is() -> None:
     tasks = [data["error"] for name, data in emitted if name == "tasks" and "error" in data]
     debug = [data["payload"]["error"] for name, data in emitted if name == "debug" and data["type"] == "task_result"]
     assert tasks == debug == [{"error": "OddError", "message": "no luck"}] * 2
+
+
+@pytest.mark.parametrize("modes", [["values"], ["values", "events"]])
+@pytest.mark.parametrize(("own", "steps", "error"), [(40, 30, None), (3, 5, "GraphRecursionError")])
+async def test_the_limit_of_steps_is_the_graph_s_own_in_each_mode(
+    modes: list[str], own: int, steps: int, error: str | None
+) -> None:
+    """Mode ``events`` is langchain's, whose own default is 25."""
+    count = StateGraph(dict).add_node("count", lambda state: {"n": state["n"] + 1}).add_edge(START, "count")
+    count.add_conditional_edges("count", lambda state: END if state["n"] == steps else "count", ["count", END])
+    graph = count.compile().with_config(recursion_limit=own)
+    spec = GraphSpec(graph_id="count", position=0, source="count.py", attribute="graph")
+    _, ended = await streamed(
+        Graphs({"count": spec}, {"count": graph}),
+        task_for({"assistant_id": "count", "input": {"n": 0}, "stream_mode": modes}),
+    )
+    assert (None if ended.error is None else ended.error.error) == error
+
+
+@pytest.mark.parametrize("modes", [["updates"], ["updates", "events"]])
+async def test_an_interrupt_is_streamed_once_the_log_has_it_in_each_mode(modes: list[str], graphs: Graphs) -> None:
+    """A client that is told of a question may ask for the thread's state, or answer, at once."""
+    task = task_for({"assistant_id": "interrupting", "input": {}, "stream_mode": modes})
+    said: list[str] = []
+
+    async def recorded() -> None:
+        said.append("recorded")
+
+    attempt = GraphAttempt(
+        task,
+        read_kwargs(task),
+        graphs,
+        InMemorySaver(),
+        InMemoryStore(),
+        Settings(),
+        lambda name, data: said.append("asked" if name == "updates" and b"__interrupt__" in data else "other"),
+        recorded=recorded,
+    )
+    await attempt.run()
+    assert "asked" in said
+    assert "recorded" in said[: said.index("asked")]

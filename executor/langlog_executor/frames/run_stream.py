@@ -86,28 +86,26 @@ class RunStream:
         """Handle all chunks of ``astream`` with a list of modes."""
         if self._subgraphs:
             async for namespace, mode, payload in chunks:
-                if self._recorded is not None and _has_interrupt(payload):
-                    await self._recorded()
-                self.chunk(namespace, mode, payload)
+                await self._take(namespace, mode, payload)
         else:
             async for mode, payload in chunks:
-                if self._recorded is not None and _has_interrupt(payload):
-                    await self._recorded()
-                self.chunk((), mode, payload)
+                await self._take((), mode, payload)
 
     async def follow_events(self, events: AsyncIterator[Any], run_id: str) -> None:
         """Handle all events of ``astream_events`` version 2. The run's own stream events carry the chunks of the other modes."""
         async for event in events:
             if event["run_id"] == run_id and event["event"] == "on_chain_stream":
                 chunk = event["data"]["chunk"]
-                if self._subgraphs:
-                    self.chunk(*chunk)
-                else:
-                    self.chunk((), *chunk)
+                await self._take(*(chunk if self._subgraphs else ((), *chunk)))
             else:
                 self._emit(
                     "events", encoding.encode({**event, "metadata": without_private(event.get("metadata") or {})})
                 )
+
+    async def _take(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
+        if self._recorded is not None and _has_interrupt(payload):
+            await self._recorded()
+        self.chunk(namespace, mode, payload)
 
     def chunk(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
         """Handle one chunk, with the library's name of its mode."""

@@ -14,7 +14,9 @@ from typing import Any, Literal, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._config import ensure_config
 from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.pregel import Pregel
 from langgraph.types import Command, Durability, Send
 from langlog_backbone.credentials.run_credentials import Private
 from langlog_backbone.history.run_view import HOST, PLAN
@@ -193,6 +195,11 @@ def build_config(task: Task, kwargs: Kwargs, settings: Settings, private: Privat
     if kwargs.config.get("run_name"):
         config["run_name"] = str(kwargs.config["run_name"])
     return cast(RunnableConfig, config)
+
+
+def own_recursion_limit(graph: Pregel[Any, Any, Any, Any]) -> int:
+    """Return the maximum number of steps of the graph's runs that name none: the graph's own (``with_config``), or langgraph's default."""
+    return int(ensure_config(graph.config)["recursion_limit"])
 
 
 def build_context(context: Any, schema: Any) -> Any:

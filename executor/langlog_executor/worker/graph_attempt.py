@@ -25,7 +25,16 @@ from ..frames.protocol_stream import BLOCKS, ProtocolStream
 from ..frames.run_stream import Emit, RunStream, with_interrupts
 from ..graphs.loading import AnyGraph, Graphs
 from ..graphs.misfits import read_state
-from ..graphs.run_input import NOTHING, STRICT_RESUME, Kwargs, build_config, build_context, build_input, resumed_input
+from ..graphs.run_input import (
+    NOTHING,
+    STRICT_RESUME,
+    Kwargs,
+    build_config,
+    build_context,
+    build_input,
+    own_recursion_limit,
+    resumed_input,
+)
 from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
 from ..values.interrupts import interrupts_of, refusal_of
@@ -228,6 +237,8 @@ class GraphAttempt:
             config["configurable"][BLOCKS] = True
             await stream.follow(graph.astream(graph_input, config, **{**options, **STREAM_VERSION, "subgraphs": True}))
         elif stream.events:
+            # `astream_events` is langchain's, and puts langchain's default in place of the graph's own limit and of langgraph's
+            config.setdefault("recursion_limit", own_recursion_limit(graph))
             events = graph.astream_events(graph_input, config, version="v2", **options)
             await stream.follow_events(events, self._task.run_id)
         else:
