@@ -157,18 +157,28 @@ async def test_a_factory_that_asks_for_the_server_runtime_is_given_it(folder: Pa
         ("from __future__ import annotations", "runtime: sdk.ServerRuntime[Context], config: RunnableConfig"),
         ("", "runtime: 'ServerRuntime[Context]', settings: 'RunnableConfig'"),
         ("", "config, runtime"),
+        (
+            "from langgraph_sdk.runtime import ServerRuntime as Made",
+            "runtime: Made | None = None, config: dict | None = None",
+        ),
+        ("", "runtime: 'Optional[sdk.ServerRuntime[Context]]' = None, settings: 'Optional[RunnableConfig]' = None"),
+        (
+            "from __future__ import annotations",
+            "cfg: None | RunnableConfig = None, run: sdk.ServerRuntime | None = None",
+        ),
     ],
 )
 async def test_a_factory_is_understood_whose_annotations_are_imported_for_type_checkers_alone(
     folder: Path, imports: str, parameters: str
 ) -> None:
     first, second = (part.split(":")[0].strip() for part in parameters.split(", "))
-    config = next(name for name in (first, second) if name != "runtime")
+    config = next(name for name in (first, second) if name not in ("runtime", "run"))
+    runtime = first if config == second else second
     text = f"""{imports}
 {GRAPH}
 seen = []
 def make({parameters}):
-    seen.append(({config}, runtime.access_context))
+    seen.append(({config}, {runtime}.access_context))
     return graph
 """
     graphs = load(folder, "./g.py:make", {"g.py": text})

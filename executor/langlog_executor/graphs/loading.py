@@ -190,7 +190,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, str]:
     for parameter in signature.parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
-        hint = hints.get(parameter.name, parameter.annotation)
+        hint = _without_none(hints.get(parameter.name, parameter.annotation))
         if _is_runtime(hint) or (parameter.name == "runtime" and hint is parameter.empty):
             roles[parameter.name] = "runtime"
         elif (
@@ -201,6 +201,20 @@ def _parameters(function: Callable[..., Any]) -> dict[str, str]:
         ):
             roles[parameter.name] = "config"
     return roles
+
+
+def _without_none(hint: object) -> object:
+    """Return ``X`` of ``X | None`` and ``Optional[X]``: a factory that projects call themselves may leave its parameters out."""
+    if isinstance(hint, str):
+        inner = hint.strip("'\" ")
+        if inner.partition("[")[0].rpartition(".")[2] == "Optional" and inner.endswith("]"):
+            return inner.partition("[")[2][:-1]
+        alternatives = [part.strip() for part in inner.split("|") if part.strip() != "None"]
+        return alternatives[0] if len(alternatives) == 1 else hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        return members[0] if len(members) == 1 else hint
+    return hint
 
 
 def _is_runtime(hint: object) -> bool:
