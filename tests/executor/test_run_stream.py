@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.store.memory import InMemoryStore
@@ -205,3 +206,36 @@ async def test_an_interrupt_is_streamed_once_the_log_has_it_in_each_mode(modes: 
     await attempt.run()
     assert "asked" in said
     assert "recorded" in said[: said.index("asked")]
+
+
+def bound_elsewhere() -> BaseException:
+    """What a client raises that wraps all its errors, without saying why."""
+    try:
+        try:
+            raise RuntimeError("<asyncio.locks.Event object at 0x7f> is bound to a different event loop")
+        except RuntimeError as error:
+            raise OddError("Connection error.") from error
+    except OddError as error:
+        return error
+
+
+def in_a_circle() -> BaseException:
+    error = OddError("of itself")
+    error.__cause__ = error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [(bound_elsewhere(), True), (RuntimeError("Event loop is closed"), True), (in_a_circle(), False)],
+)
+async def test_an_object_of_another_event_loop_is_named_as_the_cause(error: BaseException, hint: bool) -> None:
+    def fail(state: Any) -> Any:
+        raise error
+
+    graph = StateGraph(dict).add_node("fail", fail).add_edge(START, "fail").compile()
+    spec = GraphSpec(graph_id="fail", position=0, source="fail.py", attribute="graph")
+    with structlog.testing.capture_logs() as lines:
+        await streamed(Graphs({"fail": spec}, {"fail": graph}), task_for({"assistant_id": "fail", "input": {}}))
+    (line,) = [line for line in lines if line["event"] == "run.failed"]
+    assert ("BG_JOB_ISOLATED_LOOPS" in line.get("hint", "")) == hint

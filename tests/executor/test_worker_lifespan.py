@@ -339,6 +339,21 @@ async def test_nodes_use_what_is_bound_to_the_loop_and_it_is_let_go_at_stop_and_
     assert sorted(happened()) == ["down", "down", "up", "up"]
 
 
+@pytest.mark.parametrize("isolated", [True, False])
+async def test_graphs_share_one_event_loop_where_the_project_wants_it(
+    settings: Settings, tmp_path: Path, isolated: bool
+) -> None:
+    """What belongs to an event loop, such as the connections of a client, can then be used by several graphs."""
+    where = "import asyncio\nasync def node(state): return {'seen': id(asyncio.get_running_loop())}"
+    graphs = {"g": "./g.py:graph", "h": "./g.py:graph"}
+    file = write(tmp_path / "project", {"g.py": GRAPH.format(imports="", node=where)}, graphs=graphs)
+    wanted = msgspec.structs.replace(settings, project=file, isolated_loops=isolated)
+    async with running_stack(wanted) as stack:
+        ends = [await stack.end(await stack.start(graph_id)) for graph_id in ("g", "h", "g")]
+    assert [kind for kind, _ in ends] == ["run.succeeded.v1"] * 3
+    assert len({body["values"]["seen"] for _, body in ends}) == (2 if isolated else 1)
+
+
 async def test_a_worker_whose_lifespan_fails_is_one_error_of_the_start(settings: Settings, tmp_path: Path) -> None:
     broken = RESOURCES.replace('note("up")', 'raise OSError("no such database")')
     graph = GRAPH.format(imports="import resources_of_test", node=LOOKING)

@@ -94,6 +94,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "graph_host_memory_mb": ("LANGLOG_GRAPH_HOST_MEMORY_MB",),
     "graph_hosts": ("LANGLOG_GRAPH_HOSTS",),
     "jobs_per_worker": ("N_JOBS_PER_WORKER",),
+    "isolated_loops": ("BG_JOB_ISOLATED_LOOPS",),
     "job_timeout_s": ("BG_JOB_TIMEOUT_SECS",),
     "max_attempts": ("BG_JOB_MAX_RETRIES",),
     "lease_s": ("LANGLOG_LEASE_SECS",),

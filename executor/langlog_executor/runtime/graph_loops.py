@@ -11,8 +11,10 @@ that waits behind a blocked loop is taken over by another one; exactly one loop 
 blocked a loop is remembered, and each of its runs gets a loop of its own from then on, as far as `MAX_LOOPS` goes. Loops that
 were idle for a while end. Sync nodes run on one pool of threads that all loops share.
 
-Where the project prepares resources for its graphs (`worker_lifespan`), which may be bound to the loop that made them, all work
-runs on one loop (`hold_one_loop`): a node that blocks it holds up the other runs of this worker.
+Objects of asyncio, and with them most clients and pools, belong to the loop that they were first used on: one of a module that two
+graphs share works in one of them alone. Where the project prepares resources for its graphs (`worker_lifespan`), and with
+``BG_JOB_ISOLATED_LOOPS=false``, all work runs on one loop (`hold_one_loop`): a node that blocks it holds up the other runs of
+this worker.
 
 Concurrency: everything here is called on the I/O loop, unless noted otherwise. When user code in a loop's thread raises
 ``SystemExit`` or a similar exception, its work fails and the loop continues.
@@ -312,7 +314,7 @@ class GraphLoops:
         if new:
             hint = "an async node makes a blocking call"
             if self._only is not None:
-                hint += ": all runs of this worker wait for it, since they share what its lifespan has prepared"
+                hint += ": all runs of this worker wait for it, since they share one event loop"
             logger.warning("graph_loop.blocked", graphs=sorted(new), hint=hint)
         until = monotonic() + SUSPECT_S
         for graph_id in culprits:

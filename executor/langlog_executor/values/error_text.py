@@ -24,6 +24,10 @@ TRACEBACK_CHARACTERS_MAX = 100_000
 """Maximum length of a logged traceback, in characters; its end is kept, which names the exception."""
 NAME_LIMIT = 200
 """Maximum length of the name of an exception's class, in characters."""
+OTHER_LOOP = ("bound to a different event loop", "attached to a different loop", "Event loop is closed")
+"""What asyncio says of an object that is used on another event loop than its own."""
+CAUSES_MAX = 20
+"""Maximum number of exceptions that are followed from one to what it was raised from."""
 INTERNAL_ERROR = "An internal error occurred"
 LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 """Folders of third-party code."""
@@ -41,6 +45,18 @@ def described(error: BaseException) -> RunError:
     if _is_internal(error):
         return RunError(error=name, message=INTERNAL_ERROR)
     return RunError(error=name, message=shown(text_of(error), MESSAGE_LIMIT))
+
+
+def of_another_loop(error: BaseException) -> bool:
+    """Return whether the exception, or one that it was raised from, says that an object belongs to another event loop. Never raises."""
+    seen: BaseException | None = error
+    for _ in range(CAUSES_MAX):
+        if seen is None:
+            return False
+        if isinstance(seen, RuntimeError) and any(words in text_of(seen) for words in OTHER_LOOP):
+            return True
+        seen = BaseException.__dict__["__cause__"].__get__(seen) or BaseException.__dict__["__context__"].__get__(seen)
+    return False
 
 
 def _is_internal(error: BaseException) -> bool:

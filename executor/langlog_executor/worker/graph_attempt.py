@@ -36,7 +36,7 @@ from ..graphs.run_input import (
     resumed_input,
 )
 from ..values import encoding
-from ..values.error_text import INTERNAL_ERROR, class_name, described, traceback_of
+from ..values.error_text import INTERNAL_ERROR, class_name, described, of_another_loop, traceback_of
 from ..values.interrupts import interrupts_of, refusal_of
 from ..values.library_features import DRAINS, STREAM_VERSION, GraphDrained, RunControl
 from .langsmith_traces import FeedbackUnavailable, feedback_urls, traced
@@ -56,6 +56,10 @@ USER_INTERRUPT = RunError(
 )
 USER_ROLLBACK = RunError(
     error="UserRollback", message="rollback requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
+)
+SHARED_CLIENT = (
+    "an object of asyncio, such as a client, a pool or a lock, is used by several graphs, each of which has an event loop of its own: "
+    "set BG_JOB_ISOLATED_LOOPS=false, and they share one"
 )
 TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
 
@@ -291,6 +295,7 @@ class GraphAttempt:
             graph_id=self._task.graph_id,
             error=class_name(error),
             traceback=traceback_of(error),
+            **({"hint": SHARED_CLIENT} if of_another_loop(error) else {}),
         )
 
 

@@ -137,8 +137,10 @@ async def _serve(
     worker = Worker(backbone, RunTools(io, graphs, loops, reader, of_nodes, host), lease)
     if host is not None:
         await host.start()
-    if lifespan is not None:
+    one_loop = lifespan is not None or not backbone.settings.isolated_loops
+    if one_loop:
         loops.hold_one_loop()
+    if lifespan is not None:
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
     await asyncio.to_thread(lease.start)
     figures = None
@@ -148,7 +150,7 @@ async def _serve(
     answering = QueryServer(io, graphs, loops, reader, of_nodes, embedder, host)
     queries = asyncio.create_task(answering.serve(), name="queries")
     try:
-        await announce(backbone, graphs, None if lifespan is None else loops, host)
+        await announce(backbone, graphs, loops if one_loop else None, host)
         await worker.start()
         tune_collector()
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.requested.wait())]
