@@ -209,7 +209,7 @@ async def test_an_interrupt_is_streamed_once_the_log_has_it_in_each_mode(modes: 
 
 
 def bound_elsewhere() -> BaseException:
-    """What a client raises that wraps all its errors, without saying why."""
+    """Return the error of a client that wraps all its errors, without saying why."""
     try:
         try:
             raise RuntimeError("<asyncio.locks.Event object at 0x7f> is bound to a different event loop")

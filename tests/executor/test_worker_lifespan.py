@@ -343,7 +343,7 @@ async def test_nodes_use_what_is_bound_to_the_loop_and_it_is_let_go_at_stop_and_
 async def test_graphs_share_one_event_loop_where_the_project_wants_it(
     settings: Settings, tmp_path: Path, isolated: bool
 ) -> None:
-    """What belongs to an event loop, such as the connections of a client, can then be used by several graphs."""
+    """Objects of an event loop, such as the connections of a client, can then be used by several graphs."""
     where = "import asyncio\nasync def node(state): return {'seen': id(asyncio.get_running_loop())}"
     graphs = {"g": "./g.py:graph", "h": "./g.py:graph"}
     file = write(tmp_path / "project", {"g.py": GRAPH.format(imports="", node=where)}, graphs=graphs)

@@ -25,7 +25,7 @@ TRACEBACK_CHARACTERS_MAX = 100_000
 NAME_LIMIT = 200
 """Maximum length of the name of an exception's class, in characters."""
 OTHER_LOOP = ("bound to a different event loop", "attached to a different loop", "Event loop is closed")
-"""What asyncio says of an object that is used on another event loop than its own."""
+"""Parts of asyncio's messages about an object that is used on another event loop than its own."""
 CAUSES_MAX = 20
 """Maximum number of exceptions that are followed from one to what it was raised from."""
 INTERNAL_ERROR = "An internal error occurred"
