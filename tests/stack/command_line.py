@@ -44,7 +44,8 @@ def langlog_here(server: LiveServer, *words: str) -> Done:
     """Run a command in this process, because the imports of a new one would take longer than the command."""
     env: dict[str, str | None] = {name: None for name in os.environ if name not in server.env}
     env |= {**server.env, "LOG_JSON": None, "LOG_LEVEL": "error"}
-    with patch("langlog.services.running._end_anyway"):  # a command that fails must not end the tests with it
+    # a command that fails must not end the tests with it, nor `rebuild` lower the priority of those that follow
+    with patch("langlog.services.running._end_anyway"), patch("os.nice"):
         done = CliRunner(env=env).invoke(cli, [*words, "--data-dir", str(server.data)])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
