@@ -145,6 +145,15 @@ async def test_subscribers_are_told_when_the_connection_was_lost(bus: Bus, pipe:
     assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"after"
 
 
+async def test_a_defect_in_one_callback_costs_no_other_and_no_later_loss(bus: Bus, pipe: RedisPipe) -> None:
+    back: asyncio.Queue[None] = asyncio.Queue()
+    await bus.subscribe("room", lambda _: None)
+    bus.on_reconnect += [lambda: 1 / 0, lambda: back.put_nowait(None)]  # type: ignore[list-item, return-value]
+    for _ in range(2):
+        await pipe.call("CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.wait_for(back.get(), LIMIT_S)
+
+
 async def test_a_large_message_arrives_whole_and_in_its_order_and_leaves_nothing_behind(
     bus: Bus, pipe: RedisPipe
 ) -> None:

@@ -362,8 +362,11 @@ class Bus:
             self._connection = await until_available(self._connect, on=self.availability)
             if self._acks and not await self._subscribe_again(self._connection):
                 continue
-            for listener in self.on_reconnect:
-                listener()
+            for listener in tuple(self.on_reconnect):
+                try:
+                    listener()
+                except Exception:  # the others are called all the same, and the next loss is noticed
+                    logger.exception("bus.listener_failed")
 
     async def _subscribe_again(self, connection: RedisConnection) -> bool:
         """Subscribe to all channels. Return False if the connection was lost meanwhile."""

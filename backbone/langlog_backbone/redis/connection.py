@@ -27,6 +27,10 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_S = 5.0
 """Seconds of silence with calls waiting after which a connection is closed."""
 
+QUIET_S = 10.0
+"""Seconds without a message after which a subscription sends PING: a server whose machine has vanished closes no connection, and
+a process that only listens would wait for it without end. Without an answer within `ANSWER_S` the connection is closed."""
+
 LATE_S = 0.02
 """Delay of a command without a waiting caller, unless another command is sent earlier."""
 
@@ -48,6 +52,7 @@ _REFUSALS = (
     "CLUSTERDOWN",
     "TRYAGAIN",
     "NOAUTH",  # a password was set after this connection was opened
+    "NOPERM",  # the user's rights are being changed
 )
 _REFUSED = re.compile(rf"(?:ERR max number of clients|(?:{'|'.join(_REFUSALS)})\b)")
 _REFUSED_IN_SCRIPT = re.compile(rf"ERR Error running script .*-(?:{'|'.join(_REFUSALS)}) ")
@@ -78,6 +83,8 @@ class RedisConnection(asyncio.Protocol):
         self._received_at = 0.0
         self._opened = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
+        self._pinged = False
+        """Whether a subscription has sent PING and received nothing since."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # calls
@@ -97,8 +104,12 @@ class RedisConnection(asyncio.Protocol):
         self._send(command, None, late=True)
 
     def listen(self, listener: Listener) -> None:
-        """Turn the connection into a subscription: each reply goes to the listener."""
+        """Turn the connection into a subscription: each reply goes to the listener, also those to PING."""
         self._listener = listener
+        if self._watch is not None:
+            self._watch.cancel()
+        self._received_at = self._loop.time()
+        self._watch = self._loop.call_later(QUIET_S, self._check_listening)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -145,6 +156,16 @@ class RedisConnection(asyncio.Protocol):
         else:
             self._watch = self._loop.call_later(ANSWER_S - silent, self._check)
 
+    def _check_listening(self) -> None:
+        if self._pinged:
+            self.close()
+            return
+        quiet = self._loop.time() - self._received_at
+        if quiet >= QUIET_S:
+            self._pinged = True
+            self.send("PING")
+        self._watch = self._loop.call_later(ANSWER_S if self._pinged else QUIET_S - quiet, self._check_listening)
+
     # the protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -152,6 +173,7 @@ class RedisConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received_at = self._loop.time()
+        self._pinged = False
         reader, waiting = self._reader, self._waiting
         reader.feed(data)
         while True:
@@ -213,13 +235,16 @@ async def open_connection(uri: str, *, patient: bool = False) -> RedisConnection
                 tls = ssl.create_default_context() if kind is SSLConnection else None
                 host, port = where.get("host", "localhost"), int(where.get("port", 6379))
                 _, connection = await loop.create_connection(make, host, port, ssl=tls)
-            if where.get("password"):
-                user = [where["username"]] if where.get("username") else []
-                await connection.submit("AUTH", *user, where["password"])
-            if where.get("db"):
-                await connection.submit("SELECT", int(where["db"]))
+            try:
+                if where.get("password"):
+                    user = [where["username"]] if where.get("username") else []
+                    await connection.submit("AUTH", *user, where["password"])
+                if where.get("db"):
+                    await connection.submit("SELECT", int(where["db"]))
+            except BaseException:  # a Redis that does not answer: no caller gets this connection, so none closes it
+                connection.close()
+                raise
     except (ResponseError, RedisRefused) as error:
-        connection.close()
         raise RedisUnavailable(str(error)) from None
     except (OSError, TimeoutError) as error:
         raise RedisUnavailable(str(error) or "timed out") from None

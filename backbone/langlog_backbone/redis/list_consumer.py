@@ -15,9 +15,13 @@ from ..process.retry import Availability
 from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from .client import RedisPipe
+from .connection import ANSWER_S
 
 logger = structlog.get_logger(__name__)
 
+WAIT_S = 30
+"""Seconds that one command waits for an entry before the next one. A Redis that does not answer `ANSWER_S` later is given up: its machine
+may have vanished, which closes no connection."""
 RETRY_PAUSE_S = 0.2
 """Seconds between two attempts while Redis is unavailable."""
 
@@ -47,13 +51,19 @@ async def consume(
         while True:
             await free.acquire()
             try:
-                _, data = await client.call("BRPOP", key, 0)
-            except RedisUnavailable as error:
+                async with asyncio.timeout(WAIT_S + ANSWER_S):
+                    taken = await client.call("BRPOP", key, WAIT_S)
+            except (RedisUnavailable, TimeoutError) as error:
                 free.release()
                 available.failed(error)
+                client.drop()  # a command that stays behind would take an entry later, unnoticed
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
                 continue
             available.succeeded()
+            if taken is None:
+                free.release()
+                continue
+            _, data = taken
             task = asyncio.create_task(handled(data))
             tasks.add(task)
             task.add_done_callback(done)
