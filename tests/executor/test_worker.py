@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.redis import channels
 from langlog_executor.worker.pool import WorkerPoolService
 from langlog_schemas import commands, envelope, events, frames
 
@@ -129,6 +130,26 @@ async def test_a_cancelled_run_keeps_its_checkpoints_and_its_task_says_so(stack:
     assert body["values"] == {"label": run.thread_id, "log": ["first"]}
     assert body["error"]["error"] == "UserInterrupt"
     assert await stored_errors(stack, run.thread_id) == 1
+
+
+async def test_a_run_is_stopped_although_nobody_was_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the decider dies after the event, or had no Redis at that moment, while the workers' subscription goes on."""
+    run = await stack.start("steps")
+    await run.custom.wait()
+    publish = stack.backbone.bus.publish
+    lost = asyncio.Event()
+
+    def publish_others(channel: str, data: bytes) -> None:
+        if channel == channels.CONTROL:
+            lost.set()
+        else:
+            publish(channel, data)
+
+    monkeypatch.setattr(stack.backbone.bus, "publish", publish_others)
+    await stack.send(commands.CancelRuns(thread_id=run.thread_id, run_ids=[run.run_id]))
+    await asyncio.wait_for(lost.wait(), LIMIT_S)
+    kind, body = await stack.end(run)
+    assert (kind, body["status"]) == ("run.cancelled.v1", "interrupted")
 
 
 async def test_a_run_cancelled_in_the_middle_of_a_plain_node_says_so_too(stack: Stack) -> None:

@@ -42,6 +42,9 @@ CLAIM_ENDS_S = 1.0
 """Seconds for a claim to return when the worker drains and Redis is available."""
 CLAIM_PAUSE_S = 0.02
 """Seconds between two attempts to end a claim: its blocking command may not have reached Redis yet."""
+CONTROLS_AGAIN_S = 5.0
+"""Seconds between two queries for controls that were missed: the decider may have died between the event and its message, or had no
+Redis just then, while the subscription here went on."""
 ENDED_KEPT = 4096
 """Number of ended tasks that are remembered."""
 CONTROL_KEPT_S = 30.0
@@ -83,6 +86,7 @@ class Worker:
         await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
         self._backbone.bus.on_reconnect.append(self._on_reconnect)
         self._begin_claiming()
+        self._aside(self._query_controls_again(), "worker.controls_failed")
 
     async def drain(self) -> None:
         """Stop claiming; let runs reach a step boundary within the time for that; hand back those that did not end."""
@@ -251,8 +255,7 @@ class Worker:
 
     def _on_reconnect(self) -> None:
         self._lease.hurry()
-        querying = until_available(self._query_controls, on=self._postgres, limit_s=READ_LIMIT_S)
-        self._aside(querying, "worker.controls_failed")
+        self._aside(self._controls_queried(), "worker.controls_failed")
 
     def _aside(self, work: Coroutine[Any, Any, None], failure: str) -> None:
         """Run a background task; ``failure``: log event for its exception."""
@@ -266,8 +269,20 @@ class Worker:
 
         task.add_done_callback(done)
 
+    async def _query_controls_again(self) -> None:
+        while True:
+            await asyncio.sleep(CONTROLS_AGAIN_S)  # nothing signals that a control was never sent
+            if self._runs:
+                try:
+                    await self._controls_queried()
+                except Exception:  # queried again: the end of this task would go unnoticed
+                    logger.exception("worker.controls_failed")
+
+    async def _controls_queried(self) -> None:
+        await until_available(self._query_controls, on=self._postgres, limit_s=READ_LIMIT_S)
+
     async def _query_controls(self) -> None:
-        """Query controls that may have been missed while the subscription was down: the read model has them too."""
+        """Query controls that may have been missed: the read model has them too."""
         held = {execution.task.run_id: execution for execution, _ in self._runs.values()}
         for row in await self._backbone.pool.fetch(_STOP_REQUESTED, list(held)):
             execution = held[row["run_id"]]
