@@ -283,7 +283,7 @@ class SqliteReader:
         queue = self._queue
         while self._sought is not None or not queue:
             if self._sought is not None:
-                await self._find(self._sought)
+                await until_available(self._find, on=self._availability)
             elif self._live:
                 self._waiter = asyncio.get_running_loop().create_future()
                 try:
@@ -362,7 +362,10 @@ class SqliteReader:
         self._source.listen()
         self._ready = True
 
-    async def _find(self, start: Mapping[TopicPartition, int]) -> None:
+    async def _find(self) -> None:
+        start = self._sought
+        if start is None:
+            return
         cursor, starts = await self._source.in_thread(
             lambda db: (find_start(db, self.names, self._partitions, start), read_starts(db))
         )

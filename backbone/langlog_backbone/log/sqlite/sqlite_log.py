@@ -19,6 +19,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -315,21 +316,24 @@ class SqliteLog:
             self._marking = None
         if not self._marks or writer is None:
             return
-        rows = [(group, topic, partition, offset) for (group, topic, partition), offset in self._marks.items()]
-        self._marks.clear()
+        marks, self._marks = self._marks, {}
+        rows = [(group, topic, partition, offset) for (group, topic, partition), offset in marks.items()]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_seen)
+        done.add_done_callback(partial(self._marks_saved, marks))
         self._marked = done
         writer.put(Marks(rows, done))
+
+    def _marks_saved(self, marks: Mapping[tuple[str, str, int], int], done: asyncio.Future[None]) -> None:
+        """Keep positions that could not be written for the next attempt: no later one may come, and who waits for them would wait on."""
+        if done.cancelled() or done.exception() is None or self._writer is None:
+            return
+        for mark, offset in marks.items():
+            self._marks[mark] = max(offset, self._marks.get(mark, 0))
+        if self._marking is None:
+            self._marking = asyncio.get_running_loop().call_later(MARK_DELAY_S, self._save_marks)
 
     def _stored(self, name: str) -> str:
         return self._prefix + name
 
     def _names(self, topics: Sequence[str]) -> dict[str, str]:
         return {self._stored(topic): topic for topic in topics}
-
-
-def _seen(done: asyncio.Future[None]) -> None:
-    """Retrieve the exception of a mark: losing one is harmless (best effort), and the writer logs it."""
-    if not done.cancelled():
-        done.exception()
