@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.retry import READ_LIMIT_S
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import Bus
@@ -163,7 +164,8 @@ class Announcer:
         if not repeated:
             return replies
         try:
-            rows = await self._pool.fetch(SQL["read_outcomes"], repeated)
+            async with asyncio.timeout(READ_LIMIT_S):
+                rows = await self._pool.fetch(SQL["read_outcomes"], repeated)
         except UNAVAILABLE_ERRORS as error:
             logger.warning("projector.replies_lost", repeated=len(repeated), error=str(error))
             return [(waiting, r) for waiting, r in replies if r.type != ev.CommandRepeated.TYPE]

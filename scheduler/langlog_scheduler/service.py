@@ -132,8 +132,9 @@ class SchedulerService:
             wait = self._backbone.settings.sweep_s
             appended = await self._poll(self._timers.due, self._delays)
             if appended is not None:
-                with outages_logged():
-                    seconds = await self._timers.next_due_s()
+                with outages_logged(), self._delays.attempt():
+                    async with asyncio.timeout(POLL_LIMIT_S):
+                        seconds = await self._timers.next_due_s()
                     longest = DUE_AGAIN_S if appended else LONGEST_SLEEP_S
                     wait = longest if seconds is None else min(max(seconds, 0.0), longest)
             try:

@@ -20,7 +20,7 @@ import structlog
 from langlog_backbone.context import Backbone
 from langlog_backbone.metrics.table import WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS
 from langlog_backbone.postgres.database import load_sql
-from langlog_backbone.process.retry import Availability, until_available
+from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.project.config import read_configuration
@@ -143,7 +143,8 @@ class Webhooks:
         try:
             if not await self._claim(run_id, number):
                 return
-            row = await self._pool.fetchrow(SQL["delivery"], run_id, number - 1)
+            async with asyncio.timeout(READ_LIMIT_S):
+                row = await self._pool.fetchrow(SQL["delivery"], run_id, number - 1)
             if row is None:
                 return
             at = now_iso()

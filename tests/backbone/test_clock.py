@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Any
 
+import asyncpg
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.postgres import server_clock
 from langlog_backbone.postgres.database import connect_pool
 from langlog_backbone.postgres.pool import Pool
-from langlog_backbone.postgres.server_clock import measure
+from langlog_backbone.postgres.server_clock import following_postgres, measure
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import SharedClock
+
+from tests.stack.sources import in_virtual_time
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -58,3 +64,27 @@ async def test_postgres_says_the_time(postgres: EmbeddedPostgres) -> None:
         assert began - MS <= clock.time_ns() <= time.time_ns() + MS, "one machine, one clock"
     finally:
         await pool.close()
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
+    """Numbers of the measurements that were made: the second hangs, the third ends with an error that is no outage."""
+    made, begun = asyncio.Queue[int](), iter(range(1, 1_000))
+
+    async def fake(_: Any) -> None:
+        number = next(begun)
+        if number == 2:
+            await asyncio.Event().wait()
+        if number == 3:
+            raise asyncpg.InternalServerError("a defect")
+        made.put_nowait(number)
+
+    monkeypatch.setattr(server_clock, "measure", fake)
+    return made
+
+
+@in_virtual_time
+async def test_a_measurement_that_hangs_or_fails_is_followed_by_the_next_one(measured: asyncio.Queue[int]) -> None:
+    no_pool: Any = None
+    async with asyncio.timeout(3600), following_postgres(no_pool):
+        assert [await measured.get() for _ in range(3)] == [1, 4, 5]

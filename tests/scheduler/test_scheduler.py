@@ -21,6 +21,7 @@ from langlog_backbone.time.clock import new_id, now_iso
 from langlog_executor.decider.service import DeciderService
 from langlog_projector.service import ProjectorService
 from langlog_scheduler.service import SchedulerService
+from langlog_scheduler.timers import Timers
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
 from langlog_schemas import events as ev
@@ -318,3 +319,24 @@ async def test_what_a_queue_of_an_earlier_process_held_is_dispatched_at_the_star
         assert (result.run_id, result.attempt) == (run_id, 3)
         row = await stack.backbone.pool.fetchrow("SELECT crashes FROM runs WHERE run_id = $1", run_id)
         assert row["crashes"] == 0
+
+
+async def test_delayed_runs_start_although_a_query_for_the_next_one_was_never_answered(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a connection to a machine that has vanished, which nobody closes."""
+    next_due_s, hanging = Timers.next_due_s, asyncio.Event()
+
+    async def hang_once(timers: Timers) -> float | None:
+        if not hanging.is_set():
+            hanging.set()
+            await asyncio.Event().wait()
+        return await next_due_s(timers)
+
+    monkeypatch.setattr(Timers, "next_due_s", hang_once)
+    monkeypatch.setattr("langlog_scheduler.service.POLL_LIMIT_S", 1.0)
+    async with serving(make_settings(lease_s=LEASE_S, sweep_s=0.3)) as stack:
+        await hanging.wait()
+        due = datetime.now(UTC) + timedelta(seconds=0.5)
+        run_id = await stack.create_run(new_id(), not_before=due.isoformat(timespec="microseconds"))
+        assert (await stack.claim()).run_id == run_id

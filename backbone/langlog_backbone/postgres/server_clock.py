@@ -9,10 +9,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
+from ..process.retry import READ_LIMIT_S
 from ..process.unavailable import is_unavailable
 from ..time.clock import SharedClock, shared
 from ..time.sources import machine_time_ns, monotonic_ns
 from .pool import Pool
+
+logger = structlog.get_logger(__name__)
 
 MEASURE_S = 10.0
 """Seconds between two measurements: nothing signals that a clock was moved."""
@@ -43,7 +48,8 @@ async def _follow(pool: Pool) -> None:
     while True:
         await asyncio.sleep(MEASURE_S)  # a clock that drifts or steps sends no signal
         try:
-            await measure(pool)
-        except Exception as error:
+            async with asyncio.timeout(READ_LIMIT_S):
+                await measure(pool)
+        except Exception as error:  # measured again: the end of this task would go unnoticed
             if not is_unavailable(error):
-                raise
+                logger.exception("clock.not_measured")

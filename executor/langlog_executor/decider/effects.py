@@ -16,7 +16,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.history.last_states import OrphanedRun
 from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.log.records import command_record, event_record
-from langlog_backbone.process.retry import Availability
+from langlog_backbone.process.retry import READ_LIMIT_S, Availability
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
@@ -150,7 +150,8 @@ class Effects:
             return
         try:
             with self._postgres.attempt():
-                crons = await self._aggregates.crons_of(threads)
+                async with asyncio.timeout(READ_LIMIT_S):  # no run is dispatched meanwhile
+                    crons = await self._aggregates.crons_of(threads)
         except UNAVAILABLE_ERRORS:
             logger.warning("decider.crons_left", threads=len(threads))
             return

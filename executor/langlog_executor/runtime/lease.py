@@ -86,7 +86,12 @@ class Lease:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._pause(self.renew())
+            try:
+                pause_s = self.renew()
+            except Exception:  # the end of this thread would go unnoticed until the lease is over
+                logger.exception("lease.failed", worker=self.worker)
+                pause_s = RETRY_S
+            self._pause(pause_s)
 
     def renew(self) -> float:
         """Renew the lease, or take it, once. Gives the seconds until the next time; called on the lease's thread alone."""
