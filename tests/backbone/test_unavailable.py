@@ -97,6 +97,7 @@ async def test_a_statement_or_value_that_is_wrong_by_itself_is_not_weather(
         "08006",
         "25006",
         "25P03",
+        "25P04",
         "28P01",
         "3D000",
         "40001",
@@ -123,6 +124,26 @@ def test_states_of_a_statement_that_is_wrong(sqlstate: str) -> None:
     assert not is_unavailable(as_reported(sqlstate, "mcxt.c"))
 
 
+async def test_a_column_that_changed_its_type_amid_a_transaction_is_weather(postgres: EmbeddedPostgres) -> None:
+    """No record is at fault for it, and the next attempt succeeds: the projector must not park anything."""
+    first, second = [await asyncpg.connect(postgres.uri) for _ in range(2)]
+    table = f"changed_{uuid.uuid4().hex}"
+    try:
+        await first.execute(f"CREATE TABLE {table} (n int)")
+        await first.fetch(f"SELECT n FROM {table}")
+        await second.execute(f"ALTER TABLE {table} ALTER COLUMN n TYPE bigint")
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            async with first.transaction():
+                await first.fetch(f"SELECT n FROM {table}")
+        assert is_unavailable(caught.value)
+        async with first.transaction():
+            assert await first.fetch(f"SELECT n FROM {table}") == []
+        await first.execute(f"DROP TABLE {table}")
+    finally:
+        await first.close()
+        await second.close()
+
+
 def test_an_internal_error_of_postgres_storage_is_weather() -> None:
     assert is_unavailable(as_reported("XX000", "md.c"))
 
@@ -145,6 +166,18 @@ async def test_a_full_redis_refuses_and_takes_work_again(own_redis: EmbeddedRedi
     assert await pipe.call("SET", pipe.key("a"), "x") == b"OK"
     with pytest.raises(ResponseError):
         await pipe.call("INCR", pipe.key("a"))
+    await admin.aclose()
+    await pipe.stop()
+
+
+async def test_a_redis_that_takes_rights_away_refuses_until_they_are_back(own_redis: EmbeddedRedis) -> None:
+    pipe = RedisPipe(Settings(redis_uri=own_redis.uri, redis_prefix=f"{uuid.uuid4().hex}:"))
+    admin = connect(own_redis.uri)
+    await admin.execute_command("ACL", "SETUSER", "default", "-set")
+    with pytest.raises(RedisUnavailable, match="NOPERM"):
+        await pipe.call("SET", pipe.key("a"), "x")
+    await admin.execute_command("ACL", "SETUSER", "default", "+set")
+    assert await pipe.call("SET", pipe.key("a"), "x") == b"OK"
     await admin.aclose()
     await pipe.stop()
 

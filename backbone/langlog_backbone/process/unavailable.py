@@ -21,6 +21,8 @@ _POSTGRES_ERRORS = (
     asyncpg.PostgresConnectionError,  # 08
     asyncpg.ReadOnlySQLTransactionError,  # 25006: a replica, or set to be read-only
     asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
+    asyncpg.TransactionTimeoutError,  # 25P04: a limit that its operator has set
+    asyncpg.InvalidCachedStatementError,  # 0A000: a column changed its type; asyncpg prepares the statement anew
     asyncpg.InvalidAuthorizationSpecificationError,  # 28: a password that is being changed
     asyncpg.InvalidCatalogNameError,  # 3D: the database is not there (yet)
     asyncpg.InvalidSchemaNameError,  # 3F
