@@ -61,7 +61,7 @@ class Leases:
             return []
         rows = await self._pool.fetch(SQL["runs_in_flight"], [run_id for run_id, _, _ in tasks])
         runs = {row["run_id"]: row for row in rows}
-        requeues = []
+        requeues, given_up = [], 0
         for run_id, _, attempt in tasks:
             run = runs.get(run_id)
             if run is None:
@@ -69,10 +69,11 @@ class Leases:
             if run["attempt"] == int(attempt) and self._is_last(run):
                 self._given_up[run_id] = int(attempt)
                 self.giving_up.set()
+                given_up += 1
             else:
                 requeues.append(self._requeue(run["thread_id"], run_id, int(attempt), "lease_lost"))
-        LEASES_LOST.inc(len(requeues) + len(self._given_up))
-        logger.warning("scheduler.leases_lost", runs=len(requeues) + len(self._given_up))
+        LEASES_LOST.inc(len(requeues) + given_up)
+        logger.warning("scheduler.leases_lost", runs=len(requeues) + given_up)
         return requeues
 
     async def given_up(self) -> list[tuple[str, cmd.Body]]:
