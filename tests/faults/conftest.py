@@ -23,7 +23,7 @@ UnderLoad = Callable[[], AbstractAsyncContextManager[Load]]
 
 
 @pytest_asyncio.fixture(
-    scope="session",
+    scope="package",
     loop_scope="session",
     params=[pytest.param(log, marks=[pytest.mark.kafka] if log == "kafka" else []) for log in LOGS],
 )

@@ -27,19 +27,19 @@ DEFAULTS = {
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def langsmith() -> Iterator[LangSmith]:
     with LangSmith().up() as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     with Collector().up() as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(
     langsmith: LangSmith, collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:

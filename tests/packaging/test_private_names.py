@@ -47,6 +47,7 @@ NAMES = {
         "aiokafka.protocol.group:LeaveGroupRequest",
     ),
     "langgraph": (
+        "langgraph._internal._config:ensure_config",
         "langgraph.pregel._algo:task_path_str",
         "langgraph.pregel._checkpoint:empty_checkpoint",
         "langgraph.pregel._read:PregelNode",

@@ -47,15 +47,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "log_env" in metafunc.fixturenames:
         both = metafunc.module.__name__.endswith("test_following")
         kinds = ["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)] if both else ["sqlite"]
-        metafunc.parametrize("log_env", kinds, indirect=True, scope="session")
+        metafunc.parametrize("log_env", kinds, indirect=True, scope="package")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def log_env(request: pytest.FixtureRequest) -> dict[str, str]:
     return kafka_env(request.getfixturevalue("kafka")) if request.param == "kafka" else {}
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def pair(log_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     env = {
         **log_env,

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 BUFFER_FRAMES = 500
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     env = {
         "LANGLOG_PROJECT": str(PROJECT),
