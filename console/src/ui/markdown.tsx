@@ -1,13 +1,10 @@
 // Markdown of a message, made safe: a model wrote it, or an attacker through the model. The libraries are loaded when the
 // first text needs them. What is drawn is bounded: the rest of a long text is a click away, as plain text.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { isDrawn } from "./markup";
 
-/** Characters that are drawn as Markdown. Longer texts are plain. */
-const MARKDOWN_MOST = 40_000;
 /** Characters of a plain text that are shown at first. */
 const PLAIN_SHOWN = 20_000;
-/** Pattern of a text with more than a plain paragraph. */
-const MARKED = /[*_`#>|~[\]<&]|^\s*([-+]|\d+[.)])\s|https?:\/\//m;
 
 type Draw = (text: string) => DocumentFragment;
 let loaded: Promise<Draw> | null = null;
@@ -59,7 +56,8 @@ function escaped(text: string): string {
 
 export function Markdown({ text }: { text: string }) {
   const place = useRef<HTMLDivElement>(null);
-  const wanted = text.length <= MARKDOWN_MOST && MARKED.test(text);
+  const [failed, setFailed] = useState<string | null>(null);
+  const wanted = useMemo(() => isDrawn(text), [text]) && failed !== text;
   const [ready, setReady] = useState(draw !== null);
   useEffect(() => {
     if (!wanted || ready) return;
@@ -74,7 +72,12 @@ export function Markdown({ text }: { text: string }) {
   }, [wanted, ready]);
   const drawn = wanted && ready && draw !== null;
   useEffect(() => {
-    if (drawn && draw !== null) place.current?.replaceChildren(draw(text));
+    if (!drawn || draw === null) return;
+    try {
+      place.current?.replaceChildren(draw(text));
+    } catch {
+      setFailed(text); // the parser cannot follow it, a person may
+    }
   }, [drawn, text]);
   return drawn ? <div key="drawn" class="markdown" ref={place} /> : <Plain key="plain" text={text} />;
 }
