@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 from tests.console.browser import Console
 from tests.console.endpoints import operations
-from tests.console.test_threads import talked
+from tests.console.test_threads import human, talked
 from tests.stack.server import LiveServer
 
 PROJECT = Path(__file__).parent / "guarded" / "langgraph.json"
@@ -89,6 +89,50 @@ def test_another_callers_things_are_never_shown(console: Console, guarded: LiveS
         )
         expect(page.get_by_role("alert").first).to_contain_text(re.compile("not found", re.IGNORECASE))
         expect(page.get_by_text("secret of Grace's")).to_have_count(0)
+
+
+def test_a_thread_is_live_for_who_signs_in_and_gone_for_who_may_not_see_it(
+    console: Console, guarded: LiveServer, secret: str
+) -> None:
+    ada = talked(as_caller(guarded, "ada"), "Ada's question")
+    page = console.open(f"threads/{ada}")
+    signed_in(page, "ada")
+    expect(page.get_by_text("You said: Ada's question")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    as_caller(guarded, "ada").runs.wait(ada, "chat", input=human("said while she looks"))
+    expect(page.get_by_text("You said: said while she looks")).to_be_visible()
+    page.get_by_role("button", name="Credentials").click()
+    signed_in(page, "grace")
+    expect(page.get_by_role("alert").first).to_contain_text("not found")
+    expect(page.get_by_text("Ada's question")).to_have_count(0)
+    expect(page.get_by_text("live", exact=True)).to_have_count(0)
+
+
+def test_a_list_is_not_left_to_a_caller_whose_query_is_refused(console: Console, guarded: LiveServer) -> None:
+    talked(as_caller(guarded, "ada"), "in Ada's list")
+    page = console.open("threads")
+    signed_in(page, "ada")
+    expect(page.get_by_text("in Ada's list").first).to_be_visible()
+    page.route("**/threads/search", lambda route: route.fulfill(status=403, json={"detail": "Not for you"}))
+    page.get_by_role("button", name="Credentials").click()
+    signed_in(page, "grace")
+    expect(page.get_by_role("alert").first).to_contain_text("Not for you")
+    expect(page.get_by_text("in Ada's list")).to_have_count(0)
+    expect(page.get_by_text(re.compile(r"^\d+ threads?$"))).to_have_count(0)
+
+
+def test_the_feed_that_one_caller_is_refused_is_opened_for_the_next(console: Console, guarded: LiveServer) -> None:
+    page = console.open("threads")
+    page.route("**/changes", lambda route: route.fulfill(status=403, json={"detail": "Not for you"}))
+    with page.expect_response("**/changes"):
+        signed_in(page, "ada")
+    expect(page.get_by_text("Lists are not live on this server.")).to_have_count(1)
+    page.unroute("**/changes")
+    page.get_by_role("link", name="Health", exact=True).click()
+    page.get_by_role("button", name="Credentials").click()
+    signed_in(page, "grace")
+    page.get_by_role("link", name="Threads", exact=True).click()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
 
 
 SECRET = "a secret of Grace's"

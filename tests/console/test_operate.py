@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from langgraph_sdk.client import SyncLangGraphClient
 from langlog.whereabouts import log_alone
@@ -13,7 +16,7 @@ from langlog_backbone.process.environment import read_settings
 from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
-from playwright.sync_api import Route, expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.console.browser import Console
 from tests.stack.server import LiveServer
@@ -49,6 +52,25 @@ def test_health_shows_workers_readers_and_that_nothing_is_wrong(console: Console
     expect(readers.get_by_role("cell", name="commands", exact=True)).to_be_visible()
     expect(readers.get_by_text(re.compile(r"^[\d.,]+/s$")).first).to_be_visible()
     console.check_accessible()
+
+
+def test_health_says_why_its_stream_is_refused_and_goes_on_once_it_is_not(console: Console) -> None:
+    console.expected += ["503"]
+    asked: list[Route] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.fulfill(status=503, json={"detail": "Redis cannot be reached."})
+
+    console.page.route("**/operator/health", answer)
+    page = console.open("health")
+    expect(page.get_by_role("alert")).to_contain_text("Redis cannot be reached.")
+    while len(asked) < 2:
+        page.evaluate("0")  # lets the handler above run
+    asked[1].continue_()
+    expect(page.get_by_text("ready", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_parked_key_is_seen_understood_and_dropped(
@@ -95,6 +117,55 @@ def test_the_log_shows_what_is_appended_while_one_looks(console: Console, client
     expect(page.get_by_text("live", exact=True)).to_be_visible()
     client.runs.wait(thread, "flow", input={"items": [3], "fail_at": -1})
     expect(page.get_by_text("run.succeeded", exact=True)).to_be_visible()
+
+
+def test_records_that_come_while_the_log_is_searched_are_shown(console: Console, client: SyncLangGraphClient) -> None:
+    thread = client.threads.create()["thread_id"]
+    late: list[tuple[Route, APIResponse]] = []
+    page = console.page
+    other = page.context.new_page()
+    other.goto(f"{console.url}/console/log?key={thread}")
+    expect(other.get_by_text("live", exact=True)).to_be_visible()
+    page.route("**/operator/log/records?*", lambda route: late.append((route, route.fetch())))
+    console.open(f"log?key={thread}")
+    while not late:
+        page.evaluate("0")  # lets the handler above run
+    client.runs.wait(thread, "flow", input={"items": [3], "fail_at": -1})
+    expect(other.get_by_text("run.succeeded", exact=True)).to_be_visible()
+    route, response = late[0]
+    route.fulfill(response=response)
+    expect(page.get_by_text("run.succeeded", exact=True)).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+
+def test_a_tail_goes_on_at_its_last_record_and_below_it_nothing_is_skipped(console: Console) -> None:
+    tails: list[Route] = []
+    asked: list[str] = []
+
+    def record(number: int) -> dict[str, Any]:
+        about = {"topic": "commands", "partition": 0, "offset": number, "key": "k", "type": "run.create.v1"}
+        return {**about, "time": "2026-01-01T00:00:10+00:00", "bytes": 2, "headers": {}, "data": {}, "omitted": None}
+
+    def searched(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(json={"records": [record(n) for n in range(5_000, 0, -1)], "cursor": "older", "scanned": 5_000})
+
+    def tail(route: Route) -> None:
+        tails.append(route)
+        if len(tails) == 1:
+            body = f"event: records\ndata: {json.dumps([record(5_001)])}\n\n"
+            route.fulfill(content_type="text/event-stream", body=body)
+
+    console.page.route("**/operator/log/records?*", searched)
+    console.page.route("**/operator/log/stream?*", tail)
+    page = console.open("log")
+    expect(page.get_by_text("0@5001", exact=True)).to_be_visible()
+    while len(tails) < 2:
+        page.evaluate("0")  # lets the handler above run
+    assert parse_qs(urlsplit(tails[1].request.url).query)["from"] == ["2026-01-01T00:00:05.000Z"]
+    page.locator(".table .rows").evaluate("rows => rows.scrollTop = rows.scrollHeight")
+    expect(page.get_by_text("The newest 5,000 are shown")).to_be_visible()
+    assert len(asked) == 1
 
 
 def test_the_log_is_read_by_itself_once_it_can_be_again(console: Console, client: SyncLangGraphClient) -> None:

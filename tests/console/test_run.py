@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.console.browser import Console
 from tests.console.test_threads import human
@@ -76,6 +76,27 @@ def test_nodes_that_run_now_are_named_on_the_timeline(
     expect(page.get_by_text("success", exact=True)).to_be_visible()
     expect(page.locator(".bar.open")).to_have_count(0)
     expect(page.get_by_role("button", name=re.compile("^wait"))).to_have_count(1)
+
+
+def test_events_whose_stream_ends_with_an_error_go_on(client: SyncLangGraphClient, console: Console) -> None:
+    thread = client.threads.create()["thread_id"]
+    client.runs.wait(thread, "chat", input=human("hello"))
+    asked: list[Route] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            body = 'event: error\ndata: {"error":"HTTPException","message":"503: cannot be checked"}\n\n'
+            route.fulfill(content_type="text/event-stream", body=body)
+
+    console.page.route(f"{console.url}/threads/*/events", answer)
+    page = console.open(f"threads/{thread}/events")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be checked")
+    while len(asked) < 2:
+        page.evaluate("0")  # lets the handler above run
+    asked[1].continue_()
+    expect(page.get_by_role("row").filter(has_text="run.succeeded")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_records_link_to_their_command_and_to_what_else_came_of_it(

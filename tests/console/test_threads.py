@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from langgraph_sdk.client import SyncLangGraphClient
@@ -68,8 +70,11 @@ def test_a_feed_that_breaks_before_its_first_event_hides_no_change(
     expect(page.get_by_text("said while the feed was away").first).to_be_visible()
 
 
-def test_a_change_whose_query_is_refused_is_queried_again(client: SyncLangGraphClient, console: Console) -> None:
-    console.expected += ["503"]
+@pytest.mark.parametrize("status", [503, 500])
+def test_a_change_whose_query_is_refused_is_queried_again(
+    client: SyncLangGraphClient, console: Console, status: int
+) -> None:
+    console.expected += [str(status)]
     refused: list[Route] = []
 
     def searched(route: Route) -> None:
@@ -77,13 +82,13 @@ def test_a_change_whose_query_is_refused_is_queried_again(client: SyncLangGraphC
             route.fallback()
             return
         refused.append(route)
-        route.fulfill(status=503, json={"detail": "Postgres is unavailable"})
+        route.fulfill(status=status, json={"detail": "Postgres is unavailable"})
 
-    page = console.open("threads?metadata=team%3Drefused")
+    page = console.open(f"threads?metadata=team%3Drefused-{status}")
     expect(page.get_by_text("No thread fits these filters")).to_be_visible()
     expect(page.get_by_text("live", exact=True)).to_be_visible()
     page.route("**/threads/search", searched)
-    client.threads.create(metadata={"team": "refused"})
+    client.threads.create(metadata={"team": f"refused-{status}"})
     expect(page.get_by_role("row").filter(has_text="idle")).to_have_count(1)
     assert len(refused) == 1
 
@@ -115,6 +120,156 @@ def test_a_list_that_arrives_late_hides_no_change(client: SyncLangGraphClient, c
         route.fulfill(response=response)
     page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
     expect(page.get_by_text("said before the answer").first).to_be_visible()
+
+
+def test_changes_are_looked_up_by_one_query_at_a_time(client: SyncLangGraphClient, console: Console) -> None:
+    """Of two queries under way, the answer to the older one might be shown last."""
+    page = console.open("threads?metadata=team%3Dturns")
+    other = page.context.new_page()
+    other.goto(page.url)
+    for one in (page, other):
+        expect(one.get_by_text("No thread fits these filters")).to_be_visible()
+        expect(one.get_by_text("live", exact=True)).to_be_visible()
+    late: list[tuple[Route, APIResponse]] = []
+
+    def searched(route: Route) -> None:
+        if late or '"ids"' not in (route.request.post_data or ""):
+            route.fallback()
+        else:
+            late.append((route, route.fetch()))
+
+    page.route("**/threads/search", searched)
+    thread = talked(client, team="turns")
+    while not late:
+        page.evaluate("0")  # lets the handler above run
+    client.runs.wait(thread, "chat", input=human("said after the query"))
+    expect(other.get_by_text("said after the query").first).to_be_visible()
+    route, response = late[0]
+    with page.expect_response("**/threads/search"):
+        route.fulfill(response=response)
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    expect(page.get_by_text("said after the query").first).to_be_visible()
+
+
+def test_changes_of_one_list_are_not_looked_up_for_the_next(client: SyncLangGraphClient, console: Console) -> None:
+    console.expected += ["503"]
+    page = console.open("threads?metadata=team%3Done")
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    refused: list[Route] = []
+
+    def searched(route: Route) -> None:
+        if refused or '"ids"' not in (route.request.post_data or ""):
+            route.fallback()
+            return
+        refused.append(route)
+        route.fulfill(status=503, json={"detail": "Postgres is unavailable"})
+
+    page.route("**/threads/search", searched)
+    with page.expect_response(lambda response: response.status == 503):
+        talked(client, "said in the first list", team="one")
+    page.get_by_label("Metadata").fill("team=two")
+    page.get_by_label("Metadata").press("Enter")
+    expect(page.get_by_text("No thread fits these filters")).to_be_visible()
+    talked(client, "said in the second list", team="two")
+    expect(page.get_by_text("said in the second list").first).to_be_visible()
+    expect(page.get_by_text("said in the first list")).to_have_count(0)
+
+
+def test_a_list_that_cannot_be_counted_shows_no_other_count(console: Console) -> None:
+    console.expected += ["500"]
+    times = {"created_at": "2026-01-01T00:00:00+00:00", "updated_at": "2026-01-01T00:00:00+00:00"}
+    row = {
+        "thread_id": "0" * 32,
+        "status": "idle",
+        "metadata": {},
+        "extracted": {"first": "the only question"},
+        **times,
+    }
+
+    def counted(route: Route) -> None:
+        if "status" in (route.request.post_data or ""):
+            route.fulfill(status=500, json={"detail": "It takes too long"})
+        else:
+            route.fulfill(json=7)
+
+    def searched(route: Route) -> None:
+        # the second page never comes
+        if '"after"' not in (route.request.post_data or ""):
+            route.fulfill(json=[row], headers={"x-pagination-after": "1"})
+
+    console.page.route("**/threads/search", searched)
+    console.page.route("**/threads/count", counted)
+    page = console.open("threads")
+    expect(page.get_by_text("7 threads", exact=True)).to_be_visible()
+    with page.expect_response("**/threads/count"):
+        page.get_by_label("Status").select_option("idle")
+    expect(page.get_by_text("the only question").first).to_be_visible()
+    expect(page.get_by_text("7 threads", exact=True)).to_have_count(0)
+
+
+def test_a_slow_read_of_a_busy_thread_arrives(client: SyncLangGraphClient, console: Console) -> None:
+    """Each change asks for another read: none of them may break off the one under way."""
+    thread = talked(client, "first")
+    held: list[Route] = []
+    page = console.page
+    page.route("**/threads/*/state", lambda route: held.append(route))
+    console.open(f"threads/{thread}")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    while not held:
+        page.evaluate("0")  # lets the handler above run
+    with page.expect_response(re.compile("/threads/[0-9a-f-]+/runs[?]")):  # read again after a change
+        client.runs.wait(thread, "chat", input=human("second"))
+    held[0].continue_()
+    expect(page.get_by_text("You said: second")).to_be_visible()
+
+
+def test_a_thread_whose_stream_the_server_ends_with_an_error_is_live_again(
+    client: SyncLangGraphClient, console: Console
+) -> None:
+    """Credentials that have expired, or a handler of the project that is away."""
+    thread = talked(client, "first")
+    events: list[Route] = []
+    streams: list[Route] = []
+
+    def ended(status: int) -> dict[str, Any]:
+        data = json.dumps({"error": "HTTPException", "message": f"{status}: cannot be checked"})
+        return {"content_type": "text/event-stream", "body": f"event: error\ndata: {data}\n\n"}
+
+    def opened(route: Route) -> None:
+        events.append(route)
+        if len(events) == 1:
+            route.fulfill(**ended(503))
+
+    def refused(route: Route) -> None:
+        streams.append(route)
+        route.fulfill(**ended(404))
+
+    page = console.page
+    page.route("**/threads/*/events?*", opened)
+    page.route("**/threads/*/stream", refused)
+    console.open(f"threads/{thread}")
+    expect(page.get_by_text("You said: first")).to_be_visible()
+    while len(events) < 2:
+        page.evaluate("0")  # lets the handler above run
+    expect(page.get_by_text("live", exact=True)).to_have_count(0)
+    events[1].continue_()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    client.runs.wait(thread, "chat", input=human("second"))
+    expect(page.get_by_text("You said: second")).to_be_visible()
+    assert len(streams) == 1, "a stream that is refused for good is asked for again"
+
+
+def test_the_streams_of_a_browser_whose_clock_is_ahead_begin_by_the_servers(
+    client: SyncLangGraphClient, console: Console
+) -> None:
+    thread = talked(client, "first")
+    page = console.page
+    page.add_init_script("const now = Date.now; Date.now = () => now() + 86_400_000")
+    with page.expect_request("**/threads/*/events?*") as asked:
+        console.open(f"threads/{thread}")
+    begin = datetime.fromisoformat(parse_qs(urlsplit(asked.value.url).query)["from"][0])
+    assert abs(datetime.now(UTC) - begin) < timedelta(hours=1)
 
 
 def test_filters_are_the_address_and_a_wrong_one_says_why(client: SyncLangGraphClient, console: Console) -> None:
@@ -270,6 +425,16 @@ def test_what_a_model_wrote_runs_nothing_loads_nothing_and_stays_readable(
     page.goto(f"{console.url}/console/threads")
     expect(page.get_by_role("row").filter(has_text="hacked").first).to_be_visible()
     assert page.evaluate("window.hacked") is None
+
+
+def test_a_text_nested_deeper_than_the_parser_goes_is_shown_as_it_is(
+    client: SyncLangGraphClient, console: Console, tmp_path: Path
+) -> None:
+    said = tmp_path / "said.json"
+    said.write_text(json.dumps(">" * 5_000 + " at the bottom"))
+    thread = talked(client, f"say {said}")
+    page = console.open(f"threads/{thread}")
+    expect(page.locator("article.ai").get_by_text("at the bottom")).to_be_visible()
 
 
 def test_a_megabyte_of_text_is_shown_in_parts(client: SyncLangGraphClient, console: Console, tmp_path: Path) -> None:

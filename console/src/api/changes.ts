@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { credentials, follow } from "./client";
 import type { Changes } from "./types";
 
-/** `live`: the feed is open. `off`: this server has none, so lists change only when they are read again. */
+/** `live`: the feed is open. `off`: the server refuses it, so lists change only when they are read again. */
 export const feed = signal<"closed" | "live" | "off">("closed");
 
 /** Whether objects of this kind have changed, were deleted, or may have been missed. */
@@ -15,6 +15,9 @@ export function concerns(changes: Changes, kind: "thread" | "run" | "assistant" 
 type Listener = (changes: Changes) => void;
 const listeners = new Set<Listener>();
 let close: (() => void) | null = null;
+/** What is refused to a caller may be allowed later. */
+const REFUSED_PAUSE_MS = 30_000;
+let timer: ReturnType<typeof setTimeout> | undefined;
 /** Argument of a listener when changes may have been missed. */
 const EVERYTHING: Changes = { stale: ["threads", "runs", "assistants", "crons"] };
 
@@ -36,9 +39,13 @@ function open(): void {
       }
       for (const listener of listeners) listener(changes);
     },
+    onWaiting: () => {
+      feed.value = "closed";
+    },
     onRefused: (error) => {
       feed.value = error.status === 401 ? "closed" : "off";
       close = null;
+      if (feed.value === "off") timer = setTimeout(open, REFUSED_PAUSE_MS);
     },
   });
 }
@@ -58,14 +65,14 @@ export function useChanges(listener: Listener, watched: readonly unknown[]): voi
 function stop(): void {
   close?.();
   close = null;
-  if (feed.peek() === "live") feed.value = "closed";
+  clearTimeout(timer);
+  feed.value = "closed";
 }
 
 // who asks has changed: what was heard so far is another person's
 credentials.subscribe(() => {
-  if (listeners.size === 0) return;
   stop();
-  feed.value = "closed";
+  if (listeners.size === 0) return;
   open();
   for (const listener of listeners) listener(EVERYTHING);
 });

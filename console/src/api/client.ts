@@ -1,7 +1,10 @@
 // The one way to the server: the public API, with the header that its authentication wants, kept in memory alone.
 import { signal } from "@preact/signals";
 import { base } from "../app/router";
+import { ApiError, errorOf, isFinal } from "./error";
 import { SseParser, type SseEvent } from "./sse";
+
+export { ApiError };
 
 /** Before every path of the API: empty, or the mount prefix. */
 export const root = base.replace(/\/console\/$/, "");
@@ -17,17 +20,6 @@ export const connection = signal<Connection>("up");
 /** Counts how often the server came back: what a view has read before may be old. */
 export const comebacks = signal(0);
 
-/** Error response of the server, or the reason for no response (status 0). */
-export class ApiError extends Error {
-  constructor(
-    readonly status: number,
-    readonly detail: string,
-    readonly code?: string,
-  ) {
-    super(detail);
-  }
-}
-
 export interface Asked {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
@@ -38,11 +30,17 @@ export interface Asked {
 
 /** Milliseconds that the server's clock is ahead of the browser's, to the second. */
 let ahead = 0;
+let clockKnown = (): void => undefined;
+/** Resolves with the first answer: before it, a clock of the browser that is wrong is not noticed. */
+const answered = new Promise<void>((done) => {
+  clockKnown = done;
+});
 
-/** A moment of the server's clock, as ISO 8601: what a stream begins with so that nothing falls between it and what was just read.
- * Events are visible a moment after their time, and `Date` has whole seconds. */
-export function recently(): string {
-  return new Date(Date.now() + ahead - 5_000).toISOString();
+/** A moment of the browser's clock by the server's, as ISO 8601: what a stream begins with so that nothing falls between it and what
+ * was read since then. Events are visible a moment after their time, and `Date` has whole seconds. */
+export async function since(moment: number): Promise<string> {
+  await answered;
+  return new Date(moment + ahead - 5_000).toISOString();
 }
 
 /** One request, and its answer as JSON (undefined for an empty one). Raises ApiError. */
@@ -52,7 +50,11 @@ export async function call<T>(path: string, asked: Asked = {}): Promise<T> {
 
 export async function callWithHeaders<T>(path: string, asked: Asked = {}): Promise<{ body: T; headers: Headers }> {
   const response = await send(path, asked);
-  const text = await response.text();
+  const text = await response.text().catch((error: unknown) => {
+    if (asked.signal?.aborted) throw error;
+    lost();
+    throw new ApiError(0, "The connection broke before the answer was complete.");
+  });
   return { body: (text === "" ? undefined : JSON.parse(text)) as T, headers: response.headers };
 }
 
@@ -79,6 +81,7 @@ export async function send(path: string, asked: Asked = {}): Promise<Response> {
   reached();
   const date = Date.parse(response.headers.get("date") ?? "");
   if (!Number.isNaN(date)) ahead = date - Date.now();
+  clockKnown();
   if (response.ok) {
     if (Object.keys(credentials.peek()).length > 0) refused.value = null;
     return response;
@@ -124,20 +127,24 @@ const BACK_SHOWN_MS = 4_000;
 const SILENCE_MS = 45_000;
 
 export interface Followed {
-  asked?: Asked;
+  /** A function: called for each time that the stream is opened. */
+  asked?: Asked | (() => Promise<Asked>);
   /** Event to continue after: sent as Last-Event-ID. */
   from?: string;
   onEvent: (event: SseEvent) => void;
   /** The stream is open, for the first time or once more; `resumed`: from its last event. */
   onOpen?: (again: boolean, resumed: boolean) => void;
+  /** The server cannot serve the stream for now, or ended it with an error: another try follows. */
+  onWaiting?: (error: ApiError) => void;
   /** The server refuses: no try follows. */
   onRefused?: (error: ApiError) => void;
   /** Connect only once: the request must not be repeated. */
   once?: boolean;
   /** The connection broke, and `once` forbids another. */
   onBroken?: () => void;
-  /** The server has closed the stream, as it does at the end of a run. Return true to open it again. */
-  onEnd?: () => boolean | Promise<boolean>;
+  /** The server has closed the stream, as it does at the end of a run; `error`: of the event `error`, if that was the last one.
+   * Return true to open it again. */
+  onEnd?: (error: ApiError | null) => boolean | Promise<boolean>;
 }
 
 /** Follow a stream until it is closed: opened again, from its last event, whenever the connection breaks. Returns what closes it.
@@ -166,6 +173,7 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
   let opened = false;
   while (!closed.aborted) {
     if (!followed.once) await shown(closed);
+    const asked = typeof followed.asked === "function" ? await followed.asked() : followed.asked;
     if (closed.aborted) return;
     const attempt = new AbortController();
     const end = (): void => attempt.abort();
@@ -179,28 +187,31 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
     document.addEventListener("visibilitychange", putAway);
     let silent = setTimeout(end, SILENCE_MS);
     try {
-      const headers = { ...followed.asked?.headers, accept: "text/event-stream", ...(id === "" ? {} : { "last-event-id": id }) };
-      const response = await send(path, { ...followed.asked, headers, signal: attempt.signal });
+      const headers = { ...asked?.headers, accept: "text/event-stream", ...(id === "" ? {} : { "last-event-id": id }) };
+      const response = await send(path, { ...asked, headers, signal: attempt.signal });
       followed.onOpen?.(opened, id !== "");
       opened = true;
       const parser = new SseParser(id);
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      let failed: ApiError | null = null;
       for (;;) {
         const part = await reader?.read();
         clearTimeout(silent);
         silent = setTimeout(end, SILENCE_MS);
         if (part === undefined || part.done) break;
         for (const event of parser.push(part.value)) {
-          pause = FIRST_PAUSE_MS;
+          failed = event.event === "error" ? errorOf(event.data) : null;
+          if (failed === null) pause = FIRST_PAUSE_MS;
           followed.onEvent(event);
         }
         id = parser.id;
       }
-      if (followed.onEnd !== undefined && !(await followed.onEnd())) return;
+      if (followed.onEnd !== undefined && !(await followed.onEnd(failed))) return;
+      if (failed !== null && !closed.aborted) followed.onWaiting?.(failed);
     } catch (error) {
       if (closed.aborted) return;
       if (isPutAway) continue;
-      if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 408 && error.status !== 429) {
+      if (isFinal(error)) {
         followed.onRefused?.(error);
         return;
       }
@@ -210,6 +221,7 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
         else followed.onBroken?.();
         return;
       }
+      if (error instanceof ApiError && error.status !== 0) followed.onWaiting?.(error);
     } finally {
       clearTimeout(silent);
       closed.removeEventListener("abort", end);

@@ -29,22 +29,24 @@ export function useEvents(path: string): Events {
       setState((before) => ({ ...before, events: events.slice() })); // another array, once a frame: what depends on it is made anew
     };
     const close = follow(path, {
-      onOpen: () => setState((before) => ({ ...before, live: true })),
-      onEvent: ({ data, id }) => {
+      onOpen: () => setState((before) => ({ ...before, error: null, live: true })),
+      onEvent: ({ event, data, id }) => {
         // a resumed stream may repeat its last event
-        if (seen.has(id)) return;
+        if (event === "error" || seen.has(id)) return;
         seen.add(id);
         if (events.length >= MOST_EVENTS) {
-          setState((before) => (before.cut ? before : { ...before, cut: true }));
+          close();
+          setState((before) => ({ ...before, live: false, cut: true }));
           return;
         }
         events.push(JSON.parse(data) as AuditEvent);
         drawing ||= requestAnimationFrame(draw);
       },
+      onWaiting: (error) => setState((before) => ({ ...before, error, live: false })),
       onRefused: (error) => setState((before) => ({ ...before, error, live: false })),
-      onEnd: () => {
+      onEnd: (error) => {
         setState((before) => ({ ...before, live: false }));
-        return false;
+        return error !== null;
       },
     });
     return () => {

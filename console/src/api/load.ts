@@ -1,15 +1,7 @@
 // Data of a view, with the states loading, failed and loaded; read again when the server is reachable again or the caller changes.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, comebacks, credentials } from "./client";
-
-/** The server answers, but a server behind it does not yet: read again, at growing pauses. */
-export const NOT_YET: ReadonlySet<number> = new Set([429, 502, 503, 504]);
-const PAUSES_MS = [1_000, 2_000, 4_000, 8_000];
-
-/** Milliseconds to wait after so many refusals. */
-export function pauseAfter(refusals: number): number {
-  return PAUSES_MS[Math.min(refusals, PAUSES_MS.length - 1)] ?? 8_000;
-}
+import { comebacks, credentials } from "./client";
+import { Reading, type Read } from "./reading";
 
 export interface Loaded<T> {
   value: T | undefined;
@@ -19,36 +11,41 @@ export interface Loaded<T> {
   again: () => void;
 }
 
-/** Reads whenever a member of `on` changes. What is under way then is broken off. `turns`: what makes it read the same thing again. */
+interface Shown<T> {
+  value: T | undefined;
+  /** Credentials that the value was read with. */
+  of: object | null;
+  error: Error | null;
+  loading: boolean;
+}
+
+export const isSame = (a: readonly unknown[], b: readonly unknown[]): boolean => a.length === b.length && a.every((one, index) => one === b[index]);
+
+/** Reads whenever a member of `on` changes; what is under way then is broken off. `turns`: what makes it read the same thing again, once
+ * the read under way has settled. */
 export function useLoad<T>(read: (signal: AbortSignal) => Promise<T>, on: readonly unknown[], turns: readonly unknown[] = []): Loaded<T> {
-  const [state, setState] = useState<{ value: T | undefined; error: Error | null; loading: boolean }>({ value: undefined, error: null, loading: true });
-  const [tries, setTries] = useState(0);
-  const refusals = useRef(0);
-  const subject = useRef<readonly unknown[]>(on);
+  const nothing: Shown<T> = { value: undefined, of: null, error: null, loading: true };
+  const [state, setState] = useState(nothing);
+  const latest = useRef(read);
+  latest.current = read;
+  const mine = useRef<{ reading: Reading; on: readonly unknown[]; turns: readonly unknown[] } | null>(null);
+
+  const once: Read = async (signal) => {
+    const of = credentials.peek();
+    setState((before) => ({ ...before, error: null, loading: true }));
+    const value = await latest.current(signal);
+    if (!signal.aborted) setState({ value, of, error: null, loading: false });
+  };
   useEffect(() => {
-    const breaking = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const same = subject.current.length === on.length && subject.current.every((one, index) => one === on[index]);
-    subject.current = on;
-    // another subject must not show what belongs to the one before
-    setState((before) => ({ value: same ? before.value : undefined, error: null, loading: true }));
-    read(breaking.signal).then(
-      (value) => {
-        if (breaking.signal.aborted) return;
-        refusals.current = 0;
-        setState({ value, error: null, loading: false });
-      },
-      (error: unknown) => {
-        if (breaking.signal.aborted) return;
-        setState((before) => ({ value: before.value, error: error as Error, loading: false }));
-        if (!(error instanceof ApiError) || !NOT_YET.has(error.status)) return;
-        timer = setTimeout(() => setTries((n) => n + 1), pauseAfter(refusals.current++));
-      },
-    );
-    return () => {
-      breaking.abort();
-      clearTimeout(timer);
-    };
-  }, [...on, ...turns, tries, comebacks.value, credentials.value]);
-  return { ...state, again: () => setTries((n) => n + 1) };
+    // another subject must not show what belongs to the one before, nor a caller who is refused what another has read
+    if (mine.current !== null && !isSame(mine.current.on, on)) setState(nothing);
+    const reading = new Reading((error) => setState((before) => ({ ...(before.of === credentials.peek() ? before : nothing), error, loading: false })));
+    mine.current = { reading, on, turns };
+    reading.again(once);
+    return () => reading.close();
+  }, [...on, comebacks.value, credentials.value]);
+  useEffect(() => {
+    if (mine.current?.turns !== turns) mine.current?.reading.again(once);
+  }, turns);
+  return { value: state.value, error: state.error, loading: state.loading, again: () => mine.current?.reading.again(once) };
 }

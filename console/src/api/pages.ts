@@ -1,7 +1,8 @@
 // A list that is read page by page as the reader comes to its end; what is shown stays when the next page comes.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, comebacks, credentials } from "./client";
-import { NOT_YET, pauseAfter } from "./load";
+import { comebacks, credentials } from "./client";
+import { isSame } from "./load";
+import { Reading, type Read } from "./reading";
 
 export interface PageOf<T> {
   rows: T[];
@@ -18,63 +19,63 @@ export interface Pages<T> {
   more: () => void;
   /** Read the first page once more; what is shown stays until then. */
   again: () => void;
-  /** Change rows that are shown, without reading. */
+  /** Change rows that are shown, without reading. A page that is being read then may be older: it is changed as well. */
   change: (by: (rows: T[]) => T[]) => void;
 }
 
 interface Shown<T> {
   rows: T[] | null;
   next: string | null;
+  /** Credentials that the rows were read with. */
+  of: object | null;
   error: Error | null;
   loading: boolean;
 }
 
 /** Reads the first page whenever a member of `on` changes; `keyOf` keeps a row that moves between pages from being there twice. */
 export function usePages<T>(read: (after: string | null, signal: AbortSignal) => Promise<PageOf<T>>, keyOf: (row: T) => string, on: readonly unknown[]): Pages<T> {
-  const [state, setState] = useState<Shown<T>>({ rows: null, next: null, error: null, loading: true });
-  const [tries, setTries] = useState(0);
-  const mine = useRef({ breaking: new AbortController(), busy: false, refusals: 0 });
-  const subject = useRef(on);
+  const nothing: Shown<T> = { rows: null, next: null, of: null, error: null, loading: true };
+  const [state, setState] = useState(nothing);
+  const latest = useRef(read);
+  latest.current = read;
+  const mine = useRef<{ reading: Reading; on: readonly unknown[] } | null>(null);
+  /** Changes since the page that is being read was asked for. */
+  const changes = useRef<((rows: T[]) => T[])[]>([]);
 
-  const page = async (after: string | null, of: typeof mine.current): Promise<void> => {
-    if (of.busy) return;
-    of.busy = true;
-    setState((before) => ({ ...before, loading: true, error: null }));
-    try {
-      const found = await read(after, of.breaking.signal);
-      if (of.breaking.signal.aborted) return;
-      of.refusals = 0;
-      setState((before) => {
-        const kept = after === null ? [] : (before.rows ?? []);
-        const known = new Set(kept.map(keyOf));
-        return { rows: [...kept, ...found.rows.filter((row) => !known.has(keyOf(row)))], next: found.next, error: null, loading: false };
-      });
-    } catch (error) {
-      if (of.breaking.signal.aborted) return;
-      setState((before) => ({ ...before, error: error as Error, loading: false }));
-      if (error instanceof ApiError && NOT_YET.has(error.status)) setTimeout(() => !of.breaking.signal.aborted && void page(after, of), pauseAfter(of.refusals++));
-    } finally {
-      of.busy = false;
-    }
+  const page = (after: string | null): Read => async (signal) => {
+    const of = credentials.peek();
+    changes.current = [];
+    setState((before) => ({ ...before, error: null, loading: true }));
+    const found = await latest.current(after, signal);
+    if (signal.aborted) return;
+    const since = changes.current;
+    setState((before) => {
+      const kept = after === null ? [] : (before.rows ?? []);
+      const known = new Set(kept.map(keyOf));
+      const rows = [...kept, ...found.rows.filter((row) => !known.has(keyOf(row)))];
+      return { rows: since.reduce((changed, by) => by(changed), rows), next: found.next, of, error: null, loading: false };
+    });
   };
-
   useEffect(() => {
-    const same = subject.current.length === on.length && subject.current.every((one, index) => one === on[index]);
-    subject.current = on;
-    if (!same) setState({ rows: null, next: null, error: null, loading: true });
-    const begun = { breaking: new AbortController(), busy: false, refusals: 0 };
-    mine.current = begun;
-    void page(null, begun);
-    return () => begun.breaking.abort();
-  }, [...on, tries, comebacks.value, credentials.value]);
+    if (mine.current !== null && !isSame(mine.current.on, on)) setState(nothing);
+    const reading = new Reading((error) => setState((before) => ({ ...(before.of === credentials.peek() ? before : nothing), error, loading: false })));
+    mine.current = { reading, on };
+    reading.again(page(null));
+    return () => reading.close();
+  }, [...on, comebacks.value, credentials.value]);
 
   return {
     rows: state.rows,
     error: state.error,
     loading: state.loading,
     atEnd: state.next === null,
-    more: () => void (state.next !== null && state.error === null && page(state.next, mine.current)),
-    again: () => setTries((n) => n + 1),
-    change: (by) => setState((before) => (before.rows === null ? before : { ...before, rows: by(before.rows) })),
+    more: () => {
+      if (state.next !== null && state.error === null && mine.current?.reading.busy === false) mine.current.reading.again(page(state.next));
+    },
+    again: () => mine.current?.reading.again(page(null)),
+    change: (by) => {
+      if (mine.current?.reading.busy) changes.current.push(by);
+      setState((before) => (before.rows === null ? before : { ...before, rows: by(before.rows) }));
+    },
   };
 }

@@ -60,7 +60,7 @@ export function Table<Row>({ label, rows, columns, keyOf, hrefOf, onOpen, total,
   const lastShown = items.at(-1)?.index ?? 0;
   useLayoutEffect(() => {
     if (rows.length > 0 && lastShown >= rows.length - 20) onEnd?.();
-  }, [lastShown, rows.length]);
+  }, [lastShown, rows]); // once more for other rows, since a list that is being read anew takes no next page meanwhile
 
   const move = (step: number): void => {
     const active = document.activeElement?.closest<HTMLElement>("[data-index]");

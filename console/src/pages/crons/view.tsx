@@ -10,7 +10,7 @@ import { ActionButton, Badge, Button, Failure, Id, Loading, Nothing, PageHead, S
 import { exact, plural, shortId } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { toast } from "../../ui/toast";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { Dialog } from "../../ui/dialog";
 
 const MOST = 500;
@@ -104,7 +104,12 @@ function Actions({ cron, again }: { cron: Cron; again: () => void }) {
 
 function Details({ cron }: { cron: Cron }) {
   const runs = useLoad((signal) => call<Run[]>("/runs/search", { body: { cron_id: cron.cron_id, limit: 20 }, signal }), [cron.cron_id]);
-  useChanges((changes) => concerns(changes, "run") && runs.again(), [cron.cron_id]);
+  const shown = useRef(runs.value);
+  shown.current = runs.value;
+  useChanges((changes) => {
+    const isGone = changes.deleted?.some(({ id }) => shown.current?.some((run) => run.run_id === id || run.thread_id === id));
+    if (isGone || changes.stale?.includes("runs") || changes.runs?.some((run) => run.metadata["cron_id"] === cron.cron_id)) runs.again();
+  }, [cron.cron_id]);
   const next = useLoad((signal) => call<string[]>(at`/runs/crons/${cron.cron_id}/firings`, { query: { limit: NEXT_SHOWN }, signal }), [cron.cron_id, cron.next_run_date, cron.enabled, cron.end_time]);
   return (
     <section class="card stack" aria-label="Cron">

@@ -15,8 +15,12 @@ export default function Health() {
   const [samples, setSamples] = useState<Sample[]>([]);
   const [error, setError] = useState<ApiError | null>(null);
   useEffect(() => {
+    setHealth(null);
+    setSamples([]);
     setError(null);
     return follow("/operator/health", {
+      onOpen: () => setError(null),
+      onWaiting: setError,
       onEvent: (event) => {
         if (event.event !== "health") return;
         const view = JSON.parse(event.data) as SystemHealth;

@@ -2,14 +2,15 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { useEscape } from "../../app/shortcuts";
-import { ApiError, at, call, comebacks, credentials, follow, recently } from "../../api/client";
-import { NOT_YET, pauseAfter, useLoad } from "../../api/load";
+import { at, call, comebacks, credentials, follow, since } from "../../api/client";
+import { isPassing, pauseAfter } from "../../api/error";
+import { useLoad } from "../../api/load";
 import { originOf, type LogRecord, type RecordPage } from "../../api/operator";
 import { Badge, Button, CopyButton, Failure, Loading, Nothing, PageHead } from "../../ui/basic";
 import { bytes, exact, oneLine, plural } from "../../ui/format";
 import { JsonTree } from "../../ui/json";
 import { Table, type Column } from "../../ui/table";
-import { apiQuery, causeOf, commandOf, prepended, toneOf, TOPICS, type Query } from "./records";
+import { apiQuery, causeOf, commandOf, prepended, ROWS_KEPT, toneOf, TOPICS, type Query } from "./records";
 
 const PAGE = 200;
 
@@ -49,7 +50,7 @@ export default function Log() {
           </Nothing>
         )}
         {list.rows !== null && (list.rows.length > 0 || list.busy) && (
-          <Table label="Records" rows={list.rows} columns={COLUMNS} keyOf={originOf} onOpen={(record) => setQuery({ record: originOf(record) })} onEnd={list.more} after={list.atEnd ? undefined : list.paused ? <Button small onClick={list.onward}>{`Look further back (${plural(list.scanned, "record")} so far)`}</Button> : `Looking through the log: ${plural(list.scanned, "record")}`} rowHeight={30} />
+          <Table label="Records" rows={list.rows} columns={COLUMNS} keyOf={originOf} onOpen={(record) => setQuery({ record: originOf(record) })} onEnd={list.more} after={list.atEnd ? (list.rows.length >= ROWS_KEPT ? `The newest ${ROWS_KEPT.toLocaleString("en")} are shown. For older ones, enter a time under To.` : undefined) : list.paused ? <Button small onClick={list.onward}>{`Look further back (${plural(list.scanned, "record")} so far)`}</Button> : `Looking through the log: ${plural(list.scanned, "record")}`} rowHeight={30} />
         )}
         {shown && <RecordPane origin={shown} rows={list.rows ?? []} />}
       </div>
@@ -101,6 +102,8 @@ interface Records {
 }
 
 const EMPTY_PAGES = 5;
+/** Partitions are behind each other by less. */
+const REPEATED_MS = 5_000;
 
 /** Reading the pages of one search. */
 interface Reading {
@@ -108,9 +111,11 @@ interface Reading {
   cursor: string | null;
   refusals: number;
   timer: ReturnType<typeof setTimeout> | undefined;
+  /** Records of the tail that came before the first page. */
+  early: LogRecord[];
 }
 
-const reading = (): Reading => ({ busy: false, cursor: null, refusals: 0, timer: undefined });
+const reading = (): Reading => ({ busy: false, cursor: null, refusals: 0, timer: undefined, early: [] });
 
 function useRecords(filters: URLSearchParams): Records {
   const kept = new URLSearchParams(filters);
@@ -118,6 +123,7 @@ function useRecords(filters: URLSearchParams): Records {
   const key = kept.toString();
   const [state, setState] = useState<{ rows: LogRecord[] | null; cursor: string | null; scanned: number; empty: number; error: Error | null; busy: boolean }>({ rows: null, cursor: null, scanned: 0, empty: 0, error: null, busy: true });
   const [live, setLive] = useState(false);
+  const [tailError, setTailError] = useState<Error | null>(null);
   const [tries, setTries] = useState(0);
   const latest = useRef<Reading>(reading());
   let wrong: string | null = null;
@@ -135,10 +141,15 @@ function useRecords(filters: URLSearchParams): Records {
     try {
       const page = await call<RecordPage>("/operator/log/records", { query: { ...wanted, limit: PAGE, cursor }, ...(signal ? { signal } : {}) });
       if (latest.current !== mine) return;
+      // the rows above it were cut meanwhile
+      if (mine.cursor !== cursor) {
+        setState((before) => ({ ...before, busy: false }));
+        return;
+      }
       mine.cursor = page.cursor;
       mine.refusals = 0;
       setState((before) => ({
-        rows: cursor === null ? page.records : [...(before.rows ?? []), ...page.records],
+        rows: cursor === null ? prepended(page.records, mine.early) : [...(before.rows ?? []), ...page.records],
         cursor: page.cursor,
         scanned: (cursor === null ? 0 : before.scanned) + page.scanned,
         empty: page.records.length > 0 ? 0 : before.empty + 1,
@@ -149,7 +160,7 @@ function useRecords(filters: URLSearchParams): Records {
       if (latest.current !== mine || signal?.aborted) return;
       setState((before) => ({ ...before, error: error as Error, busy: false }));
       // the server answers, but its log is unavailable or all its searches are busy: read the same page again
-      if (error instanceof ApiError && NOT_YET.has(error.status)) mine.timer = setTimeout(() => latest.current === mine && !signal?.aborted && void read(cursor, signal), pauseAfter(mine.refusals++));
+      if (isPassing(error)) mine.timer = setTimeout(() => latest.current === mine && !signal?.aborted && void read(cursor, signal), pauseAfter(mine.refusals++));
     } finally {
       mine.busy = false;
     }
@@ -160,20 +171,43 @@ function useRecords(filters: URLSearchParams): Records {
     latest.current = reading();
     setState({ rows: null, cursor: null, scanned: 0, empty: 0, error: null, busy: wrong === null });
     setLive(false);
+    setTailError(null);
     if (wrong !== null) return undefined;
     // the tail begins before the page is read, so that nothing falls between them
-    const since = recently();
+    const mine = latest.current;
+    const begun = Date.now();
+    let last = 0;
     const close = wanted.to
       ? () => undefined
       : follow("/operator/log/stream", {
-          asked: { query: { ...wanted, from: since } },
-          onOpen: () => setLive(true),
-          onEvent: (event) => {
-            if (event.event === "records") setState((before) => (before.rows === null ? before : { ...before, rows: prepended(before.rows, JSON.parse(event.data) as LogRecord[]) }));
+          // a tail has no ids: opened once more, it begins shortly before its last record
+          asked: async () => ({ query: { ...wanted, from: last > 0 ? new Date(last - REPEATED_MS).toISOString() : await since(begun) } }),
+          onOpen: () => {
+            setLive(true);
+            setTailError(null);
           },
-          onRefused: (error: ApiError) => {
+          onEvent: (event) => {
+            if (event.event !== "records") return;
+            const records = JSON.parse(event.data) as LogRecord[];
+            for (const record of records) last = Math.max(last, Date.parse(record.time ?? "") || 0);
+            setState((before) => {
+              if (before.rows === null) {
+                mine.early = [...mine.early, ...records].slice(-ROWS_KEPT);
+                return before;
+              }
+              const rows = prepended(before.rows, records);
+              // what is below the last row is no longer the next page
+              if (before.rows.length > 0 && rows.at(-1) !== before.rows.at(-1)) mine.cursor = null;
+              return { ...before, rows, cursor: mine.cursor };
+            });
+          },
+          onWaiting: (error) => {
             setLive(false);
-            if (error.status !== 403) setState((before) => ({ ...before, error }));
+            setTailError(error);
+          },
+          onRefused: (error) => {
+            setLive(false);
+            if (error.status !== 403) setTailError(error);
           },
           onEnd: () => true,
         });
@@ -196,7 +230,7 @@ function useRecords(filters: URLSearchParams): Records {
   }, [state.busy, state.cursor, state.empty]);
   return {
     rows: state.rows,
-    error: state.error,
+    error: state.error ?? tailError,
     wrong,
     live,
     busy: state.busy || (state.cursor !== null && state.rows?.length === 0),

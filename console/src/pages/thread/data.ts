@@ -1,6 +1,7 @@
 // Data of the thread page, read again when the thread's events report a change.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { at, call, follow, recently } from "../../api/client";
+import { at, call, credentials, follow, since } from "../../api/client";
+import { isFinal } from "../../api/error";
 import { useLoad, type Loaded } from "../../api/load";
 import type { Json, Run, State, Thread } from "../../api/types";
 import { heard, type Writing } from "./live";
@@ -46,22 +47,27 @@ export function useThread(id: string, checkpoint: string | null): Around {
         setTurn((n) => n + 1);
       }, PAUSE_MS);
     };
+    const begun = Date.now();
     const closeEvents = follow(at`/threads/${id}/events`, {
-      asked: { query: { from: recently() } },
+      asked: async () => ({ query: { from: await since(begun) } }),
       onOpen: (again) => {
         setLive(true);
         if (again) soon();
       },
       onEvent: soon,
+      onWaiting: () => setLive(false),
       onRefused: () => setLive(false),
-      onEnd: () => false,
+      onEnd: (error) => {
+        setLive(false);
+        return error !== null;
+      },
     });
     const closeStream = follow(at`/threads/${id}/stream`, {
       onEvent: ({ event, data }) => {
         if (!event.startsWith("messages")) return;
         setWriting((before) => heard(before, event, JSON.parse(data) as Json));
       },
-      onEnd: () => true,
+      onEnd: (error) => !isFinal(error),
     });
     return () => {
       closeEvents();
@@ -69,7 +75,7 @@ export function useThread(id: string, checkpoint: string | null): Around {
       if (timer.current !== null) clearTimeout(timer.current);
       timer.current = null;
     };
-  }, [id]);
+  }, [id, credentials.value]);
   // what was being written is in the state once no run is under way
   useEffect(() => {
     if (thread.value !== undefined && thread.value.status !== "busy") setWriting((before) => (before.size === 0 ? before : NOTHING));

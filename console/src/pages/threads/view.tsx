@@ -2,8 +2,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { feed, useChanges } from "../../api/changes";
-import { ApiError, call, callWithHeaders, credentials, root } from "../../api/client";
-import { NOT_YET, pauseAfter } from "../../api/load";
+import { call, callWithHeaders, credentials, root } from "../../api/client";
+import { isFinal, pauseAfter } from "../../api/error";
+import { useLoad } from "../../api/load";
 import { usePages } from "../../api/pages";
 import { useAssistants } from "../../api/assistants";
 import type { Assistant, Thread } from "../../api/types";
@@ -15,6 +16,10 @@ import { AGES, merged, pageBody, searchBody, textOf } from "./query";
 
 const STATUSES = ["idle", "busy", "interrupted", "error"];
 const LOOK_PAUSE_MS = 250;
+const COUNT_PAUSE_MS = 5_000;
+/** More changes than these, or a longer list, and the list begins anew instead. */
+const LOOKED_UP_MOST = 500;
+const ROWS_MOST = 5_000;
 const AT_TOP_PX = 60;
 
 const COLUMNS: Column<Thread>[] = [
@@ -53,7 +58,7 @@ export default function Threads() {
         <div style={{ position: "relative", flex: 1, minHeight: 0, display: "flex" }}>
           {shown.waiting > 0 && (
             <Button class="pill" small onClick={shown.showWaiting}>
-              {plural(shown.waiting, "change")} above
+              {shown.waiting > LOOKED_UP_MOST ? `More than ${LOOKED_UP_MOST} changes` : plural(shown.waiting, "change")} above
             </Button>
           )}
           <Table label="Threads" rows={shown.rows} columns={COLUMNS} keyOf={(thread) => thread.thread_id} hrefOf={(thread) => to("threads", thread.thread_id)} total={shown.total} onEnd={shown.more} after={shown.atEnd ? undefined : "Loading more…"} onScroll={shown.onScroll} />
@@ -79,12 +84,8 @@ function Summary({ thread }: { thread: Thread }) {
 }
 
 function Filters({ filters }: { filters: URLSearchParams }) {
-  const [assistants, setAssistants] = useState<Assistant[]>([]);
-  useEffect(() => {
-    call<Assistant[]>("/assistants/search", { body: { limit: 1000, select: ["assistant_id", "graph_id", "name"] } })
-      .then(setAssistants)
-      .catch(() => undefined); // the filter can be typed into the address all the same
-  }, [credentials.value]);
+  // where they cannot be read, the filter can be typed into the address all the same
+  const assistants = useLoad((signal) => call<Assistant[]>("/assistants/search", { body: { limit: 1000, select: ["assistant_id", "graph_id", "name"] }, signal }), []).value ?? [];
   const graph = filters.get("graph") ?? "";
   const assistant = filters.get("assistant") ?? "";
   const graphs = [...new Set([...assistants.map((one) => one.graph_id), ...(graph ? [graph] : [])])].sort();
@@ -190,80 +191,104 @@ interface Shown {
 
 function useThreads(filters: URLSearchParams): Shown {
   const key = filters.toString();
-  const [total, setTotal] = useState<number | null>(null);
   const [waiting, setWaiting] = useState(0);
   const [top, setTop] = useState(true);
+  const [turn, setTurn] = useState(0);
+  /** Counts the begins and ends of reads of the list. */
+  const reads = useRef(0);
   const list = usePages<Thread>(
     async (after, signal) => {
-      const now = Date.now();
-      const { body: rows, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, now, after), signal });
-      const next = headers.get("x-pagination-after");
-      if (after === null) {
-        if (next === null) setTotal(rows.length);
-        // the rows are shown before they are counted
-        else call<number>("/threads/count", { body: searchBody(filters, now), signal }).then(setTotal, () => undefined);
+      reads.current += 1;
+      try {
+        const { body: rows, headers } = await callWithHeaders<Thread[]>("/threads/search", { body: pageBody(filters, Date.now(), after), signal });
+        return { rows, next: headers.get("x-pagination-after") };
+      } finally {
+        reads.current += 1;
       }
-      return { rows, next };
     },
     (thread) => thread.thread_id,
     [key],
   );
+  // the rows are shown before they are counted; a list that is loaded to its end needs no count
+  const isPart = list.rows !== null && !list.atEnd;
+  const counted = useLoad((signal) => (isPart ? call<number>("/threads/count", { body: searchBody(filters, Date.now()), signal }) : Promise.resolve(null)), [key, isPart], [turn]);
   /** Changed threads that are not looked up yet. */
   const changed = useRef(new Set<string>());
+  const looking = useRef(false);
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
+  const counting = useRef<ReturnType<typeof setTimeout> | null>(null);
   const refusals = useRef(0);
-  const state = useRef({ key, list, top });
-  state.current = { key, list, top };
+  const state = useRef({ key, filters, list, top });
+  state.current = { key, filters, list, top };
 
   const forget = (): void => {
+    if (timer.current !== null) clearTimeout(timer.current);
+    timer.current = null;
+    refusals.current = 0;
     changed.current.clear();
     setWaiting(0);
   };
+  const again = (): void => {
+    forget();
+    list.again();
+    setTurn((n) => n + 1);
+  };
+  const countSoon = (): void => {
+    counting.current ??= setTimeout(() => {
+      counting.current = null;
+      setTurn((n) => n + 1);
+    }, COUNT_PAUSE_MS);
+  };
 
-  /** Look up what has changed, under the filters of the list. */
+  /** Look up what has changed, under the filters of the list: one such query at a time. */
   async function look(): Promise<void> {
     timer.current = null;
     const before = state.current;
     // what is being read may be older than the changes, so they are looked up after it
-    if (before.list.loading || before.list.rows === null || changed.current.size === 0) return;
+    if (looking.current || before.list.loading || before.list.rows === null || changed.current.size === 0) return;
+    if (changed.current.size > LOOKED_UP_MOST || before.list.rows.length > ROWS_MOST) return again();
     const asked = new Set(changed.current);
-    forget();
+    changed.current.clear();
+    setWaiting(0);
+    looking.current = true;
+    const [began, of] = [reads.current, credentials.peek()];
+    let pause = LOOK_PAUSE_MS;
     try {
-      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(filters, Date.now(), null), ids: [...asked], limit: Math.min(1000, asked.size) } });
+      const found = await call<Thread[]>("/threads/search", { body: { ...pageBody(before.filters, Date.now(), null), ids: [...asked], limit: asked.size } });
       refusals.current = 0;
-      if (state.current.key !== before.key) return;
-      const rows = state.current.list.rows ?? [];
-      const added = found.filter((thread) => !rows.some((row) => row.thread_id === thread.thread_id)).length;
-      state.current.list.change((shown) => merged(shown, asked, found, filters.get("sort") === "created" ? "created_at" : "updated_at"));
-      if (added > 0) setTotal((count) => (count === null ? null : count + added));
+      // a list that was asked for meanwhile may be newer
+      if (reads.current === began) {
+        const order = before.filters.get("sort") === "created" ? "created_at" : "updated_at";
+        const merge = new Set(asked);
+        before.list.change((shown) => merged(shown, merge, found, order));
+        countSoon();
+        asked.clear();
+      }
     } catch (error) {
-      if (!(error instanceof ApiError) || state.current.key !== before.key) return;
-      // without a connection the list is read again when it is back, and these after it
-      if (error.status !== 0 && !NOT_YET.has(error.status)) return;
-      for (const id of asked) changed.current.add(id);
-      if (error.status !== 0) timer.current ??= setTimeout(() => void look(), pauseAfter(refusals.current++));
+      if (isFinal(error)) asked.clear();
+      else pause = pauseAfter(refusals.current++);
     }
+    looking.current = false;
+    if (state.current.key === before.key && credentials.peek() === of) for (const id of asked) changed.current.add(id);
+    if (changed.current.size > 0) lookSoon(pause);
   }
 
-  const lookSoon = (): void => {
+  const lookSoon = (pause = LOOK_PAUSE_MS): void => {
     if (!state.current.top) setWaiting(changed.current.size);
-    else timer.current ??= setTimeout(() => void look(), LOOK_PAUSE_MS);
+    else timer.current ??= setTimeout(() => void look(), pause);
   };
   useChanges(
     (changes) => {
-      if (changes.stale?.includes("threads")) {
-        forget();
-        list.again();
-        return;
-      }
+      if (changes.stale?.includes("threads")) return again();
       const gone = new Set(changes.deleted?.filter((one) => one.kind === "thread").map((one) => one.id));
       if (gone.size > 0) {
         list.change((rows) => rows.filter((row) => !gone.has(row.thread_id)));
-        setTotal((count) => (count === null ? null : Math.max(0, count - gone.size)));
+        countSoon();
       }
-      for (const thread of changes.threads ?? []) changed.current.add(thread.thread_id);
-      for (const run of changes.runs ?? []) changed.current.add(run.thread_id);
-      for (const id of gone) changed.current.delete(id);
+      const ids = [...(changes.threads ?? []), ...(changes.runs ?? [])].map((one) => one.thread_id);
+      for (const id of ids) if (changed.current.size <= LOOKED_UP_MOST) changed.current.add(id);
+      // the query under way may have found it still
+      for (const id of gone) looking.current ? changed.current.add(id) : changed.current.delete(id);
       if (changed.current.size > 0) lookSoon();
     },
     [key],
@@ -272,15 +297,13 @@ function useThreads(filters: URLSearchParams): Shown {
     if (top && !list.loading && changed.current.size > 0) lookSoon();
   }, [top, list.loading]);
   useEffect(forget, [key, credentials.value]);
-  useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
+  useEffect(() => () => [timer, counting].forEach((one) => one.current !== null && clearTimeout(one.current)), []);
 
   return {
-    rows: list.rows, total, error: list.error, atEnd: list.atEnd, waiting,
+    rows: list.rows,
+    total: isPart ? (counted.value ?? null) : (list.rows?.length ?? null),
+    error: list.error, atEnd: list.atEnd, waiting, again,
     more: list.more,
-    again: () => {
-      forget();
-      list.again();
-    },
     showWaiting: () => {
       document.querySelector(".table .rows")?.scrollTo({ top: 0 });
       setTop(true);
