@@ -67,6 +67,41 @@ def test_a_question_that_comes_while_one_looks_is_answered_in_words(
     assert answers(client, thread) == ["blue"]
 
 
+def test_a_question_that_somebody_else_answers_is_not_replaced_by_the_next(
+    console: Console, client: SyncLangGraphClient
+) -> None:
+    """A click meant for one question must not answer another in its place."""
+    read, next_one = (asked(client, "asks", question=f"Question {n}?") for n in (1, 2))
+    page = console.open("inbox?graph=asks")
+    question = page.get_by_role("article", name="Question")
+    expect(question.get_by_text("Question 1?")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    client.runs.wait(read, "asks", command={"resume": "by somebody else"})
+    expect(page.get_by_text("This question has been answered")).to_be_visible()
+    expect(question).to_have_count(0)
+    page.get_by_role("button", name="Show the oldest").click()
+    expect(question.get_by_text("Question 2?")).to_be_visible()
+    question.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
+    assert answers(client, next_one) == [True]
+
+
+def test_an_answer_that_is_refused_for_what_it_says_is_kept(console: Console, client: SyncLangGraphClient) -> None:
+    thread = asked(client, "asks", question="In a few words?")
+    page = console.open("inbox?graph=asks")
+    refusal = {"status": "refused", "code": 422, "detail": "The answer is too long", "thread_id": thread}
+    page.route("**/interrupts/respond", lambda route: route.fulfill(json=[{**refusal, "interrupt_id": "1"}]))
+    question = page.get_by_role("article", name="Question")
+    question.get_by_label("Answer", exact=True).fill("in many words")
+    question.get_by_role("button", name="Answer with this text").click()
+    expect(page.get_by_text("Not answered: The answer is too long")).to_be_visible()
+    expect(question.get_by_label("Answer", exact=True)).to_have_value("in many words")
+    page.unroute("**/interrupts/respond")
+    question.get_by_role("button", name="Answer with this text").click()
+    expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
+    assert answers(client, thread) == ["in many words"]
+
+
 def test_many_questions_are_answered_at_once(console: Console, client: SyncLangGraphClient) -> None:
     threads = [asked(client, "asks", question=f"Number {n}?") for n in range(3)]
     page = console.open("inbox?graph=asks")

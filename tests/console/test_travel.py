@@ -50,6 +50,22 @@ def test_what_is_typed_at_once_is_kept(client: SyncLangGraphClient, console: Con
     expect(page.get_by_label("fail_at")).to_have_value("-1")
 
 
+def test_what_is_typed_stays_when_newer_checkpoints_are_found(client: SyncLangGraphClient, console: Console) -> None:
+    """A lost connection is followed by another read of the checkpoints."""
+    console.expected += ["ERR_FAILED"]
+    thread = talked(client, "first")
+    page = console.open(f"threads/{thread}/travel")
+    page.get_by_role("textbox", name="New input").fill("what I was about to say")
+    client.runs.wait(thread, "chat", input=human("said by somebody else"))
+    page.route(re.compile("/threads/[0-9a-f-]+/runs$"), lambda route: route.abort())
+    with page.expect_response("**/history"):
+        page.get_by_role("button", name="Run with this input").click()
+    expect(page.get_by_role("navigation", name="Checkpoints").get_by_role("link")).to_have_count(
+        len(client.threads.get_history(thread, limit=100))
+    )
+    expect(page.get_by_role("textbox", name="New input")).to_have_value("what I was about to say")
+
+
 def test_what_is_no_json_is_refused_beside_its_channel(client: SyncLangGraphClient, console: Console) -> None:
     thread, _ = failed(client)
     page = console.open(f"threads/{thread}/travel")

@@ -19,6 +19,9 @@ import { actionsOf, decisionsOf, detailOf, firstDecision, keyOf, questionOf, QUI
 const PAGE = 100;
 const PAUSE_MS = 300;
 
+/** The question and when it was asked. */
+const timeOf = (question: OpenInterrupt): string => `${keyOf(question)} ${question.created_at}`;
+
 export default function Inbox() {
   const filters = query.value;
   const graph = filters.get("graph") ?? "";
@@ -26,10 +29,29 @@ export default function Inbox() {
   const inbox = useInbox(graph);
   const assistants = useAssistants();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const rows = inbox.rows ?? [];
+  // answered here, and still in the list until it is read again
+  const [answered, setAnswered] = useState<ReadonlySet<string>>(new Set());
+  const rows = (inbox.rows ?? []).filter((row) => !answered.has(timeOf(row)));
   const here = filters.get("interrupt");
-  const open = rows.find((row) => keyOf(row) === here) ?? (here === null ? rows[0] : undefined);
+  const seen = useRef<OpenInterrupt | null>(null);
+  const found = rows.find((row) => keyOf(row) === here) ?? (here === null ? rows[0] : undefined);
+  // a node that asks twice asks under one id: the second question is another
+  const open = found !== undefined && seen.current !== null && keyOf(found) === keyOf(seen.current) && timeOf(found) !== timeOf(seen.current) ? undefined : found;
+  if (open !== undefined) seen.current = open;
   const picked = rows.filter((row) => chosen.has(keyOf(row)));
+  const pick = (key: string | null): void => {
+    seen.current = null;
+    setQuery({ interrupt: key });
+  };
+  const done = (taken: OpenInterrupt[]): void => {
+    setAnswered((before) => new Set([...before, ...taken.map(timeOf)]));
+    if (taken.some((one) => keyOf(one) === here)) pick(null);
+    inbox.again();
+  };
+  // what a person reads stays there when somebody else answers it: a click must not answer the next one
+  useEffect(() => {
+    if (!isAnswered && here === null && open !== undefined) setQuery({ interrupt: keyOf(open) });
+  }, [isAnswered, here, open]);
   return (
     <div class="page">
       <PageHead title="Inbox">
@@ -52,15 +74,15 @@ export default function Inbox() {
             <option value="answered">answers</option>
           </select>
         </label>
-        {!isAnswered && picked.length > 0 && !readOnly && <Many picked={picked} done={() => { setChosen(new Set()); inbox.again(); }} />}
+        {!isAnswered && picked.length > 0 && !readOnly && <Many picked={picked} done={(taken) => { setChosen(new Set()); done(taken); }} />}
       </form>
       {isAnswered && <Answered key={graph} graph={graph} />}
-      {!isAnswered && <Open inbox={inbox} open={open} chosen={chosen} choose={setChosen} />}
+      {!isAnswered && <Open inbox={{ ...inbox, rows: inbox.rows && rows }} open={open} chosen={chosen} choose={setChosen} pick={pick} done={done} />}
     </div>
   );
 }
 
-function Open({ inbox, open, chosen, choose }: { inbox: Shown; open: OpenInterrupt | undefined; chosen: ReadonlySet<string>; choose: (keys: ReadonlySet<string>) => void }) {
+function Open({ inbox, open, chosen, choose, pick, done }: { inbox: Shown; open: OpenInterrupt | undefined; chosen: ReadonlySet<string>; choose: (keys: ReadonlySet<string>) => void; pick: (key: string | null) => void; done: (taken: OpenInterrupt[]) => void }) {
   const rows = inbox.rows ?? [];
   return (
     <>
@@ -84,7 +106,7 @@ function Open({ inbox, open, chosen, choose }: { inbox: Shown; open: OpenInterru
                     choose(next);
                   }} />
                 )}
-                <button type="button" class="inbox-question" aria-current={open === row} onClick={() => setQuery({ interrupt: keyOf(row) })}>
+                <button type="button" class="inbox-question" aria-current={open === row} onClick={() => pick(keyOf(row))}>
                   <span class="clip">{oneLine(questionOf(row.value), 120)}</span>
                   {detailOf(row.value, 160) && <span class="quiet clip mono">{detailOf(row.value, 160)}</span>}
                   <span class="quiet row"><span>{row.graph_id}</span><Time at={row.created_at} /></span>
@@ -94,7 +116,7 @@ function Open({ inbox, open, chosen, choose }: { inbox: Shown; open: OpenInterru
             {inbox.more && <li><Button small onClick={inbox.more}>Show more</Button></li>}
           </ul>
           <div class="answer">
-            {open ? <Answer key={keyOf(open)} of={open} done={() => { setQuery({ interrupt: null }); inbox.again(); }} /> : <Nothing title="This question has been answered"><Button onClick={() => setQuery({ interrupt: null })}>Show the oldest</Button></Nothing>}
+            {open ? <Answer key={timeOf(open)} of={open} done={done} /> : <Nothing title="This question has been answered"><Button onClick={() => pick(null)}>Show the oldest</Button></Nothing>}
           </div>
         </div>
       )}
@@ -116,7 +138,7 @@ function useInbox(graph: string): Shown {
   const found = useLoad(async (signal) => {
     const page = await callWithHeaders<OpenInterrupt[]>("/interrupts/search", { body: { ...filter, limit: most, offset: 0 }, signal });
     const total = await call<number>("/interrupts/count", { body: filter, signal });
-    return { rows: page.body, total };
+    return { rows: page.body, total, graph };
   }, [graph, most]);
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
   useChanges((changes) => {
@@ -127,29 +149,31 @@ function useInbox(graph: string): Shown {
     }, PAUSE_MS);
   }, [graph, most]);
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
-  const rows = found.value?.rows ?? null;
+  const rows = found.value?.graph === graph ? found.value.rows : null;
   return { rows, total: found.value?.total ?? null, error: found.error, again: found.again, more: rows !== null && rows.length >= most && most < 1_000 ? () => setMost(Math.min(1_000, most + PAGE)) : null };
 }
 
-/** Sends answers; says how many were taken, and why others were not. */
-async function respond(answers: { of: OpenInterrupt; response: Json }[]): Promise<Outcome[]> {
+/** Codes of a refusal that no other answer changes: the question has been answered, or is gone with its thread. */
+const OVER = [404, 409];
+
+/** Sends answers; says how many were taken, and why others were not. Returns the questions that are over. */
+async function respond(answers: { of: OpenInterrupt; response: Json }[]): Promise<OpenInterrupt[]> {
   const body = { answers: answers.map(({ of, response }) => ({ thread_id: of.thread_id, interrupt_id: of.interrupt_id, response })) };
   const outcomes = await call<Outcome[]>("/interrupts/respond", { body });
   const refused = outcomes.filter((outcome) => outcome.status === "refused");
   const taken = outcomes.length - refused.length;
   if (taken > 0) toast(taken === 1 ? "Answered: the run goes on" : `${taken} answered: their runs go on`);
   for (const outcome of refused.slice(0, 3)) toast(`Not answered: ${outcome.detail ?? "refused"}`, "bad");
-  return outcomes;
+  return answers.filter((_, index) => outcomes[index]?.status === "created" || OVER.includes(outcomes[index]?.code ?? 0)).map(({ of }) => of);
 }
 
-function Many({ picked, done }: { picked: OpenInterrupt[]; done: () => void }) {
+function Many({ picked, done }: { picked: OpenInterrupt[]; done: (taken: OpenInterrupt[]) => void }) {
   const answer = async (approve: boolean): Promise<void> => {
-    await respond(picked.map((of) => {
+    done(await respond(picked.map((of) => {
       const actions = actionsOf(of.value);
       const decision: Decision = approve ? { type: "approve" } : { type: "reject", message: "" };
       return { of, response: actions.length > 0 ? decisionsOf(actions, actions.map(() => decision)) : approve };
-    }));
-    done();
+    })));
   };
   return (
     <span class="row" role="group" aria-label="Answer the chosen questions">
@@ -160,11 +184,12 @@ function Many({ picked, done }: { picked: OpenInterrupt[]; done: () => void }) {
   );
 }
 
-function Answer({ of, done }: { of: OpenInterrupt; done: () => void }) {
+function Answer({ of, done }: { of: OpenInterrupt; done: (taken: OpenInterrupt[]) => void }) {
   const actions = useMemo(() => actionsOf(of.value), [of]);
   const send = async (response: Json): Promise<void> => {
-    await respond([{ of, response }]);
-    done();
+    // refused for what it says: the form stays, with what was typed
+    const taken = await respond([{ of, response }]);
+    if (taken.length > 0) done(taken);
   };
   return (
     <article class="stack" aria-label="Question">

@@ -1,5 +1,5 @@
 // From any checkpoint: change the state, run on, answer, or fork into a thread of its own; and two branches side by side (`?beside=`).
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { navigate, query, setQuery, to } from "../../app/router";
 import { at, call } from "../../api/client";
@@ -26,6 +26,10 @@ export default function TravelView({ params }: { params: Record<string, string> 
   const newest = history.value?.[0];
   const checkpoint = query.value.get("checkpoint") ?? (newest ? idOf(newest) : null);
   const beside = query.value.get("beside");
+  // what is edited stays when a run writes newer checkpoints
+  useEffect(() => {
+    if (query.peek().get("checkpoint") === null && checkpoint !== null) setQuery({ checkpoint });
+  }, [checkpoint]);
   return (
     <div class="page">
       <PageHead title="Time travel" trail={[{ text: "Threads", href: to("threads") }, { text: shortId(id), href: to("threads", id) }]}>
@@ -36,6 +40,7 @@ export default function TravelView({ params }: { params: Record<string, string> 
           <Tree checkpoints={history} chosen={checkpoint} hrefOf={(one) => to("threads", id, "travel", { checkpoint: one, beside })} />
         </nav>
         <div class="scroll" role="region" aria-label="From here" tabIndex={0}>
+          {thread.error && <Failure error={thread.error} again={thread.again} />}
           {history.value?.length === 0 && <Nothing title="No checkpoint to continue from" />}
           {checkpoint !== null &&
             (beside === null ? (
