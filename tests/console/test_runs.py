@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import Route, expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.console.browser import Console
 from tests.console.test_run import failed
@@ -34,6 +34,88 @@ def test_runs_are_listed_live_and_lead_to_their_timeline(client: SyncLangGraphCl
     console.check_accessible()
     row.get_by_role("link").first.click()
     expect(page.get_by_role("region", name="Failure")).to_be_visible()
+
+
+def test_a_list_that_is_slow_arrives_while_runs_change(client: SyncLangGraphClient, console: Console) -> None:
+    assistant = assistant_of(client, "slow")
+    failed_of(client, assistant)
+    held: list[Route] = []
+    page = console.page
+    page.route("**/runs/search", lambda route: held.append(route))
+    other = page.context.new_page()
+    other.goto(f"{console.url}/console/threads?assistant={assistant}")
+    expect(other.get_by_role("row").filter(has_text="error")).to_have_count(1)
+    expect(other.get_by_text("live", exact=True)).to_be_visible()
+    console.open(f"runs?assistant={assistant}")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    while not held:
+        page.evaluate("0")  # lets the handler above run
+    failed_of(client, assistant)
+    expect(other.get_by_role("row").filter(has_text="error")).to_have_count(2)
+    held[0].continue_()
+    expect(page.get_by_role("row").filter(has_text="slow")).not_to_have_count(0)
+
+
+def test_a_list_that_arrives_late_changes_as_its_runs_did(client: SyncLangGraphClient, console: Console) -> None:
+    """A run that ended and one that was deleted with its thread, while the list was being read."""
+    assistant = assistant_of(client, "late")
+    going = client.threads.create()["thread_id"]
+    client.runs.create(going, assistant, input={"items": [1], "fail_at": -1}, after_seconds=600)
+    gone, _ = failed_of(client, assistant)
+    late: list[tuple[Route, APIResponse]] = []
+
+    def searched(route: Route) -> None:
+        if len(late) < 2:  # the feed asks for the list once more when it opens
+            late.append((route, route.fetch()))
+
+    page = console.page
+    other = page.context.new_page()
+    other.goto(f"{console.url}/console/runs?assistant={assistant}")
+    rows = other.get_by_role("row").filter(has_text="late")
+    expect(rows).to_have_count(2)
+    page.route("**/runs/search", searched)
+    console.open(f"runs?assistant={assistant}")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    while not late:
+        page.evaluate("0")  # lets the handler above run
+    client.threads.delete(gone)
+    client.runs.cancel(going, client.runs.list(going)[0]["run_id"], wait=True)
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("interrupted")
+    route, response = late[0]
+    route.fulfill(response=response)
+    shown = page.get_by_role("row").filter(has_text="late")
+    expect(shown).to_have_count(1)
+    expect(shown).to_contain_text("interrupted")
+
+
+def test_who_reads_further_down_is_told_of_newer_runs(client: SyncLangGraphClient, console: Console) -> None:
+    assistant = assistant_of(client, "far down")
+    times = {"created_at": "2026-01-01T00:00:00+00:00", "updated_at": "2026-01-01T00:00:00+00:00"}
+
+    starts: list[int] = []
+
+    def searched(route: Route) -> None:
+        start = int(route.request.post_data_json.get("after") or 0)
+        starts.append(start)
+        rows = [
+            {"run_id": f"{start + n:032x}", "thread_id": "0" * 32, "assistant_id": assistant, "status": "success"}
+            for n in range(100)
+        ]
+        body = [{**row, "metadata": {}, **times} for row in rows]
+        route.fulfill(json=body, headers={"x-pagination-after": "100"} if start == 0 else {})
+
+    console.page.route("**/runs/search", searched)
+    page = console.open(f"runs?assistant={assistant}")
+    while starts.count(0) < 2:  # the feed asks for the list once more when it opens
+        page.evaluate("0")  # lets the handler above run
+    page.locator(".table .rows").evaluate("rows => rows.scrollTop = rows.scrollHeight")
+    expect(page.get_by_text("Loading more…")).to_have_count(0)
+    page.unroute("**/runs/search")
+    failed_of(client, assistant)
+    page.get_by_role("button", name="Newer runs above").click()
+    expect(page.get_by_role("row").filter(has_text="far down")).to_have_count(1)
+    expect(page.get_by_role("row").filter(has_text="error")).to_have_count(1)
 
 
 def test_all_that_failed_goes_again_after_a_confirmation_and_each_outcome_is_shown(

@@ -35,7 +35,9 @@ export default function Runs() {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [asking, setAsking] = useState<"chosen" | "all" | null>(null);
   useEffect(() => setChosen(new Set()), [key]);
-  useLive(list.rows, list.change, list.again, [key]);
+  const [newer, setNewer] = useState(false);
+  useEffect(() => setNewer(false), [key, list.rows === null]);
+  useLive(list.rows, list.change, list.again, () => setNewer(true), [key]);
   const names = new Map(assistants.value?.map((one) => [one.assistant_id, titleOf(one)]));
   const rows = list.rows ?? [];
   const picked = rows.filter((run) => chosen.has(run.run_id) && canBeRetried(run));
@@ -76,23 +78,38 @@ export default function Runs() {
           ? <Nothing title="No run fits these filters"><Button onClick={() => setQuery(Object.fromEntries([...filters.keys()].map((name) => [name, null])))}>Clear the filters</Button></Nothing>
           : <Nothing title="No run yet"><p>Runs of all threads are listed here. <a href={to("try")}>Try a graph</a>.</p></Nothing>
       )}
-      {rows.length > 0 && <Table label="Runs" rows={rows} columns={columns} keyOf={(run) => run.run_id} hrefOf={(run) => to("threads", run.thread_id, "runs", run.run_id)} onEnd={list.more} after={list.atEnd ? undefined : "Loading more…"} />}
+      {rows.length > 0 && (
+        <div style={{ position: "relative", flex: 1, minHeight: 0, display: "flex" }}>
+          {newer && (
+            <Button class="pill" small onClick={() => {
+              document.querySelector(".table .rows")?.scrollTo({ top: 0 });
+              setNewer(false);
+              list.again();
+            }}>
+              Newer runs above
+            </Button>
+          )}
+          <Table label="Runs" rows={rows} columns={columns} keyOf={(run) => run.run_id} hrefOf={(run) => to("threads", run.thread_id, "runs", run.run_id)} onEnd={list.more} after={list.atEnd ? undefined : "Loading more…"} />
+        </div>
+      )}
       {asking && <Retry chosen={asking === "chosen" ? picked.map((run) => run.run_id) : null} filters={filters} onClose={() => { setAsking(null); setChosen(new Set()); list.again(); }} />}
     </div>
   );
 }
 
 /** Runs that are shown change in place; one that is not shown yet may belong to the list, which is read again. */
-function useLive(rows: Run[] | null, change: (by: (rows: Run[]) => Run[]) => void, again: () => void, on: readonly unknown[]): void {
+function useLive(rows: Run[] | null, change: (by: (rows: Run[]) => Run[]) => void, again: () => void, tell: () => void, on: readonly unknown[]): void {
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
   const known = useRef<ReadonlySet<string>>(new Set());
   known.current = new Set(rows?.map((run) => run.run_id));
   useChanges((changes) => {
     const changed = new Map(changes.runs?.map((run) => [run.run_id, run]));
-    const gone = new Set(changes.deleted?.filter((one) => one.kind === "run").map((one) => one.id));
-    if (changed.size > 0 || gone.size > 0) change((before) => before.filter((run) => !gone.has(run.run_id)).map((run) => ({ ...run, ...changed.get(run.run_id) })));
+    // runs of a deleted thread are not listed one by one
+    const gone = new Set(changes.deleted?.filter((one) => one.kind === "run" || one.kind === "thread").map((one) => one.id));
+    if (changed.size > 0 || gone.size > 0) change((before) => before.filter((run) => !gone.has(run.run_id) && !gone.has(run.thread_id)).map((run) => ({ ...run, ...changed.get(run.run_id) })));
     const isNew = [...changed.keys()].some((id) => !known.current.has(id));
     // who reads further down is not taken back to the first page
+    if (isNew && known.current.size > PAGE) tell();
     if ((isNew && known.current.size <= PAGE) || changes.stale?.includes("runs")) timer.current ??= setTimeout(() => { timer.current = null; again(); }, LOOK_PAUSE_MS);
   }, on);
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
