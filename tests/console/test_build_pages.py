@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Request, Route, expect
 
 from tests.console.browser import Console
 
@@ -50,6 +50,26 @@ DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 """A PNG of one pixel, in base64."""
 
 
+def test_an_input_that_is_sent_while_one_leaves_the_page_opens_nothing(
+    console: Console, client: SyncLangGraphClient
+) -> None:
+    page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
+    held: list[Route] = []
+    streams: list[Request] = []
+    page.on("request", lambda request: streams.append(request) if request.url.endswith("/stream") else None)
+    page.route(re.compile("/threads/[0-9a-f-]+/runs$"), lambda route: held.append(route))
+    page.get_by_label("Message", exact=True).fill("hello")
+    page.get_by_role("button", name="Send").click()
+    while not held:
+        page.evaluate("0")  # lets the handler above run
+    page.get_by_role("link", name="Store", exact=True).click()
+    expect(page.get_by_role("heading", name="Store")).to_be_visible()
+    with page.expect_response(re.compile("/threads/[0-9a-f-]+/runs$")):
+        held[0].continue_()
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    assert page.url.endswith("/console/store") and not streams
+
+
 def test_a_picture_is_attached_and_shown_in_the_conversation(console: Console, client: SyncLangGraphClient) -> None:
     page = console.open(f"try?assistant={assistant_of(client, 'chat')}")
     page.get_by_label("Message", exact=True).fill("what is this?")
@@ -87,6 +107,25 @@ def test_the_drawing_shows_what_nodes_did_and_one_run_of_them(console: Console, 
     expect(page.get_by_text("Middle duration")).to_be_visible()
     page.get_by_label("unfold subgraphs").uncheck()
     expect(drawing.get_by_role("button", name=re.compile("^work"))).to_be_visible()
+
+
+def test_runs_whose_events_are_refused_for_a_moment_are_counted(console: Console, client: SyncLangGraphClient) -> None:
+    console.expected += ["503"]
+    made = client.assistants.create("flow", name="refused")["assistant_id"]
+    client.runs.wait(client.threads.create()["thread_id"], made, input={"items": [3], "fail_at": -1})
+    refused: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if refused:
+            route.fallback()
+            return
+        refused.append(route)
+        route.fulfill(status=503, json={"detail": "The log is unavailable"})
+
+    console.page.route(re.compile(r"/runs/[0-9a-f-]+/events\?"), answer)
+    page = console.open(f"graph?assistant={made}")
+    drawing = page.get_by_role("region", name="Drawing")
+    expect(drawing.get_by_role("button", name=re.compile("plan ?1."))).to_be_visible()
 
 
 def test_nodes_light_up_while_they_run(console: Console, client: SyncLangGraphClient, tmp_path: Path) -> None:

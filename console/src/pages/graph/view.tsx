@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { query, setQuery, to } from "../../app/router";
 import { isUnknown, titleOf, unknownOr, useAssistants } from "../../api/assistants";
 import { useChanges } from "../../api/changes";
-import { at, call } from "../../api/client";
+import { ApiError, at, call } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { AuditEvent, Run } from "../../api/types";
 import { Badge, Failure, Id, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
@@ -80,8 +80,9 @@ function OfRuns({ placed, assistant }: { placed: Placed; assistant: string }) {
           const path = at`/threads/${run.thread_id}/runs/${run.run_id}/events`;
           try {
             return [run.run_id, timelineOf((await call<{ events: AuditEvent[] }>(path, { query: { limit: 1000 }, signal })).events)];
-          } catch {
-            return [run.run_id, null]; // gone with its thread since then
+          } catch (error) {
+            if (error instanceof ApiError && error.status === 404) return [run.run_id, null]; // gone with its thread since then
+            throw error;
           }
         }),
       );

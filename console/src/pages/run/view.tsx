@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { at, call } from "../../api/client";
+import { MOST_EVENTS } from "../../api/events";
 import { useLoad } from "../../api/load";
 import { shortType } from "../../api/names";
 import type { Explanation } from "../../api/operator";
@@ -20,9 +21,11 @@ const SHOWN_BARS = 400;
 export default function RunView({ params }: { params: Record<string, string> }) {
   const thread = params["thread"] ?? "";
   const id = params["run"] ?? "";
-  const { timeline, error, live } = useTimeline(thread, id);
-  const run = useLoad((signal) => call<Run>(at`/threads/${thread}/runs/${id}`, { signal }), [thread, id], [timeline?.end, timeline?.bars.length === 0]);
-  const going = timeline !== null && timeline.end === null;
+  const { timeline, error, live, cut } = useTimeline(thread, id);
+  const run = useLoad((signal) => call<Run>(at`/threads/${thread}/runs/${id}`, { signal }), [thread, id], [timeline?.end, timeline?.bars.length === 0, cut]);
+  // its end is not among the events that are held: the run itself says so
+  const isOver = cut && run.value !== undefined && run.value.status !== "pending" && run.value.status !== "running";
+  const going = timeline !== null && timeline.end === null && !isOver;
   const now = useNow(going);
   const status = run.value?.status;
   return (
@@ -52,6 +55,7 @@ export default function RunView({ params }: { params: Record<string, string> }) 
         )}
       </PageHead>
       {error && <Failure error={error} />}
+      {cut && <p class="quiet">The timeline is of the first {MOST_EVENTS.toLocaleString("en")} events.</p>}
       {timeline === null && !error && <Loading lines={8} />}
       {timeline !== null && (
         <div class="page-body timeline-page" tabIndex={0} role="region" aria-label="Timeline">

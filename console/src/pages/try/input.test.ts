@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isText, messageOf, talks } from "./input";
+import { isText, messageOf, talks, withLast } from "./input";
 
 test("a graph with messages is talked to", () => {
   assert.equal(talks({ properties: { messages: { type: "array" } } }), true);
@@ -17,4 +17,12 @@ test("text alone is text; attachments are content blocks", () => {
 test("what is text is read as text", () => {
   assert.equal(isText("", "notes.md"), true);
   assert.equal(isText("application/pdf", "a.pdf"), false);
+});
+
+test("raw events are kept by number and by size, the last one always", () => {
+  const sized = (size: number) => ({ size });
+  const small = Array.from({ length: 1_500 }, () => sized(1)).reduce(withLast, [] as { size: number }[]);
+  assert.equal(small.length, 1_000);
+  assert.deepEqual(withLast([sized(3_000_000), sized(2_000_000)], sized(1_500_000)), [sized(2_000_000), sized(1_500_000)]);
+  assert.deepEqual(withLast(small, sized(9_000_000)), [sized(9_000_000)]);
 });

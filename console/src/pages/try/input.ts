@@ -33,3 +33,15 @@ export function messageOf(text: string, attachments: Attachment[]): Json {
 }
 
 export const isText = (type: string, name: string): boolean => type.startsWith("text/") || type === "application/json" || /\.(md|txt|csv|json|ya?ml|py|ts|js)$/i.test(name);
+
+/** Raw events that are kept on the page, and the characters of their data together. */
+const EVENTS_KEPT = 1_000;
+const CHARACTERS_KEPT = 4_000_000;
+
+/** The last events with one more, which is kept whatever its size. */
+export function withLast<Event extends { size: number }>(events: readonly Event[], one: Event): Event[] {
+  const kept = events.slice(1 - EVENTS_KEPT);
+  let left = CHARACTERS_KEPT - one.size;
+  const from = kept.findLastIndex((event) => (left -= event.size) < 0) + 1;
+  return [...kept.slice(from), one];
+}

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
 import { isUnknown, titleOf, unknownOr, useAssistants, useSchemas } from "../../api/assistants";
-import { ApiError, at, call, follow } from "../../api/client";
+import { ApiError, at, call, credentials, follow } from "../../api/client";
 import type { Json, Run, Thread } from "../../api/types";
 import { ActionButton, Badge, Button, Failure, Id, Loading, Nothing, PageHead, Status } from "../../ui/basic";
 import { Conversation } from "../../ui/conversation";
@@ -15,13 +15,10 @@ import { Tabs } from "../../ui/tabs";
 import { toast } from "../../ui/toast";
 import { withWriting } from "../thread/live";
 import { useThread } from "../thread/data";
-import { ATTACHED_MOST, isText, messageOf, talks, type Attachment } from "./input";
+import { ATTACHED_MOST, isText, messageOf, talks, withLast, type Attachment } from "./input";
 
 const MODES = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "debug", "events"];
 const DEFAULT_MODES = "values,updates";
-/** Raw events that are kept on the page. */
-const EVENTS_KEPT = 1_000;
-
 /** Events of messages while they are written: the page asks for them always, for the conversation. */
 const isWriting = (event: string): boolean => /^messages(\||\/|$)/.test(event);
 
@@ -30,6 +27,8 @@ interface RawEvent {
   event: string;
   at: number;
   data: Json;
+  /** Characters of the data. */
+  size: number;
 }
 
 export default function TryIt() {
@@ -40,11 +39,15 @@ export default function TryIt() {
   const thread = filters.get("thread");
   const modes = (filters.get("modes") ?? DEFAULT_MODES).split(",").filter((mode) => MODES.includes(mode));
   const raw = useRaw();
+  const isGone = useRef(false);
+  useEffect(() => () => void (isGone.current = true), []);
   const start = async (input: Json, config: Json, key: string): Promise<void> => {
     const headers = { "idempotency-key": key };
     const id = thread ?? (await call<Thread>("/threads", { body: {}, headers })).thread_id;
     const body = { assistant_id: chosen, input, ...(isFields(config) && Object.keys(config).length > 0 ? { context: config } : {}), stream_mode: [...new Set([...modes, "messages-tuple"])], stream_subgraphs: true, stream_resumable: true };
     const run = await call<Run>(at`/threads/${id}/runs`, { body, headers });
+    // the address is another page's by now
+    if (isGone.current) return;
     if (thread === null) setQuery({ thread: id, assistant: chosen });
     raw.follow(id, run.run_id);
   };
@@ -126,6 +129,7 @@ function Composer({ chats, schema, context, start }: { chats: boolean; schema: i
   const [wrong, setWrong] = useState(false);
   const [wrongContext, setWrongContext] = useState(false);
   const sent = useRef({ what: "", key: "" });
+  const add = (files: File[]): void => void attach(files).then((more) => setAttached((before) => [...before, ...more]), (error: Error) => toast(error.message, "bad"));
   const send = async (): Promise<void> => {
     if (busy || wrong || wrongContext || (!asForm && text.trim() === "" && attached.length === 0)) return;
     setBusy(true);
@@ -166,7 +170,7 @@ function Composer({ chats, schema, context, start }: { chats: boolean; schema: i
         {!asForm && (
           <label class="button small">
             Attach
-            <input class="visually-hidden" type="file" multiple aria-label="Attach files" onChange={(event) => { void attach(event.currentTarget.files).then((files) => setAttached([...attached, ...files])); event.currentTarget.value = ""; }} />
+            <input class="visually-hidden" type="file" multiple aria-label="Attach files" onChange={(event) => { add([...(event.currentTarget.files ?? [])]); event.currentTarget.value = ""; }} />
           </label>
         )}
         {chats && <Button small kind="bare" onClick={() => setAsForm(!asForm)}>{asForm ? "As a conversation" : "As an input form"}</Button>}
@@ -175,9 +179,10 @@ function Composer({ chats, schema, context, start }: { chats: boolean; schema: i
   );
 }
 
-async function attach(files: FileList | null): Promise<Attachment[]> {
+/** `files`: a list of its own, since that of the input is emptied while they are read. */
+async function attach(files: File[]): Promise<Attachment[]> {
   const found: Attachment[] = [];
-  for (const file of files ?? []) {
+  for (const file of files) {
     if (file.size > ATTACHED_MOST) {
       toast(`${file.name} is larger than 8 MB`, "bad");
       continue;
@@ -202,14 +207,17 @@ function useRaw(): { events: RawEvent[]; live: boolean; follow: (thread: string,
   const [live, setLive] = useState(false);
   const close = useRef<() => void>(() => undefined);
   const count = useRef(0);
-  useEffect(() => () => close.current(), []);
+  const clear = (): void => {
+    close.current();
+    setLive(false);
+    setEvents([]);
+  };
+  // what one caller sees is not for the next
+  useEffect(() => clear, [credentials.value]);
   return {
     events,
     live,
-    clear: () => {
-      close.current();
-      setEvents([]);
-    },
+    clear,
     follow: (thread, run) => {
       close.current();
       close.current = follow(at`/threads/${thread}/runs/${run}/stream`, {
@@ -222,9 +230,10 @@ function useRaw(): { events: RawEvent[]; live: boolean; follow: (thread: string,
           } catch {
             value = data;
           }
-          const one: RawEvent = { n: count.current++, event, at: Date.now(), data: value };
-          setEvents((before) => [...before.slice(-EVENTS_KEPT + 1), one]);
+          const one: RawEvent = { n: count.current++, event, at: Date.now(), data: value, size: data.length };
+          setEvents((before) => withLast(before, one));
         },
+        onWaiting: () => setLive(false),
         onRefused: (error) => {
           setLive(false);
           toast(error.message, "bad");
