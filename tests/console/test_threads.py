@@ -431,7 +431,7 @@ def test_a_text_nested_deeper_than_the_parser_goes_is_shown_as_it_is(
     client: SyncLangGraphClient, console: Console, tmp_path: Path
 ) -> None:
     said = tmp_path / "said.json"
-    said.write_text(json.dumps(">" * 5_000 + " at the bottom"))
+    said.write_text(json.dumps(">" * 19_000 + " at the bottom"))
     thread = talked(client, f"say {said}")
     page = console.open(f"threads/{thread}")
     expect(page.locator("article.ai").get_by_text("at the bottom")).to_be_visible()
