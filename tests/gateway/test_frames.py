@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+from langlog_gateway.http.errors import ApiError
 from langlog_gateway.streams import sequencer as sequencer_module
 from langlog_gateway.streams import sse
 from langlog_gateway.streams.backlog import is_complete
@@ -63,6 +64,30 @@ async def test_a_recorded_frame_is_waited_for_while_the_read_model_is_behind(mon
     frames.accept(batch(1, 2))
     slices = await frames.take([batch(4, 4)])
     assert [(new.batch.first, new.missing) for new in slices] == [(3, 0), (4, 0)]
+
+
+class Failing:
+    """A backlog that becomes unavailable once, after its first frames were read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def of_run(self, thread_id: str, run_id: str, **_: Any) -> list[Batch]:
+        self.reads += 1
+        if self.reads == 2:
+            raise ApiError(503, "Postgres is unavailable")
+        return [batch(1, 2)] if self.reads == 1 else [batch(1, 2), batch(3, 3)]
+
+
+async def test_frames_that_were_found_before_a_read_failed_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer_module, "GAP_PAUSES_S", (0.0, 0.0))
+    frames = FrameSequencer(cast(Any, Failing()), "t", "r", recorded=True, after=START)
+    with pytest.raises(ApiError):
+        await frames.take([batch(4, 4)])
+    assert not frames.reached((1, 2)), "nobody has got them"
+    slices = await frames.take([batch(4, 4)])
+    assert [(new.batch.first, new.missing) for new in slices] == [(1, 0), (3, 0), (4, 0)]
+    assert frames.reached((1, 4))
 
 
 def test_frames_of_an_older_attempt_are_dropped() -> None:

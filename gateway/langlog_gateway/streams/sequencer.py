@@ -84,16 +84,21 @@ class FrameSequencer:
         """Whether an id of another attempt is before or behind the known one as a whole. An id of an attempt that the run has not had is
         another run's."""
         self._since = since
+        self._undelivered: list[FrameSlice] = []
+        """New frames that `take` has not returned yet."""
         self.last: FrameId | None = None
         """Id of the last delivered frame."""
 
     async def take(self, batches: Iterable[Batch]) -> list[FrameSlice]:
-        """Return the new frames of the batches, and those that were missing before them."""
-        slices: list[FrameSlice] = []
+        """Return the new frames of the batches, and those that were missing before them.
+
+        When a read in between fails, those that were found before it are returned by the next call.
+        """
         for batch in batches:
             if self.gap_before(batch):
-                slices += await self._bridge(batch)
-            slices += self._accepted(batch)
+                await self._bridge(batch)
+            self._add(batch)
+        slices, self._undelivered = self._undelivered, []
         return slices
 
     async def fill(self, end: FramePosition | None = None) -> list[FrameSlice]:
@@ -147,6 +152,8 @@ class FrameSequencer:
 
     def reached(self, end: FramePosition) -> bool:
         """Return whether every frame up to that one was delivered."""
+        if self._undelivered:
+            return False
         attempt, sequence = end
         return self.attempt > attempt or (self.attempt == attempt and self.sequence >= sequence) or sequence <= 0
 
@@ -159,16 +166,15 @@ class FrameSequencer:
         self._backlog.count_missing(self._run_id, events)
         return missing(events)
 
-    async def _bridge(self, batch: Batch) -> list[FrameSlice]:
-        """Return the frames that were missing before the batch, as far as they are available."""
-        slices: list[FrameSlice] = []
+    async def _bridge(self, batch: Batch) -> None:
+        """Add the frames that were missing before the batch, as far as they are available."""
         for pause in GAP_PAUSES_S:
             for stored in in_turn(await self._query()):
                 if self.gap_before(stored):
                     break
-                slices += self._accepted(stored)
+                self._add(stored)
             if not self.gap_before(batch):
-                return slices
+                return
             if not self._recorded:
                 break
             await asyncio.sleep(pause)
@@ -176,15 +182,15 @@ class FrameSequencer:
             await self._backlog.caught_up(self._thread_id)
         for stored in in_turn(await self._query()):
             if (stored.attempt, stored.first) < (batch.attempt, batch.first):
-                slices += self._accepted(stored)
-        return slices
+                self._add(stored)
 
     async def _query(self, end: FramePosition | None = None) -> list[Batch]:
         return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded, end=end)
 
-    def _accepted(self, batch: Batch) -> tuple[FrameSlice, ...]:
+    def _add(self, batch: Batch) -> None:
         accepted = self.accept(batch)
-        return () if accepted is None else (accepted,)
+        if accepted is not None:
+            self._undelivered.append(accepted)
 
     def _known_in(self, batch: Batch) -> int:
         """Return the last frame of the batch that the client knows, or one below its first.
