@@ -175,7 +175,11 @@ class Acts:
         self._world.ledger.checks["a cancelled run ends in time"] += 1
         await self._send(cmd.CancelRuns(thread_id=run_id, run_ids=[run_id], action="interrupt"))
         late = f"{run_id} was cancelled {when}, and is not over"
-        await self._until(lambda: run_id in self._world.ledger.ended, CANCELLED_WITHIN_S, late)
+        ended, marks = self._world.ledger.ended, self._world.marks
+        lost = marks["lease.lost"]
+        await self._until(lambda: run_id in ended or marks["lease.lost"] > lost, CANCELLED_WITHIN_S, late)
+        # a worker that had not renewed its lease since the last fault loses its runs yet: they are taken up again
+        await self._until(lambda: run_id in ended, SETTLES_WITHIN_S, late)
 
     async def _send(self, command: cmd.Body) -> None:
         self._number += 1
