@@ -93,4 +93,6 @@ FOUND = (
     "([`test_a_repetition_is_read_behind_the_first_outcome_and_answered_with_it`](../../tests/executor/test_repeated_commands.py)).",
     "Two attempts of a run published in the same millisecond, the lost one as soon as it reached Redis again, and their first frames had the "
     "same id ([`test_frames_of_two_attempts_in_one_millisecond_have_ids_of_their_own`](../../tests/simulation/test_found.py)).",
+    "A stream that read frames which Redis had lost, and whose next read failed because Postgres was away, dropped the frames that it had read "
+    "([`test_frames_that_were_found_before_a_read_failed_are_not_lost`](../../tests/gateway/test_frames.py)).",
 )
