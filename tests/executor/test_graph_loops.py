@@ -204,18 +204,35 @@ async def test_an_idle_loop_ends_and_the_threads_for_sync_nodes_stay(
     async def in_thread() -> str:
         return await asyncio.get_running_loop().run_in_executor(None, lambda: threading.current_thread().name)
 
-    first, second = loops.submit("g", in_thread), loops.submit("h", in_thread)
-    await asyncio.gather(first.done, second.done)
-    assert loops.size == 2
-    threads = [loop.thread for loop in (first.loop, second.loop) if loop is not None]
+    work, release = await blocked(loops, "g")
+    other = loops.submit("g", in_thread)
+    await other.done
+    release.set()
+    await work.done
+    assert loops.size == 2 and other.loop is not None and work.loop is not other.loop
     monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
     loops.sweep()
     assert loops.size == 1
-    (kept,) = [loop.thread for loop in loops._loops]
-    (idle,) = (thread for thread in threads if thread is not kept)
-    await asyncio.to_thread(idle.join, 60)
+    await asyncio.to_thread(other.loop.thread.join, 60)
     assert (await loops.submit("g", in_thread).done).startswith("node")
     assert (await loops.submit("h", in_thread).done).startswith("node")
+
+
+async def test_a_graph_keeps_its_home_however_idle_it_was_and_whatever_it_blocked(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its modules hold, a client or a pool, belongs to that event loop."""
+    monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
+    work, release = await blocked(loops, "g")
+    other = loops.submit("h", nothing)
+    await asyncio.gather(other.done, loops.submit("g", nothing).done)
+    release.set()
+    await work.done
+    loops.sweep()
+    monkeypatch.setattr(loops, "_suspects", {})  # their time is over
+    again, of_other = loops.submit("g", nothing), loops.submit("h", nothing)
+    await asyncio.gather(again.done, of_other.done)
+    assert again.loop is work.loop and of_other.loop is other.loop
 
 
 async def test_a_call_goes_to_the_io_loop_and_its_result_comes_back(io: IoLoop, loops: GraphLoops) -> None:

@@ -9,7 +9,7 @@
 Each graph has a home loop, so that a node that blocks (``time.sleep`` in an async node) holds up no run of another graph. Work
 that waits behind a blocked loop is taken over by another one; exactly one loop begins it (an atomic flag). A graph that has
 blocked a loop is remembered, and each of its runs gets a loop of its own from then on, as far as `MAX_LOOPS` goes. Loops that
-were idle for a while end. Sync nodes run on one pool of threads that all loops share.
+were idle for a while end, but for homes. Sync nodes run on one pool of threads that all loops share.
 
 Objects of asyncio, and with them most clients and pools, belong to the loop that they were first used on: one of a module that two
 graphs share works in one of them alone. Where the project prepares resources for its graphs (`worker_lifespan`), and with
@@ -55,7 +55,7 @@ LATE_S = 0.004
 LATE_SAMPLES = 20
 """… unless the loop was in the same call this many times: on a machine that is always late nothing else would count."""
 SUSPECT_S = 60.0
-"""Seconds for which a graph that has blocked a loop gets loops of its own."""
+"""Seconds for which each run of a graph that has blocked a loop gets one of its own; then they are at its home again."""
 IDLE_S = 60.0
 """Seconds after which a loop without work ends."""
 OUTLINE_FRAMES = 3
@@ -319,8 +319,6 @@ class GraphLoops:
         until = monotonic() + SUSPECT_S
         for graph_id in culprits:
             self._suspects[graph_id] = until
-            if self._homes.get(graph_id) is loop:
-                del self._homes[graph_id]
         if self._only is not None:
             return
         for waiting in [x for x in loop.work if not x.begun]:
@@ -340,16 +338,16 @@ class GraphLoops:
             self._sweeper = self._io.loop.call_later(IDLE_S, self.sweep)
 
     def sweep(self) -> None:
-        """End loops that have been idle for `IDLE_S`, all but one; checks again by itself."""
+        """End loops that have been idle for `IDLE_S` and are no graph's home; checks again by itself. What a graph's modules hold, a
+        client or a pool, belongs to its home, and could not be used once that has ended."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._sweeper = None
         now = monotonic()
-        idle = [x for x in self._loops if not x.work and now - x.idle_since >= IDLE_S]
-        for loop in idle if len(idle) < len(self._loops) else idle[1:]:
+        homes = {id(loop) for loop in (self._only, *self._homes.values()) if loop is not None}
+        for loop in [x for x in self._loops if not x.work and now - x.idle_since >= IDLE_S and id(x) not in homes]:
             self._loops.remove(loop)
-            self._homes = {k: v for k, v in self._homes.items() if v is not loop}
             self._io.forget(loop.loop)
             loop.stop()
-        if len(self._loops) > 1:
+        if len(self._loops) > len(homes):
             self._sweep_later()
