@@ -48,6 +48,14 @@ async def test_own_routes_come_first_and_the_middleware_sees_everything(make_sta
         assert set(document["paths"]["/own"]) == {"get", "post"}
 
 
+async def test_headers_that_are_not_ascii_arrive_as_they_were_sent(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path)) as stack:
+        async with stack.http.get(f"{stack.url}/own/named") as answer:
+            assert (answer.headers["x-utf"], answer.headers["x-latin"]) == ("Łukasz", "René")
+        async with stack.http.get(f"{stack.url}/ok", headers={"origin": "https://例え.jp"}) as answer:
+            assert answer.status == 200, "the answer of a built-in route names the origin"
+
+
 async def test_a_trailing_slash_is_redirected_behind_it_too_whatever_was_sent(
     make_stack: MakeStack, tmp_path: Path
 ) -> None:

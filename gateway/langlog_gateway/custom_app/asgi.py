@@ -33,6 +33,7 @@ from ..auth.starlette import Caller, Credentials, scope_of
 from ..http.aiohttp_members import set_writer, with_headers
 from ..http.bodies.reader import HELD, RECEIVED, SOURCE, BodySource, receive_body
 from ..http.errors import CLOSING, ApiError
+from .headers import asgi_headers, headers_of
 from .routers import find_routers
 from .sockets import Socket
 
@@ -273,9 +274,7 @@ class _Exchange:
         if start is None:
             raise RuntimeError("http.response.body before http.response.start")
         if self._response is None:
-            headers: CIMultiDict[str] = CIMultiDict()
-            for name, value in start.get("headers", ()):
-                headers.add(bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
+            headers = headers_of(start.get("headers", ()))
             if not more:
                 headers.pop("content-length", None)
                 headers.pop("transfer-encoding", None)
@@ -375,12 +374,9 @@ class _MessageWriter(AbstractStreamWriter):
 
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
         status = int(status_line.split(" ", 2)[1])
-        kept = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in headers.items()
-            if name.lower() not in ("date", "server", "connection", "transfer-encoding")
-        ]
-        self._start = {"type": "http.response.start", "status": status, "headers": kept}
+        left_out = ("date", "server", "connection", "transfer-encoding")
+        kept = ((name, value) for name, value in headers.items() if name.lower() not in left_out)
+        self._start = {"type": "http.response.start", "status": status, "headers": asgi_headers(kept)}
 
     def send_headers(self) -> None:
         return None
@@ -395,7 +391,7 @@ async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
     """Send the error, in place of a route."""
     response = error.response()
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers = asgi_headers(response.headers.items())
     await send({"type": f"{kind}.start", "status": response.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": response.body, "more_body": False})
 

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import structlog
 from aiohttp import WSMsgType, web
-from multidict import CIMultiDict
 
 from ..http.errors import internal_error
+from .headers import headers_of
 
 logger = structlog.get_logger(__name__)
 
@@ -106,8 +106,8 @@ class Socket:
                 if self._socket is not None:
                     await self._close(message.get("code") or 1000, message.get("reason") or "")
             case "websocket.http.response.start":
-                headers = [(bytes(k).decode("latin-1"), bytes(v).decode("latin-1")) for k, v in message["headers"]]
-                kept = CIMultiDict((k, v) for k, v in headers if k.lower() != "content-length")
+                kept = headers_of(message["headers"])
+                kept.popall("content-length", None)
                 self._refusal = web.Response(status=message["status"], headers=kept, body=b"")
             case "websocket.http.response.body" if self._refusal is not None:
                 whole = self._refusal.body
@@ -121,8 +121,7 @@ class Socket:
         made = web.WebSocketResponse(
             protocols=[chosen] if chosen else (), heartbeat=HEARTBEAT_S, max_msg_size=self._limit, compress=False
         )
-        for name, value in message.get("headers") or ():
-            made.headers.add(bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
+        made.headers.extend(headers_of(message.get("headers") or ()))
         await made.prepare(self._request)
         self._socket = made
 

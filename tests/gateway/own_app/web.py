@@ -41,6 +41,13 @@ async def parts(request):
     return StreamingResponse(stream())
 
 
+async def named(request):
+    """Headers in UTF-8 and in latin-1, past Starlette, which knows latin-1 alone."""
+    response = PlainTextResponse("named")
+    response.raw_headers += [(b"x-utf", "Łukasz".encode()), (b"x-latin", "René".encode("latin-1"))]
+    return response
+
+
 async def broken(request):
     raise ValueError("no")
 
@@ -86,6 +93,7 @@ app = Starlette(
         Route("/own/staff", staff),
         Route("/own/parts", parts),
         Route("/own/broken", broken),
+        Route("/own/named", named),
         WebSocketRoute("/own/shout/{name}", shout),
         WebSocketRoute("/own/refuse", refuse),
         WebSocketRoute("/own/sorry", sorry),
