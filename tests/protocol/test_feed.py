@@ -22,6 +22,7 @@ from langlog_gateway.protocol.http import catch_up
 from langlog_gateway.protocol.subscriber import Subscriber
 from langlog_gateway.streams import sequencer
 from langlog_gateway.streams.sse import Batch
+from langlog_gateway.streams.stream_out import StreamOut
 from langlog_gateway.streams.watch import Limits, ThreadUpdate, Watch
 from langlog_schemas import events as ev
 from langlog_schemas.frames import ATTEMPT_SPAN, Frame, FrameBatch, numbered
@@ -383,6 +384,8 @@ def test_who_reads_what_was_before_misses_nothing_of_what_happens_meanwhile_howe
 
             def __init__(self) -> None:
                 self.text = b""
+
+            write_all = StreamOut.write_all
 
             async def write(self, data: bytes) -> None:
                 self.text += data

@@ -38,22 +38,15 @@ STOP_TIMEOUT_S = 5.0
 
 
 def decode_record(topic: str, partition: int, record: Any) -> Record:
-    """Convert a record of aiokafka. What is no text for Postgres in a record of another producer is replaced (U+FFFD), so that
-    decider and projector make it a dead letter, like any record that they cannot handle."""
+    """Convert a record of aiokafka. What is no text in a record of another producer is replaced (U+FFFD), so that decider and projector
+    make it a dead letter, like any record that they cannot handle."""
     try:
         key = (record.key or b"").decode()
         headers = {name: value.decode() for name, value in record.headers}
-        foreign = "\0" in key or any("\0" in value for value in headers.values())
     except (UnicodeDecodeError, AttributeError):  # a header may have no value
-        foreign = True
-    if foreign:
-        key = _text(record.key)
-        headers = {_text(name.encode()): _text(value) for name, value in record.headers}
+        key = (record.key or b"").decode(errors="replace")
+        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     return Record(topic, partition, record.offset, key, record.value or b"", headers)
-
-
-def _text(data: bytes | None) -> str:
-    return (data or b"").decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class KafkaReader:
