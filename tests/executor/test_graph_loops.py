@@ -221,7 +221,7 @@ async def test_an_idle_loop_ends_and_the_threads_for_sync_nodes_stay(
 async def test_a_graph_keeps_its_home_however_idle_it_was_and_whatever_it_blocked(
     loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its modules hold, a client or a pool, belongs to that event loop."""
+    """A client or a pool that its modules hold belongs to that event loop."""
     monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
     work, release = await blocked(loops, "g")
     other = loops.submit("h", nothing)
