@@ -10,10 +10,32 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from langgraph_sdk.client import SyncLangGraphClient
-from playwright.sync_api import APIResponse, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.console.browser import Console
 from tests.console.test_threads import human, talked
+
+Held = tuple[Route, APIResponse]
+"""A request, and the answer to it that the page has not received yet."""
+
+
+def on_two_pages(console: Console, team: str) -> tuple[Page, Page]:
+    """Return two pages with the same empty list, which both follow its changes."""
+    page = console.open(f"threads?metadata=team%3D{team}")
+    other = page.context.new_page()
+    other.goto(page.url)
+    for one in (page, other):
+        expect(one.get_by_text("No thread fits these filters")).to_be_visible()
+        expect(one.get_by_text("live", exact=True)).to_be_visible()
+    return page, other
+
+
+def give(page: Page, held: Held) -> None:
+    """Answer the request; return once the page has been painted with the answer."""
+    route, response = held
+    with page.expect_response("**/threads/search"):
+        route.fulfill(response=response)
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
 
 
 def test_a_feed_that_breaks_before_its_first_event_hides_no_change(
@@ -61,13 +83,8 @@ def test_a_change_whose_query_is_refused_is_queried_again(
 
 def test_a_list_that_arrives_late_hides_no_change(client: SyncLangGraphClient, console: Console) -> None:
     """The answer to a query that began before a change must not replace what was queried after it."""
-    page = console.open("threads?metadata=team%3Dlate")
-    other = page.context.new_page()
-    other.goto(page.url)
-    for one in (page, other):
-        expect(one.get_by_text("No thread fits these filters")).to_be_visible()
-        expect(one.get_by_text("live", exact=True)).to_be_visible()
-    late: list[tuple[Route, APIResponse]] = []
+    page, other = on_two_pages(console, "late")
+    late: list[Held] = []
 
     def searched(route: Route) -> None:
         if late:
@@ -81,22 +98,14 @@ def test_a_list_that_arrives_late_hides_no_change(client: SyncLangGraphClient, c
         page.evaluate("0")  # lets the handler above run
     talked(client, "said before the answer", team="late")
     expect(other.get_by_text("said before the answer").first).to_be_visible()
-    route, response = late[0]
-    with page.expect_response("**/threads/search"):
-        route.fulfill(response=response)
-    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    give(page, late[0])
     expect(page.get_by_text("said before the answer").first).to_be_visible()
 
 
 def test_changes_are_looked_up_by_one_query_at_a_time(client: SyncLangGraphClient, console: Console) -> None:
     """Of two queries under way, the answer to the older one might be shown last."""
-    page = console.open("threads?metadata=team%3Dturns")
-    other = page.context.new_page()
-    other.goto(page.url)
-    for one in (page, other):
-        expect(one.get_by_text("No thread fits these filters")).to_be_visible()
-        expect(one.get_by_text("live", exact=True)).to_be_visible()
-    late: list[tuple[Route, APIResponse]] = []
+    page, other = on_two_pages(console, "turns")
+    late: list[Held] = []
 
     def searched(route: Route) -> None:
         if late or '"ids"' not in (route.request.post_data or ""):
@@ -110,10 +119,7 @@ def test_changes_are_looked_up_by_one_query_at_a_time(client: SyncLangGraphClien
         page.evaluate("0")  # lets the handler above run
     client.runs.wait(thread, "chat", input=human("said after the query"))
     expect(other.get_by_text("said after the query").first).to_be_visible()
-    route, response = late[0]
-    with page.expect_response("**/threads/search"):
-        route.fulfill(response=response)
-    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    give(page, late[0])
     expect(page.get_by_text("said after the query").first).to_be_visible()
 
 

@@ -186,7 +186,7 @@ async def test_the_limit_of_steps_is_the_graph_s_own_in_each_mode(
 
 @pytest.mark.parametrize("modes", [["updates"], ["updates", "events"]])
 async def test_an_interrupt_is_streamed_once_the_log_has_it_in_each_mode(modes: list[str], graphs: Graphs) -> None:
-    """A client that is told of a question may ask for the thread's state, or answer, at once."""
+    """A client that receives a question may query the thread's state, or answer, at once."""
     task = task_for({"assistant_id": "interrupting", "input": {}, "stream_mode": modes})
     said: list[str] = []
 
