@@ -39,6 +39,9 @@ from .json_rpc import (
     Id,
     RpcError,
     accepts,
+    count_of,
+    flag_of,
+    object_of,
     refusal,
     result,
 )
@@ -66,7 +69,7 @@ EXTENSION = {
 
 
 class Call:
-    """One request: its method and parameters, and its assistant."""
+    """One request: its method and parameters, and its assistant. Making one raises RpcError for options of the wrong type."""
 
     def __init__(self, request: web.Request, assistant: Any, id: Id, params: Object, dialect: Dialect) -> None:
         self.request = request
@@ -75,11 +78,13 @@ class Call:
         self.id = id
         self.params = params
         self.dialect = dialect
-
-    @property
-    def configuration(self) -> Object:
-        configuration = self.params.get("configuration")
-        return configuration if isinstance(configuration, dict) else {}
+        options = object_of(params, "configuration")
+        self.at_once = flag_of(options, "blocking") is False
+        """The response does not wait for the run's end."""
+        self.at_once |= flag_of(options, "returnImmediately") is True
+        own, of_options = count_of(params, "historyLength"), count_of(options, "historyLength")
+        self.history_length = of_options if own is None else own
+        """Maximum number of messages in the history of a task; None: all."""
 
 
 Method = Callable[[Call], Awaitable[Any]]
@@ -203,9 +208,7 @@ class A2a:
                 return refusal(400, "Accept header must include text/event-stream for streaming")
             if method in self._methods and not accepts(request, JSON):
                 return refusal(400, "Accept header must include application/json")
-            params = message.get("params") or {}
-            if not isinstance(params, dict):
-                raise RpcError(INVALID_PARAMS, "params must be an object")
+            params = object_of(message, "params")
             if has_nul(body):
                 raise RpcError(INVALID_PARAMS, NUL_INSIDE)
             assistant = await self._assistant(request, request.match_info["assistant_id"])
@@ -226,8 +229,7 @@ class A2a:
 
     async def _send(self, call: Call) -> Any:
         run, message = await self._prepare(call)
-        wanted = call.configuration
-        if wanted.get("blocking") is False or wanted.get("returnImmediately") is True:
+        if call.at_once:
             await self._runs.submit(run)
             task = tasks.submitted(run.thread_id, run.run_id, message, call.dialect)
             return {"task": task} if call.dialect.v1 else task
@@ -339,12 +341,13 @@ class A2a:
             column="t.metadata",
         )
         rows = await self._core.reads.rows(sql, *values)
+        artifacts = flag_of(params, "includeArtifacts")
         shown_tasks = []
         for row in rows:
             task = tasks.task_of(row, row["thread_id"])
             if wanted is not None and task.state != wanted:
                 continue
-            shown = tasks.artifact(task, call.assistant_id) if params.get("includeArtifacts") else None
+            shown = tasks.artifact(task, call.assistant_id) if artifacts else None
             shown_tasks.append(
                 {
                     "kind": "task",
@@ -420,14 +423,12 @@ class A2a:
         return tasks.task_of(row, thread_id)
 
     async def _history(self, call: Call, task: Task) -> list[Object]:
-        length = call.params.get("historyLength")
-        if length is None:
-            length = call.configuration.get("historyLength")
         marks = await self._core.reads.rows(SQL["marks"], task.thread_id)
         own = task.run_id if call.request.headers.get(SCOPE, "").lower() == "task" else None
         runs = {row["mark"]: row["run_id"] for row in marks}
         messages = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
-        return messages[-length:] if isinstance(length, int) and length > 0 else ([] if length == 0 else messages)
+        length = call.history_length
+        return messages if length is None else messages[len(messages) - min(length, len(messages)) :]
 
 
 def _method_of(message: Object) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from langlog_schemas.json_types import Object
 
 from ..core import json_response
 from ..http.errors import JSON
@@ -30,6 +31,32 @@ class RpcError(Exception):
 
     def answer(self, id: Id) -> bytes:
         return _encode(JsonRpcAnswer("2.0", id, error=RpcFailure(self.code, self.message)))
+
+
+def object_of(members: Object, name: str) -> Object:
+    """Return a member that is an object; empty if it is absent or null. Raises RpcError."""
+    value = members.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RpcError(INVALID_PARAMS, f"{name} must be an object")
+    return value
+
+
+def flag_of(members: Object, name: str) -> bool | None:
+    """Return a member that is true or false; None if it is absent or null. Raises RpcError."""
+    value = members.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise RpcError(INVALID_PARAMS, f"{name} must be true or false")
+    return value
+
+
+def count_of(members: Object, name: str) -> int | None:
+    """Return a member that is a whole number from 0; None if it is absent or null. Raises RpcError."""
+    value = members.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise RpcError(INVALID_PARAMS, f"{name} must be a whole number, at least 0")
+    return value
 
 
 def result(id: Id, value: Any) -> bytes:

@@ -21,7 +21,7 @@ from ..core import Core, json_response
 from ..http.errors import JSON, ApiError
 from ..http.validation import NUL_INSIDE, decode_any
 from ..runs.agent_runs import AgentRuns
-from .json_rpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, accepts, refusal, result
+from .json_rpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, accepts, object_of, refusal, result
 
 SQL = load_sql("langlog_gateway", "agents.sql")
 
@@ -64,9 +64,7 @@ class Mcp:
         if id is None or not isinstance(method, str):  # notifications and responses are taken and need no answer
             return web.Response(status=202)
         try:
-            params = message.get("params") or {}
-            if not isinstance(params, dict):
-                raise RpcError(INVALID_PARAMS, "params must be an object")
+            params = object_of(message, "params")
             if has_nul(await request.read()):
                 raise RpcError(INVALID_PARAMS, NUL_INSIDE)
             return json_response(result(id, await self._call(request, method, params)))
@@ -108,15 +106,13 @@ class Mcp:
         return tools
 
     async def _run(self, request: web.Request, params: dict[str, Any]) -> dict[str, Any]:
-        name, arguments = params.get("name"), params.get("arguments")
+        name = params.get("name")
         if not isinstance(name, str):
             raise RpcError(INVALID_PARAMS, "Missing tool name")
-        if not isinstance(arguments or {}, dict):
-            raise RpcError(INVALID_PARAMS, "arguments must be an object")
+        given = dict(object_of(params, "arguments"))
         tool = (await self._tools(request)).get(name)
         if tool is None:
             raise RpcError(INVALID_PARAMS, f"Unknown tool: {name}")
-        given = dict(arguments or {})
         if isinstance(given.get("messages"), str) and _takes_messages(msgspec.json.decode(tool["input_schema"])):
             given["messages"] = [{"role": "user", "content": given["messages"]}]
         try:

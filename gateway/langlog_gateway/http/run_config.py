@@ -43,7 +43,7 @@ def check_config(config: Object) -> None:
         if name not in config or (nullable and value is None):
             continue
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise _wrong_type(value, word, ["config", name])
+            raise wrong_type(value, word, ["config", name])
     limit = config.get("max_concurrency")
     if limit is not None and limit < 1:
         raise invalid(f"{limit} is less than the minimum of 1", "minimum", ["config", "max_concurrency"], limit)
@@ -54,7 +54,7 @@ def check_checkpoint(configurable: Object, where: list[str]) -> None:
     for name in ("checkpoint_id", "checkpoint_ns"):
         value = configurable.get(name)
         if value is not None and not isinstance(value, str):
-            raise _wrong_type(value, "string", [*where, name])
+            raise wrong_type(value, "string", [*where, name])
         if value is not None and len(value) > CHECKPOINT_CHARACTERS_MAX:
             message = f"{compact(value)} is longer than {CHECKPOINT_CHARACTERS_MAX} characters"
             raise invalid(message, "maxLength", [*where, name], value)
@@ -62,13 +62,14 @@ def check_checkpoint(configurable: Object, where: list[str]) -> None:
     if checkpoint_ids is None:
         return
     if not isinstance(checkpoint_ids, dict):
-        raise _wrong_type(checkpoint_ids, "object", [*where, "checkpoint_map"])
+        raise wrong_type(checkpoint_ids, "object", [*where, "checkpoint_map"])
     for namespace, checkpoint_id in checkpoint_ids.items():
         if not isinstance(checkpoint_id, str):
-            raise _wrong_type(checkpoint_id, "string", [*where, "checkpoint_map", namespace])
+            raise wrong_type(checkpoint_id, "string", [*where, "checkpoint_map", namespace])
 
 
-def _wrong_type(value: Any, word: str, path: list[str]) -> ApiError:
+def wrong_type(value: Any, word: str, path: list[str]) -> ApiError:
+    """Return the 422 for a value that is not of the JSON type ``word``."""
     return invalid(f'{compact(value)} is not of type "{word}"', "type", path, value)
 
 

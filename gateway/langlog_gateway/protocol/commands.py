@@ -21,6 +21,7 @@ from ..auth.access import admit
 from ..core import Core
 from ..http.backends import UserCodeError
 from ..http.errors import ApiError, missing_thread
+from ..http.run_config import check_config, wrong_type
 from ..http.validation import decode_body, uuid_of
 from ..requests.runs import RUN_CREATE
 from ..responses.agents import AppliedThrough, ProtocolAnswer
@@ -172,6 +173,8 @@ class Commands:
         if not isinstance(params.get("assistant_id"), str):
             raise Refused("invalid_argument", "run.start requires an assistant_id.")
         kept: Object = {name: params[name] for name in RUN_PARAMS if name in params}
+        if "config" in params:
+            _config(params["config"])
         thread_id = _thread(request)
         if kept.get("input") is not None and await self._answers_a_question(thread_id, kept):
             kept["command"] = {"resume": kept.pop("input")}
@@ -187,6 +190,10 @@ class Commands:
 
     async def _respond(self, request: web.Request, params: Object) -> PreparedRun:
         answers = _answers(params)
+        config = _config({} if params.get("config") is None else params["config"])
+        strict = params.get("strict_resume")
+        if strict is not None and not isinstance(strict, bool):
+            raise wrong_type(strict, "boolean", ["strict_resume"])
         try:
             thread_id = _thread(request)
             await admit(request, "threads", "read", {"thread_id": thread_id}, missing_thread(thread_id))
@@ -201,16 +208,12 @@ class Commands:
             "resume": answers,
             **{name: params[name] for name in ("update", "goto") if params.get(name) is not None},
         }
-        given = params.get("config")
-        config = given if isinstance(given, dict) else {}
         then = (msgspec.json.decode(row["config"]) or {}).get("configurable") or {}
         config = {**config, "configurable": {**then, **_object(config.get("configurable"))}}
         body = {"assistant_id": row["assistant_id"], "command": command, "config": config}
         if "metadata" in params:
             body["metadata"] = params["metadata"]
-        if (
-            params.get("strict_resume") is True
-        ):  # then a run fails that reports the reason to all subscribers of the thread (`decide_answers`)
+        if strict:  # then a run fails that reports the reason to all subscribers of the thread (`decide_answers`)
             body["strict_resume"] = True
             return await self._run(request, thread_id, body)
         try:
@@ -248,10 +251,20 @@ def _thread(request: web.Request) -> str:
         raise ApiError(422, "Invalid thread ID") from None
 
 
+def _config(given: Any) -> Object:
+    """Return the config of a command, checked as that of a run. Raises ApiError 422."""
+    if not isinstance(given, dict):
+        raise wrong_type(given, "object", ["config"])
+    check_config(given)
+    return given
+
+
 def _answers(params: Object) -> Object:
     """Return interrupt id -> answer."""
     given = params.get("responses")
-    entries = given if isinstance(given, list) and given else [params]
+    if not isinstance(given, list | None):
+        raise Refused("invalid_argument", "input.respond takes its responses as an array.")
+    entries = given or [params]
     if len(entries) > MAX_RESPONSES:
         raise Refused("invalid_argument", f"input.respond takes at most {MAX_RESPONSES} responses.")
     answers: Object = {}
