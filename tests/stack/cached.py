@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tests.stack.node_package import CACHE
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "langlog"
 
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Lock this part of the cache."""
+    """Lock this part of the cache. Not for one part within itself: that would wait for ever."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

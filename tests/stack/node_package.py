@@ -1,4 +1,8 @@
-"""JavaScript under test: a package folder with its lock file, installed once by npm into a cache, run by node's test runner."""
+"""JavaScript under test: a package folder with its lock file, installed once by npm into a cache, run by node's test runner.
+
+Workers of a parallel run install and run the same package at once: one installs while the others wait, and a file of the package that
+is already there is left alone, because another worker may be reading it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "langlog"
+from tests.stack.cached import CACHE, alone
+
 INSTALL_LIMIT_S = 180
 OLDEST_NODE = 20
 
@@ -35,17 +40,27 @@ def installed(package: Path) -> Path:
         missing(reason)
     lock = (package / "package-lock.json").read_bytes()
     folder = CACHE / f"{package.parent.name}-{hashlib.sha256(lock).hexdigest()[:12]}"
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(package / name, folder)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_LIMIT_S)
-        assert done.returncode == 0, done.stdout + done.stderr
-    for file in package.glob("*.js*"):
-        if file.suffix != ".json":
-            shutil.copy(file, folder)
+    with alone(folder.name):
+        if not (folder / "node_modules" / ".package-lock.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(package / name, folder)
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_LIMIT_S)
+            assert done.returncode == 0, done.stdout + done.stderr
+        for file in package.glob("*.js*"):
+            if file.suffix != ".json":
+                _refresh(file, folder / file.name)
     return folder
+
+
+def _refresh(source: Path, copy: Path) -> None:
+    """Replace a copy that differs, in one step: nobody reads half of it."""
+    if copy.is_file() and copy.read_bytes() == source.read_bytes():
+        return
+    draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+    shutil.copy(source, draft)
+    draft.replace(copy)
 
 
 def node_missing() -> str | None:

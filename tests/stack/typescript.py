@@ -6,14 +6,12 @@ import shutil
 from pathlib import Path
 
 from .built import node_build
-from .cached import alone
 from .node_package import installed
 
 
 def typescript_packages(package: Path) -> Path:
     """The node_modules that a project's lock file names; langlog's graph host is built then, too."""
-    with alone(f"npm-{package.name}"):
-        modules = installed(package) / "node_modules"
+    modules = installed(package) / "node_modules"
     node_build().HOST.build()
     return modules
 

@@ -19,7 +19,6 @@ from langlog_executor.graph_host.process import STATIC, GraphHost
 from langlog_executor.graph_host.protocol import GraphFile, Query, Run
 
 from tests.stack.built import node_build
-from tests.stack.cached import alone
 from tests.stack.node_package import installed
 
 ROOT = Path(__file__).parents[3]
@@ -36,13 +35,8 @@ def with_packages(folder: Path) -> Path:
     """A new folder with the project's package.json and packages."""
     folder.mkdir(parents=True)
     shutil.copy(PROJECT / "package.json", folder)
-    (folder / "node_modules").symlink_to(_packages() / "node_modules")
+    (folder / "node_modules").symlink_to(installed(PROJECT) / "node_modules")
     return folder
-
-
-def _packages() -> Path:
-    with alone(f"npm-{PROJECT.name}"):
-        return installed(PROJECT)
 
 
 def copied_project(folder: Path) -> Path:
