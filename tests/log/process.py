@@ -2,6 +2,7 @@
 
 append <name> <count> <records a call>   appends until killed (count 0) or done; a line for every call acknowledged
 member <group>                           owns what it is given; a line for every change and every record
+hold <file>                              holds the write lock of the embedded log, as a writer that is stopped does; a line once it does
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from langlog_backbone.log import Log, NewRecord, TopicPartition, open_log
+from langlog_backbone.log.sqlite.file import WriteLock
 from langlog_backbone.process.settings import Settings
 
 VALUE_BYTES = 2_000
@@ -54,13 +57,22 @@ async def follow(log: Log, group: str) -> None:
             say("read", record.headers["ce_id"])
 
 
+async def hold(file: Path) -> None:
+    with WriteLock(file):
+        say("held")
+        await asyncio.Event().wait()
+
+
 async def main() -> None:
     log = open_log(Settings(**json.loads(sys.argv[1])))
     await log.start()
-    if sys.argv[2] == "append":
-        await append(log, sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
-    else:
-        await follow(log, sys.argv[3])
+    match sys.argv[2]:
+        case "append":
+            await append(log, sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+        case "hold":
+            await hold(Path(sys.argv[3]))
+        case _:
+            await follow(log, sys.argv[3])
     await log.stop()
 
 

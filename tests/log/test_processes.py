@@ -36,6 +36,10 @@ class Subprocess:
         )
         return cls(process)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def heard(self, word: str, count: int = 1) -> None:
         """Read until it has printed so many lines that begin with the word."""
         assert self._process.stdout is not None

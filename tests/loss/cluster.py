@@ -43,7 +43,7 @@ class Cluster:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.witness = witness
-        self._folder = folder
+        self.folder = folder
         self._redis_uri = redis_uri
         self.projection = read_settings(env).projection
         self.redis: EmbeddedRedis
@@ -52,7 +52,7 @@ class Cluster:
 
     def process(self, name: str, args: list[str], **env: str) -> Process:
         """Another process of this cluster, not started."""
-        return Process(name, args, self._folder, self._env | env)
+        return Process(name, args, self.folder, self._env | env)
 
     def second_gateway(self) -> tuple[Process, str]:
         """Another gateway, started and stopped with the others, and its URL."""

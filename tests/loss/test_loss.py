@@ -19,6 +19,7 @@ from langlog_schemas import events
 from tests.history.workload import workload
 from tests.loss.cluster import KINDS, LEASE_S, SERVICES, Cluster, running_cluster
 from tests.stack.server import kafka_env
+from tests.stack.standing_still import standing_still
 
 THREADS = 50
 RUNS_PER_THREAD = 2
@@ -176,15 +177,15 @@ async def test_a_stale_worker_that_comes_back_changes_nothing(cluster: Cluster, 
     thread = str(uuid.uuid4())
     stale = cluster.processes["worker"]
     run = await until_step(http, thread, f"{thread}-0", 3, hold=3, hold_seconds=HOLD_S)
-    stale.signal(signal.SIGSTOP)
     other = cluster.process("other-worker", SERVICES["worker"])
+    processes = [stale.pid, *(child.pid for child in stale.children())]
     try:
-        await asyncio.to_thread(other.start)
-        await check(http, cluster, [run])
-        paths = [f"/threads/{thread}", f"/threads/{thread}/history?limit=100", f"/threads/{thread}/runs"]
-        before = [await ask(http, "GET", path) for path in paths]
+        with standing_still(*processes, log=cluster.folder / "log.sqlite"):
+            await asyncio.to_thread(other.start)
+            await check(http, cluster, [run])
+            paths = [f"/threads/{thread}", f"/threads/{thread}/history?limit=100", f"/threads/{thread}/runs"]
+            before = [await ask(http, "GET", path) for path in paths]
     finally:
-        stale.signal(signal.SIGCONT)
         await asyncio.to_thread(other.stop)
     # only the worker that came back is left: once it has done something else, it has also had its say on the old run
     again = await create(http, str(uuid.uuid4()), f"{thread}-1")

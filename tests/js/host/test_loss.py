@@ -13,9 +13,11 @@ import psutil
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from langlog_backbone.embedded.servers import LOG_FILE
 
 from tests.js.host import stack
 from tests.stack.server import LiveServer, kafka_env
+from tests.stack.standing_still import standing_still
 
 LEASE_S = 4
 
@@ -109,15 +111,13 @@ async def test_a_host_that_is_blocked_ends_with_its_worker(begin: Begin) -> None
     assert await run.passed() == ["begin", "passed"]
 
 
-async def test_a_worker_that_comes_back_changes_nothing(client: LangGraphClient, begin: Begin) -> None:
+async def test_a_worker_that_comes_back_changes_nothing(
+    client: LangGraphClient, server: LiveServer, begin: Begin
+) -> None:
     run = await begin("gate")
-    worker = run.worker
-    os.kill(worker, signal.SIGSTOP)
-    try:
+    with standing_still(run.worker, log=server.data / LOG_FILE):
         assert await run.passed() == ["begin", "passed"], "another worker has taken it up"
         after = await client.threads.get_history(run.thread, limit=20)
-    finally:
-        os.kill(worker, signal.SIGCONT)
     assert await client.runs.wait(None, "echo", input={"text": "a"})  # both workers serve again
     assert await client.threads.get_history(run.thread, limit=20) == after
     assert (await client.runs.get(run.thread, run.run))["status"] == "success"

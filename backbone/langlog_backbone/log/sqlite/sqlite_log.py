@@ -42,11 +42,12 @@ from ..port import (
     TopicPartition,
 )
 from .cut import cut
+from .deadline import Append
 from .file import SQL, check_room, connect, prepare
 from .reader import GroupLock, Sequenced, SqliteReader, fetch_tail, seq_at_moment
 from .rows import read_body, stored_body
 from .wakeup import Wakeup
-from .writer import Append, Commit, Marks, Writer
+from .writer import Commit, Marks, Writer
 
 logger = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ class SqliteLog:
     def __init__(self, path: Path, settings: Settings) -> None:
         self.partitions = settings.partitions
         self.max_record_bytes = settings.max_record_bytes
+        self._append_deadline_s = settings.append_deadline_s
         self._path = path.absolute()
         self._prefix = settings.topic_prefix
         self._writer: Writer | None = None
@@ -96,7 +98,13 @@ class SqliteLog:
             self._reading = None
             raise
         self._wakeup = Wakeup(self._path.with_name(self._path.name + ".wake"))
-        self._writer = Writer(self._path, stored=self._stored, committed=self._on_commit, ring=self._wakeup.ring)
+        self._writer = Writer(
+            self._path,
+            deadline_s=self._append_deadline_s,
+            stored=self._stored,
+            committed=self._on_commit,
+            ring=self._wakeup.ring,
+        )
         self._writer.start()
 
     async def stop(self) -> None:

@@ -1,7 +1,8 @@
 """The one thread of a process that writes to the embedded log.
 
 It writes all queued appends in one transaction with one fsync, and notifies the event loop once: the more
-callers, the larger the commits. Several processes take turns by flock.
+callers, the larger the commits. Several processes take turns by flock; an append whose turn does not come gets an error
+(`deadline`).
 
 One statement writes a whole commit where possible: Python releases the interpreter lock around each step of
 SQLite, and winning it back from a busy event loop takes longer than the step.
@@ -26,9 +27,10 @@ import structlog
 
 from ...metrics.table import APPEND_FAILURES, APPENDED_BYTES, APPENDED_RECORDS, APPENDS, COMMITS
 from ...time.sources import monotonic
-from ..port import AppendUnknown, LogUnavailable, NewRecord, Position, TopicPartition
+from ..port import AppendUnknown, LogUnavailable, Position, TopicPartition
+from .deadline import Append, Deadline
 from .file import SQL, WriteLock, connect
-from .rows import StoredBody, value_of
+from .rows import value_of
 
 logger = structlog.get_logger(__name__)
 
@@ -48,20 +50,6 @@ _HINT = struct.Struct("<q")
 
 Row = tuple[int, str, int, int, str, bytes, bytes]
 """seq, topic, partition, offset, key, headers, value"""
-
-
-class Append(msgspec.Struct):
-    """One call of `Log.append` on its way."""
-
-    records: Sequence[NewRecord]
-    partitions: list[TopicPartition]
-    bodies: list[StoredBody]
-    size: int
-    done: asyncio.Future[list[Position]]
-    began: float = 0.0
-    """When it was put in line."""
-    values: list[bytes] = []
-    """Values as they are stored."""
 
 
 class Marks(msgspec.Struct):
@@ -86,18 +74,20 @@ _appends = APPENDS.labels("sqlite")
 def _count(group: Sequence[Append], locked: float, committed: float) -> None:
     """One commit: counting each append of it would cost more than it says. The first of them has waited for longest."""
     COMMITS.observe(committed - locked)
-    _appends.observe(committed - group[0].began)
+    _appends.observe(committed - group[0].queued)
     _records.inc(sum(len(append.records) for append in group))
     _bytes.inc(sum(append.size for append in group))
 
 
 class Writer:
-    """``committed`` is called on the event loop, in commit order; ``ring`` in the thread, after each commit."""
+    """``committed`` is called on the event loop, in commit order; ``ring`` in the thread, after each commit. ``deadline_s``: seconds
+    after which an append gets an error."""
 
     def __init__(
         self,
         path: Path,
         *,
+        deadline_s: float,
         stored: Callable[[str], str],
         committed: Callable[[Commit], None],
         ring: Callable[[], None],
@@ -115,6 +105,7 @@ class Writer:
         self._seq: int | None = None
         self._next: dict[TopicPartition, int] = {}
         self._stopped: asyncio.Future[None] = self._loop.create_future()
+        self._deadline = Deadline(path, deadline_s, self._passed)
 
     def start(self) -> None:
         self._lock = WriteLock(self._path)
@@ -130,12 +121,21 @@ class Writer:
         return self._failed_at is not None and monotonic() - self._failed_at < seconds
 
     def put(self, work: Append | Marks) -> None:
+        if isinstance(work, Append):
+            self._deadline.watch(work)
         self._queue.put(work)
+
+    def _passed(self, appends: int, error: str) -> None:
+        APPEND_FAILURES.labels("sqlite").inc(appends)
+        if self._failed_at is None:
+            logger.error("log.append_waits", path=str(self._path), error=error)
+        self._failed_at = monotonic()
 
     async def stop(self) -> None:
         """Write what is queued, then end."""
         self._queue.put(None)
         await self._stopped
+        self._deadline.stop()
 
     def _run(self) -> None:
         waiting = self._queue
@@ -177,6 +177,9 @@ class Writer:
                 append.values = [value_of(body) for body in append.bodies]
             with self._lock:
                 locked = monotonic()
+                group = self._deadline.begun(group)
+                if not group:
+                    return
                 try:
                     commit = self._write(group)
                 except sqlite3.IntegrityError:
