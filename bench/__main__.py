@@ -134,7 +134,7 @@ class Bench:
             }
         if self._args.workers:
             options = ["--workers", str(self._args.workers)]
-        live = LiveServer(project, self._folder / str(number), env | more, *options)
+        live = LiveServer(project, self._folder / str(number), env | dict(more), *options)
         port = int(self._kafka.rpartition(":")[2]) if self._kafka else None
         if events:
             self._run(self._past(live, events))

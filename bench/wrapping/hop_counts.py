@@ -132,4 +132,4 @@ WRAPPED: dict[str, Callable[[Any, Counters], None]] = {
 def wrapped(folder: str) -> dict[str, Callable[[Any], None]]:
     """Return what counts the hops of a module, by the module's name, into files of this process in the folder."""
     counters = Counters(folder)
-    return {name: functools.partial(wrap, counters=counters) for name, wrap in WRAPPED.items()}
+    return {name: lambda module, wrap=wrap: wrap(module, counters) for name, wrap in WRAPPED.items()}
