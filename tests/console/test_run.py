@@ -99,6 +99,23 @@ def test_events_whose_stream_ends_with_an_error_go_on(client: SyncLangGraphClien
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_run_of_more_events_than_are_held_ends_on_its_page(client: SyncLangGraphClient, console: Console) -> None:
+    thread = client.threads.create()["thread_id"]
+    run = client.runs.create(thread, "chat", input=human("later"), after_seconds=600)["run_id"]
+    event = '{"type":"langlog.checkpoint.deleted.v1","time":"2026-01-01T00:00:00Z","data":{}}'
+    body = "".join(f"id: {n}\nevent: event\ndata: {event}\n\n" for n in range(20_001))
+    console.page.route(
+        f"{console.url}/threads/*/runs/*/events",
+        lambda route: route.fulfill(content_type="text/event-stream", body=body),
+    )
+    page = console.open(f"threads/{thread}/runs/{run}")
+    expect(page.get_by_text("The timeline is of the first 20,000 events.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    client.runs.cancel(thread, run)
+    expect(page.get_by_text("interrupted", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
 def test_records_link_to_their_command_and_to_what_else_came_of_it(
     client: SyncLangGraphClient, open_console: Callable[..., Console]
 ) -> None:

@@ -14,7 +14,7 @@ const PAUSE_MS = 300;
 export function useTimeline(thread: string, run: string): { timeline: Timeline | null; error: Error | null; live: boolean; cut: boolean } {
   const { events, error, live, cut } = useEvents(at`/threads/${thread}/runs/${run}/events`);
   const ended = useMemo(() => timelineOf(events), [events]);
-  const running = useRunning(thread, run, ended?.isWorkedOn === true, events);
+  const running = useRunning(thread, run, ended?.isWorkedOn === true && !cut, events);
   const timeline = useMemo(() => (running.length === 0 ? ended : timelineOf(events, running)), [ended, running]);
   return { timeline, error, live, cut };
 }

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
+import { useChanges } from "../../api/changes";
 import { at, call } from "../../api/client";
 import { MOST_EVENTS } from "../../api/events";
 import { useLoad } from "../../api/load";
@@ -56,6 +57,7 @@ export default function RunView({ params }: { params: Record<string, string> }) 
       </PageHead>
       {error && <Failure error={error} />}
       {cut && <p class="quiet">The timeline is of the first {MOST_EVENTS.toLocaleString("en")} events.</p>}
+      {cut && going && <Unheard thread={thread} run={id} again={run.again} />}
       {timeline === null && !error && <Loading lines={8} />}
       {timeline !== null && (
         <div class="page-body timeline-page" tabIndex={0} role="region" aria-label="Timeline">
@@ -67,6 +69,14 @@ export default function RunView({ params }: { params: Record<string, string> }) 
       )}
     </div>
   );
+}
+
+/** Reads a run again whose events are no longer followed: nothing else tells of its end. */
+function Unheard({ thread, run, again }: { thread: string; run: string; again: () => void }) {
+  useChanges((changes) => {
+    if (changes.stale?.includes("runs") || changes.runs?.some((one) => one.run_id === run) || changes.deleted?.some(({ id }) => id === run || id === thread)) again();
+  }, [thread, run]);
+  return null;
 }
 
 /** Current time, while a bar is active. */
