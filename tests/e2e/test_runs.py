@@ -17,7 +17,18 @@ from langgraph_sdk.errors import ConflictError, NotFoundError
 
 from tests.stack.server import LiveServer
 
-MODES = ["values", "updates", "messages", "messages-tuple", "custom", "debug", "events", "tasks", "checkpoints"]
+MODES = [
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "custom",
+    "debug",
+    "events",
+    "tasks",
+    "checkpoints",
+    "tools",
+]
 
 
 def said(text: str) -> Any:
@@ -83,7 +94,7 @@ async def test_each_stream_mode_begins_with_metadata_and_closes_at_the_end(clien
     thread = await thread_of(client)
     events = [part async for part in client.runs.stream(thread, "agent", input=said("add 2 3"), stream_mode=mode)]
     assert events[0].event == "metadata"
-    if mode == "custom":
+    if mode in ("custom", "tools"):  # the graph writes nothing of its own, and calls no tool of the library
         assert len(events) == 1
         return
     names = {part.event.partition("/")[0] for part in events[1:]}

@@ -296,6 +296,12 @@ async def test_latencies_fall_into_growing_buckets() -> None:
     assert f"lg_api_http_requests_latency_count{{{labels}}} 2\n" in text
 
 
+STREAM_MODES = (
+    '"values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom" or "tools"'
+)
+"""A client that names another mode learns which there are."""
+
+
 @pytest.mark.parametrize(
     ("decoder", "body", "hint"),
     [
@@ -316,8 +322,19 @@ async def test_latencies_fall_into_growing_buckets() -> None:
         (
             RUN_CREATE,
             b'{"assistant_id": "a", "stream_mode": "zz"}',
+            f'"zz" is not one of {STREAM_MODES}\n\nFailed validating "enum" in schema["properties"]["stream_mode"]',
+        ),
+        (
+            RUN_CREATE,
+            b'{"assistant_id": "a", "stream_mode": ["values", "lifecycle"]}',
+            f'"lifecycle" is not one of {STREAM_MODES}\n\n'
+            'Failed validating "enum" in schema["properties"]["stream_mode"]["items"]\n\nOn instance["stream_mode"][1]:',
+        ),
+        (
+            RUN_CREATE,
+            b'{"assistant_id": "a", "interrupt_before": "zz"}',
             "\"zz\" is not valid under any of the schemas listed in the 'anyOf' keyword\n\n"
-            'Failed validating "anyOf" in schema["properties"]["stream_mode"]',
+            'Failed validating "anyOf" in schema["properties"]["interrupt_before"]',
         ),
         (
             RUN_BATCH,

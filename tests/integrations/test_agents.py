@@ -54,6 +54,26 @@ async def test_tokens_of_an_agent_are_streamed_and_make_up_its_answer(client: La
     assert text == answer["content"] == "You said: tell me much"
 
 
+@pytest.mark.parametrize("modes", ["tools", ["tools", "events"], ["tools", "updates"]])
+async def test_calls_of_tools_are_streamed_as_the_library_has_them(client: LangGraphClient, modes: Any) -> None:
+    given = user('weather {"place": "Rome"}\nfail {"reason": "no luck"}')
+    parts = [part async for part in client.runs.stream(None, "plain", input=given, stream_mode=modes)]
+    started, finished, *failed = [part.data for part in parts if part.event == "tools"]
+    assert started == {
+        "event": "tool-started",
+        "tool_call_id": "call-0-0",
+        "tool_name": "weather",
+        "input": {"place": "Rome"},
+    }
+    assert finished["output"]["content"] == "sunny in Rome"
+    assert finished["output"]["type"] == "tool"
+    del finished["output"]
+    assert finished == {"event": "tool-finished", "tool_call_id": "call-0-0"}
+    assert failed[1:] == [{"event": "tool-error", "tool_call_id": "call-1-0", "message": "no luck"}]
+    wanted = {modes} if isinstance(modes, str) else set(modes)
+    assert {part.event for part in parts} == {"metadata", "error", *wanted}
+
+
 @pytest.mark.parametrize(
     ("decision", "result"),
     [
@@ -140,17 +160,20 @@ async def test_a_deep_agent_keeps_files_and_has_subagents_whose_steps_are_stream
     thread = await client.threads.create()
     task = json.dumps({"description": 'weather {"place": "Rome"}', "subagent_type": "reporter"})
     text = f'write_file {{"file_path": "/a.txt", "content": "hello"}}\ntask {task}'
-    namespaces = set()
+    namespaces, tools = set(), []
     values: Any = None
     async for part in client.runs.stream(
-        thread["thread_id"], "deep", input=user(text), stream_mode=["updates", "values"], stream_subgraphs=True
+        thread["thread_id"], "deep", input=user(text), stream_mode=["updates", "values", "tools"], stream_subgraphs=True
     ):
         mode, _, namespace = part.event.partition("|")
+        if mode == "tools" and part.data["event"] == "tool-started":
+            tools.append((namespace.partition(":")[0], part.data["tool_name"]))
         namespaces.add(namespace.partition(":")[0])
         if part.event == "values":
             values = part.data
         assert mode != "error", part.data
     assert namespaces >= {"", "tools"}
+    assert tools == [("", "write_file"), ("", "task"), ("tools", "weather")]
     assert values["files"]["/a.txt"]["content"] == "hello"
     assert values["messages"][-1]["content"].endswith("done: sunny in Rome")
     again = await say(client, "deep", 'read_file {"file_path": "/a.txt"}', thread["thread_id"])

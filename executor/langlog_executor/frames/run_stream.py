@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Emit = Callable[[str, bytes], None]
 """Function of event name and data as JSON."""
 
-LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug", "messages"})
+LIBRARY_MODES = frozenset({"values", "updates", "custom", "tasks", "checkpoints", "debug", "messages", "tools"})
 """Modes with the same name in the library and the contract. ``messages-tuple`` and ``events`` are langlog's to make."""
 
 

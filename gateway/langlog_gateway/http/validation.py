@@ -185,12 +185,15 @@ def _of_entry(message: str, kind: Any, entries: list[Any]) -> str:
 def _unknown_choice(kind: Any, path: Sequence[str | int], value: Any) -> str:
     """Return the report for a value, or a list's first entry, that is not an allowed choice."""
     choices = next((get_args(part) for part in _parts(kind) if get_origin(part) is Literal), ())
-    if get_origin(kind) in (Union, UnionType) and any(get_origin(part) is list for part in get_args(kind)):
-        return violation(f"{compact(value)} {NO_SCHEMA}", "anyOf", path, value)
+    shown = CHOICES_SHOWN
+    if get_origin(kind) in (Union, UnionType) and (lists := [p for p in _parts(kind) if get_origin(p) is list]):
+        if get_origin(get_args(lists[0])[0]) is not Literal:  # one name, or a list of any names
+            return violation(f"{compact(value)} {NO_SCHEMA}", "anyOf", path, value)
+        shown = len(choices)  # one or several: a client of a newer protocol has to know which there are
     if not isinstance(value, list):
-        return violation(f"{compact(value)} is not {_one_of(choices)}", "enum", path, value)
+        return violation(f"{compact(value)} is not {_one_of(choices, shown)}", "enum", path, value)
     n = next((n for n, entry in enumerate(value) if entry not in choices), 0)
-    return violation(f"{compact(value[n])} is not {_one_of(choices)}", "enum", [*path, n], value[n])
+    return violation(f"{compact(value[n])} is not {_one_of(choices, shown)}", "enum", [*path, n], value[n])
 
 
 def _kind_at(kind: Any, path: Sequence[str]) -> Any:
@@ -209,12 +212,12 @@ def _parts(kind: Any) -> Iterator[Any]:
             yield from _parts(part)
 
 
-def _one_of(choices: Sequence[str]) -> str:
+def _one_of(choices: Sequence[str], most: int) -> str:
     names = [compact(choice) for choice in choices]
     if not names:
         return "one of the values allowed here"
-    if len(names) > CHOICES_SHOWN:
-        names = [*names[: CHOICES_SHOWN - 1], f"{len(names) - CHOICES_SHOWN + 1} other candidates"]
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} other candidates"]
     return f"one of {', '.join(names[:-1])} or {names[-1]}"
 
 

@@ -35,7 +35,7 @@ def null() -> Raw:
 
 
 StreamMode = Literal[
-    "values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom"
+    "values", "updates", "messages", "messages-tuple", "tasks", "checkpoints", "events", "debug", "custom", "tools"
 ]
 
 

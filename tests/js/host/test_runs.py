@@ -91,6 +91,16 @@ async def test_messages_are_streamed_as_they_grow(client: LangGraphClient) -> No
     assert any(part.event == "values" for part in events)
 
 
+async def test_calls_of_tools_are_streamed_as_the_library_has_them(client: LangGraphClient) -> None:
+    call = {"name": "add", "args": {"a": 1, "b": 2}, "id": "c1", "type": "tool_call"}
+    given = {"messages": [{"role": "assistant", "content": "", "tool_calls": [call]}]}
+    for modes in (["tools"], ["tools", "events"]):
+        parts = await streamed(client, None, "tools", given, stream_mode=modes)
+        started, ended = [part.data for part in parts if part.event == "tools"]
+        assert (started["event"], started["toolCallId"], started["name"]) == ("on_tool_start", "c1", "add")
+        assert (ended["event"], ended["toolCallId"], ended["output"]["content"]) == ("on_tool_end", "c1", "3")
+
+
 async def test_an_interrupt_is_answered(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     waits: Any = await client.runs.wait(thread, "asking", input={"draft": "x"})
