@@ -102,6 +102,24 @@ def test_an_answer_that_is_refused_for_what_it_says_is_kept(console: Console, cl
     assert answers(client, thread) == ["in many words"]
 
 
+def test_a_question_whose_answer_was_withdrawn_is_open_again(console: Console, client: SyncLangGraphClient) -> None:
+    """A run that is cancelled before it begins leaves the question open, as it was asked."""
+    thread = asked(client, "asks", question="Once more?")
+    page = console.open("inbox?graph=asks")
+    taken = {"status": "created", "run_id": "0" * 32, "thread_id": thread, "interrupt_id": "1"}
+    page.route("**/interrupts/respond", lambda route: route.fulfill(json=[taken]))
+    question = page.get_by_role("article", name="Question")
+    question.get_by_label("Answer", exact=True).fill("withdrawn")
+    question.get_by_role("button", name="Answer with this text").click()
+    expect(page.get_by_text("Answered: the run goes on")).to_be_visible()
+    expect(question.get_by_label("Answer", exact=True)).to_have_value("")
+    page.unroute("**/interrupts/respond")
+    question.get_by_label("Answer", exact=True).fill("for good")
+    question.get_by_role("button", name="Answer with this text").click()
+    expect(page.get_by_text("Nothing waits for a person")).to_be_visible()
+    assert answers(client, thread) == ["for good"]
+
+
 def test_many_questions_are_answered_at_once(console: Console, client: SyncLangGraphClient) -> None:
     threads = [asked(client, "asks", question=f"Number {n}?") for n in range(3)]
     page = console.open("inbox?graph=asks")

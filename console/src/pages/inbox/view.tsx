@@ -26,12 +26,12 @@ export default function Inbox() {
   const filters = query.value;
   const graph = filters.get("graph") ?? "";
   const isAnswered = filters.get("show") === "answered";
-  const inbox = useInbox(graph);
+  // answered here, and hidden until a list that was asked for since then still has them: their runs may be withdrawn before they begin
+  const answered = useRef<ReadonlySet<string>>(new Set());
+  const inbox = useInbox(graph, answered);
   const assistants = useAssistants();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  // answered here, and still in the list until it is read again
-  const [answered, setAnswered] = useState<ReadonlySet<string>>(new Set());
-  const rows = (inbox.rows ?? []).filter((row) => !answered.has(timeOf(row)));
+  const rows = (inbox.rows ?? []).filter((row) => !answered.current.has(timeOf(row)) || inbox.answered.has(timeOf(row)));
   const here = filters.get("interrupt");
   const seen = useRef<OpenInterrupt | null>(null);
   const found = rows.find((row) => keyOf(row) === here) ?? (here === null ? rows[0] : undefined);
@@ -44,7 +44,7 @@ export default function Inbox() {
     setQuery({ interrupt: key });
   };
   const done = (taken: OpenInterrupt[]): void => {
-    setAnswered((before) => new Set([...before, ...taken.map(timeOf)]));
+    answered.current = new Set([...answered.current, ...taken.map(timeOf)]);
     if (taken.some((one) => keyOf(one) === here)) pick(null);
     inbox.again();
   };
@@ -126,19 +126,24 @@ function Open({ inbox, open, chosen, choose, pick, done }: { inbox: Shown; open:
 
 interface Shown {
   rows: OpenInterrupt[] | null;
+  /** Questions that had been answered here when the list was asked for. */
+  answered: ReadonlySet<string>;
   total: number | null;
   error: Error | null;
   again: () => void;
   more: (() => void) | null;
 }
 
-function useInbox(graph: string): Shown {
+const NONE: ReadonlySet<string> = new Set();
+
+function useInbox(graph: string, answered: { current: ReadonlySet<string> }): Shown {
   const [most, setMost] = useState(PAGE);
   const filter = graph ? { graph_id: graph } : {};
   const found = useLoad(async (signal) => {
+    const before = answered.current;
     const page = await callWithHeaders<OpenInterrupt[]>("/interrupts/search", { body: { ...filter, limit: most, offset: 0 }, signal });
     const total = await call<number>("/interrupts/count", { body: filter, signal });
-    return { rows: page.body, total, graph };
+    return { rows: page.body, answered: before, total, graph };
   }, [graph, most]);
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
   useChanges((changes) => {
@@ -150,7 +155,7 @@ function useInbox(graph: string): Shown {
   }, [graph, most]);
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
   const rows = found.value?.graph === graph ? found.value.rows : null;
-  return { rows, total: found.value?.total ?? null, error: found.error, again: found.again, more: rows !== null && rows.length >= most && most < 1_000 ? () => setMost(Math.min(1_000, most + PAGE)) : null };
+  return { rows, answered: found.value?.answered ?? NONE, total: found.value?.total ?? null, error: found.error, again: found.again, more: rows !== null && rows.length >= most && most < 1_000 ? () => setMost(Math.min(1_000, most + PAGE)) : null };
 }
 
 /** Codes of a refusal that no other answer changes: the question has been answered, or is gone with its thread. */
