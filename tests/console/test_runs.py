@@ -111,9 +111,14 @@ def test_who_reads_further_down_is_told_of_newer_runs(client: SyncLangGraphClien
         page.evaluate("0")  # lets the handler above run
     page.locator(".table .rows").evaluate("rows => rows.scrollTop = rows.scrollHeight")
     expect(page.get_by_text("Loading more…")).to_have_count(0)
+    newer = page.get_by_role("button", name="Newer runs above")
+    with page.expect_response(lambda answer: (answer.request.post_data_json or {}).get("limit") == 1):
+        failed_of(client, assistant_of(client, "of another list"))
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    expect(newer).to_have_count(0)
     page.unroute("**/runs/search")
     failed_of(client, assistant)
-    page.get_by_role("button", name="Newer runs above").click()
+    newer.click()
     expect(page.get_by_role("row").filter(has_text="far down")).to_have_count(1)
     expect(page.get_by_role("row").filter(has_text="error")).to_have_count(1)
 

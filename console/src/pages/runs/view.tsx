@@ -6,6 +6,7 @@ import { titleOf, useAssistants } from "../../api/assistants";
 import { feed, useChanges } from "../../api/changes";
 import { call, callWithHeaders } from "../../api/client";
 import { usePages } from "../../api/pages";
+import { Reading } from "../../api/reading";
 import type { Run } from "../../api/types";
 import { Badge, Button, Failure, Loading, Nothing, PageHead, Status, Time } from "../../ui/basic";
 import { Dialog } from "../../ui/dialog";
@@ -37,7 +38,11 @@ export default function Runs() {
   useEffect(() => setChosen(new Set()), [key]);
   const [newer, setNewer] = useState(false);
   useEffect(() => setNewer(false), [key, list.rows === null]);
-  useLive(list.rows, list.change, list.again, () => setNewer(true), [key]);
+  const newest = async (signal: AbortSignal): Promise<string | undefined> => {
+    const found = await call<Run[]>("/runs/search", { body: { ...searchBody(filters, Date.now()), select: ["run_id"], limit: 1 }, signal });
+    return found[0]?.run_id;
+  };
+  useLive(list.rows, list.change, list.again, newest, () => setNewer(true), [key]);
   const names = new Map(assistants.value?.map((one) => [one.assistant_id, titleOf(one)]));
   const rows = list.rows ?? [];
   const picked = rows.filter((run) => chosen.has(run.run_id) && canBeRetried(run));
@@ -98,8 +103,14 @@ export default function Runs() {
 }
 
 /** Runs that are shown change in place; one that is not shown yet may belong to the list, which is read again. */
-function useLive(rows: Run[] | null, change: (by: (rows: Run[]) => Run[]) => void, again: () => void, tell: () => void, on: readonly unknown[]): void {
+function useLive(rows: Run[] | null, change: (by: (rows: Run[]) => Run[]) => void, again: () => void, newest: (signal: AbortSignal) => Promise<string | undefined>, tell: () => void, on: readonly unknown[]): void {
   const timer = useRef<ReturnType<typeof setTimeout> | null>(null);
+  const looking = useRef<Reading | null>(null);
+  useEffect(() => {
+    const reading = new Reading(() => undefined);
+    looking.current = reading;
+    return () => reading.close();
+  }, on);
   const known = useRef<ReadonlySet<string>>(new Set());
   known.current = new Set(rows?.map((run) => run.run_id));
   useChanges((changes) => {
@@ -108,8 +119,14 @@ function useLive(rows: Run[] | null, change: (by: (rows: Run[]) => Run[]) => voi
     const gone = new Set(changes.deleted?.filter((one) => one.kind === "run" || one.kind === "thread").map((one) => one.id));
     if (changed.size > 0 || gone.size > 0) change((before) => before.filter((run) => !gone.has(run.run_id) && !gone.has(run.thread_id)).map((run) => ({ ...run, ...changed.get(run.run_id) })));
     const isNew = [...changed.keys()].some((id) => !known.current.has(id));
-    // who reads further down is not taken back to the first page
-    if (isNew && known.current.size > PAGE) tell();
+    // who reads further down is not taken back to the first page, and told of newer runs alone that fit the filters
+    if (isNew && known.current.size > PAGE) {
+      looking.current?.again(async (signal) => {
+        const first = await newest(signal);
+        if (!signal.aborted && first !== undefined && !known.current.has(first)) tell();
+        await new Promise((done) => setTimeout(done, LOOK_PAUSE_MS));
+      });
+    }
     if ((isNew && known.current.size <= PAGE) || changes.stale?.includes("runs")) timer.current ??= setTimeout(() => { timer.current = null; again(); }, LOOK_PAUSE_MS);
   }, on);
   useEffect(() => () => void (timer.current !== null && clearTimeout(timer.current)), []);
