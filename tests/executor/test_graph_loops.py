@@ -1,20 +1,32 @@
-"""Graph loops: blocking code delays no other run, and no work is begun twice or lost."""
+"""Graph loops: all graphs share one, blocking code is found and delays others for a moment only, and no work is begun twice or lost."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import pytest
-from langlog_executor.runtime import graph_loops
-from langlog_executor.runtime.graph_loops import SAMPLES, GraphLoop, GraphLoops
+import structlog
+from langlog_executor.runtime import graph_loops, heartbeat
+from langlog_executor.runtime.graph_loops import GraphLoops
+from langlog_executor.runtime.heartbeat import HELD_BEATS
 from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.loop_thread import GraphLoop
 
 LIMIT_S = 60.0
-STEPS = 3 * SAMPLES
-"""Tasks of a busy loop, each of which is looked at: three times as many as there are samples of a blocked one."""
+STEPS = 3 * HELD_BEATS
+"""Tasks of a busy loop, each of which is looked at: three times as many as there are missed beats of a blocked one."""
+NEVER = 10**9
+"""Number of beats that no test misses."""
+
+
+@pytest.fixture(autouse=True)
+def fast_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
 
 
 @pytest.fixture
@@ -24,7 +36,16 @@ async def io() -> IoLoop:
 
 @pytest.fixture
 async def loops(io: IoLoop) -> AsyncIterator[GraphLoops]:
+    """As by default: all graphs share one."""
     made = GraphLoops(io, threads=8)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def isolated(io: IoLoop) -> AsyncIterator[GraphLoops]:
+    """Each graph has its own."""
+    made = GraphLoops(io, threads=8, isolated=True)
     yield made
     made.stop()
 
@@ -50,62 +71,256 @@ async def nothing() -> None:
     """Work that is over at once."""
 
 
-async def test_work_of_the_same_graph_goes_around_a_blocked_loop(loops: GraphLoops) -> None:
+async def here() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():
+            await asyncio.sleep(0.005)  # nothing signals what a loop's thread does
+
+
+async def test_all_graphs_share_one_loop(loops: GraphLoops) -> None:
+    assert len({await loops.submit(graph_id, here).done for graph_id in ("g", "h", "store.index", "g")}) == 1
+    assert loops.shared and loops.size == 1
+
+
+async def test_a_lock_of_a_module_works_in_two_graphs_at_once(loops: GraphLoops) -> None:
+    """A lock of asyncio belongs to the loop on which somebody waited for it first."""
+    lock = asyncio.Lock()
+
+    async def take() -> None:
+        async with lock:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(loops.submit(graph_id, take).done for graph_id in "ghgh"))
+
+
+async def test_work_waits_for_a_loop_that_was_blocked_for_a_moment(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere it could not use the clients that belong to the loop."""
+    monkeypatch.setattr(graph_loops, "AWAY_BEATS", NEVER)
     work, release = await blocked(loops, "g")
-    await asyncio.gather(*(loops.submit("g", nothing).done for _ in range(5)))
-    assert not work.done.done(), "the others are over while it blocks"
+    other = loops.submit("h", here)
+    await until(lambda: loops.suspects)
+    assert loops.held and not other.begun and loops.size == 1
+    release.set()
+    assert await other.done is work.loop.loop
+    assert not loops.held
+
+
+async def test_a_graph_that_blocks_for_ever_stops_no_other(loops: GraphLoops) -> None:
+    work, release = await blocked(loops, "g")
+    waiting = [loops.submit(graph_id, here) for graph_id in "hgh"]
+    (own,) = {await other.done for other in waiting}
+    assert own is not work.loop.loop and not work.done.done()
+    later = loops.submit("h", here)
+    assert later.loop is waiting[0].loop, "without a wait"
+    assert await later.done is own
+    assert loops.suspects == {"g"} and loops.size == 2 and not loops.held
     release.set()
     assert await work.done == "released"
 
 
-async def test_work_of_the_same_graph_goes_around_a_blocked_loop_on_a_machine_that_is_always_late(
-    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(graph_loops, "LATE_S", -1.0)
-    work, release = await blocked(loops, "g")
-    await loops.submit("g", nothing).done
-    release.set()
-    await work.done
-    assert loops.suspects == {"g"}
-
-
-async def test_work_of_other_graphs_does_not_notice_a_blocked_loop(loops: GraphLoops) -> None:
-    """It is on a loop of its own from the beginning: no loop had to be found blocked before it could begin."""
-    work, release = await blocked(loops, "g")
-    other = loops.submit("h", nothing)
-    assert other.loop is not work.loop
-    await other.done
-    assert loops.suspects == frozenset()
-    release.set()
-    await work.done
-
-
-async def test_a_graph_that_has_blocked_gets_loops_of_its_own(loops: GraphLoops) -> None:
+async def test_a_stand_in_that_is_blocked_has_a_stand_in(loops: GraphLoops) -> None:
     first, release = await blocked(loops, "g")
     await loops.submit("g", nothing).done
-    assert loops.suspects == {"g"}
-    second, release_second = await blocked(loops, "g")
-    assert first.loop is not second.loop
+    second, release_second = await blocked(loops, "h")
+    last = loops.submit("i", nothing)
+    await last.done
+    assert len({first.loop, second.loop, last.loop}) == 3
+    assert loops.suspects == {"g", "h"}
     release.set()
     release_second.set()
     await asyncio.gather(first.done, second.done)
 
 
+async def test_a_home_that_is_free_again_takes_the_later_work_back(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client or a pool that a module holds belongs to that event loop."""
+    work, release = await blocked(loops, "g")
+    other = loops.submit("h", nothing)
+    await other.done
+    release.set()
+    await work.done
+    again = loops.submit("h", nothing)
+    await again.done
+    assert again.loop is work.loop is not other.loop
+    monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
+    loops.sweep()
+    assert loops.size == 1, "the stand-in has ended, the home has not"
+    await loops.submit("g", nothing).done
+
+
+async def test_a_stand_in_is_needed_for_as_long_as_the_home_is_blocked(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, release = await blocked(loops, "g")
+    other = loops.submit("h", nothing)
+    await other.done
+    monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
+    loops.sweep()
+    assert loops.size == 2
+    again = loops.submit("h", nothing)
+    await again.done
+    assert again.loop is other.loop
+    release.set()
+    await work.done
+
+
+async def test_beyond_the_most_loops_work_waits(loops: GraphLoops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_loops, "MAX_LOOPS", 1)
+    work, release = await blocked(loops, "g")
+    other = loops.submit("h", nothing)
+    (beat,) = loops._beats.values()
+    await until(lambda: beat.missed > graph_loops.AWAY_BEATS)
+    assert not other.begun and loops.held
+    monkeypatch.setattr(graph_loops, "MAX_LOOPS", 2)
+    await other.done
+    release.set()
+    await work.done
+
+
+async def test_who_waits_for_held_loops_is_notified_of_each_change(loops: GraphLoops) -> None:
+    seen: list[bool] = []
+    loops.on_held.append(lambda: seen.append(loops.held))
+    work, release = await blocked(loops, "g")
+    await loops.submit("g", nothing).done
+    assert seen == [True, False], "held, and then a stand-in took over"
+    release.set()
+    await work.done
+    assert not loops.held
+
+
+async def child_of(what: Callable[[], Awaitable[Any]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(cast(Any, what()))
+
+
+async def child_in_an_old_context(what: Callable[[], Awaitable[Any]]) -> None:
+    await asyncio.create_task(cast(Any, what()), context=contextvars.copy_context())
+
+
+@pytest.mark.parametrize("within", [child_of, child_in_an_old_context])
+async def test_the_graph_that_blocks_is_named_with_its_place(loops: GraphLoops, within: Any) -> None:
+    """Others that have begun on the same loop are not: not the graph that waits, nor the one whose node started no blocking task."""
+    begun, release, waits = threading.Event(), threading.Event(), threading.Event()
+    line = 0
+
+    async def block() -> None:
+        nonlocal line
+        await asyncio.sleep(0)
+        begun.set()
+        line = cast(Any, inspect.currentframe()).f_lineno + 1
+        release.wait()
+
+    async def wait() -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    innocent = loops.submit("innocent", wait)
+    await asyncio.to_thread(waits.wait)
+    with structlog.testing.capture_logs() as lines:
+        work = loops.submit("guilty", lambda: within(block))
+        await asyncio.to_thread(begun.wait)
+        await asyncio.gather(*(loops.submit("other", nothing).done for _ in range(3)))
+    assert loops.suspects == {"guilty"}
+    (warning,) = [x for x in lines if x["event"] == "graph_loop.blocked"]
+    assert warning["graphs"] == ["guilty"]
+    assert warning["at"] == f"{__file__}:{line}"
+    for advice in ("sync function", "asyncio.to_thread", "BG_JOB_ISOLATED_LOOPS=true"):
+        assert advice in warning["hint"]
+    release.set()
+    await work.done
+    innocent.cancel()
+
+
+async def test_a_callback_that_blocks_is_found(loops: GraphLoops) -> None:
+    """It is no task: one of the graphs that have begun there is to blame."""
+    begun, release = threading.Event(), threading.Event()
+
+    def block() -> None:
+        begun.set()
+        release.wait()
+
+    async def start() -> None:
+        asyncio.get_running_loop().call_soon(block)
+        await asyncio.Event().wait()
+
+    work = loops.submit("g", start)
+    await asyncio.to_thread(begun.wait)
+    await loops.submit("h", nothing).done
+    assert loops.suspects == {"g"}
+    release.set()
+    work.cancel()
+
+
+async def test_a_loop_is_not_watched_while_no_work_waits(loops: GraphLoops) -> None:
+    work, release = await blocked(loops, "g")
+    (beat,) = loops._beats.values()
+    await until(lambda: beat._timer is None)
+    assert beat.missed == 0 and not beat.held
+    release.set()
+    await work.done
+
+
+async def test_work_of_the_same_graph_goes_around_a_blocked_loop(isolated: GraphLoops) -> None:
+    work, release = await blocked(isolated, "g")
+    await asyncio.gather(*(isolated.submit("g", nothing).done for _ in range(5)))
+    assert not work.done.done(), "the others are over while it blocks"
+    release.set()
+    assert await work.done == "released"
+
+
+async def test_a_blocked_loop_is_found_on_a_machine_that_is_always_late(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "LATE_SHARE", -1.0)
+    work, release = await blocked(loops, "g")
+    await loops.submit("h", nothing).done
+    release.set()
+    await work.done
+    assert loops.suspects == {"g"}
+
+
+async def test_work_of_other_graphs_does_not_notice_a_blocked_loop(isolated: GraphLoops) -> None:
+    """It is on a loop of its own from the beginning: no loop had to be found blocked before it could begin."""
+    work, release = await blocked(isolated, "g")
+    other = isolated.submit("h", nothing)
+    assert other.loop is not work.loop
+    await other.done
+    assert isolated.suspects == frozenset()
+    release.set()
+    await work.done
+
+
+async def test_a_graph_of_its_own_loop_that_blocks_again_and_again_stops_nothing(isolated: GraphLoops) -> None:
+    works = [await blocked(isolated, "g") for _ in range(3)]
+    await isolated.submit("g", nothing).done
+    assert len({work.loop for work, _ in works}) == 3 and isolated.suspects == {"g"}
+    for work, release in works:
+        release.set()
+        await work.done
+
+
 async def test_a_busy_loop_is_not_taken_for_a_blocked_one(loops: GraphLoops, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is in another task at each look at it, however long it lets work wait. Frames of tasks that have ended are freed, and the next
-    task's may be at the same address."""
+    """It is in another task at each check, however long it lets work wait. Tasks that have ended are freed, and the next one may be at
+    the same address."""
     begun, looked, moved_on = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
     looks = 0
-    position = GraphLoop.position
+    current_task = GraphLoop.current_task
 
-    def look(loop: GraphLoop) -> graph_loops.Position | None:
+    def look(loop: GraphLoop) -> asyncio.Task[Any] | None:
         nonlocal looks
         looks += 1
-        at = position(loop)
+        task = current_task(loop)
         if looks <= STEPS:  # a further one may come before the work that waits, and finds no step
             looked.release()
             assert moved_on.acquire(timeout=LIMIT_S), f"step {looks} does not end"
-        return at
+        return task
 
     async def step() -> None:
         if begun.is_set():
@@ -117,7 +332,7 @@ async def test_a_busy_loop_is_not_taken_for_a_blocked_one(loops: GraphLoops, mon
         await asyncio.gather(*(step() for _ in range(STEPS)))
         moved_on.release()
 
-    monkeypatch.setattr(GraphLoop, "position", look)
+    monkeypatch.setattr(GraphLoop, "current_task", look)
     work = loops.submit("g", busy)
     await asyncio.to_thread(begun.wait)
     try:
@@ -126,7 +341,7 @@ async def test_a_busy_loop_is_not_taken_for_a_blocked_one(loops: GraphLoops, mon
     finally:
         looked.release(STEPS)  # whatever failed, all steps end
     await work.done
-    assert loops.suspects == frozenset()
+    assert loops.suspects == frozenset() and loops.size == 1
     assert looks >= STEPS
 
 
@@ -199,38 +414,37 @@ async def test_an_exception_comes_back_and_an_exit_harms_nobody(loops: GraphLoop
 
 
 async def test_an_idle_loop_ends_and_the_threads_for_sync_nodes_stay(
-    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+    isolated: GraphLoops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def in_thread() -> str:
         return await asyncio.get_running_loop().run_in_executor(None, lambda: threading.current_thread().name)
 
-    work, release = await blocked(loops, "g")
-    other = loops.submit("g", in_thread)
+    work, release = await blocked(isolated, "g")
+    other = isolated.submit("g", in_thread)
     await other.done
     release.set()
     await work.done
-    assert loops.size == 2 and other.loop is not None and work.loop is not other.loop
+    assert isolated.size == 2 and other.loop is not None and work.loop is not other.loop
     monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
-    loops.sweep()
-    assert loops.size == 1
+    isolated.sweep()
+    assert isolated.size == 1
     await asyncio.to_thread(other.loop.thread.join, 60)
-    assert (await loops.submit("g", in_thread).done).startswith("node")
-    assert (await loops.submit("h", in_thread).done).startswith("node")
+    assert (await isolated.submit("g", in_thread).done).startswith("node")
+    assert (await isolated.submit("h", in_thread).done).startswith("node")
 
 
 async def test_a_graph_keeps_its_home_however_idle_it_was_and_whatever_it_blocked(
-    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+    isolated: GraphLoops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client or a pool that its modules hold belongs to that event loop."""
     monkeypatch.setattr(graph_loops, "IDLE_S", 0.0)
-    work, release = await blocked(loops, "g")
-    other = loops.submit("h", nothing)
-    await asyncio.gather(other.done, loops.submit("g", nothing).done)
+    work, release = await blocked(isolated, "g")
+    other = isolated.submit("h", nothing)
+    await asyncio.gather(other.done, isolated.submit("g", nothing).done)
     release.set()
     await work.done
-    loops.sweep()
-    monkeypatch.setattr(loops, "_suspects", {})  # their time is over
-    again, of_other = loops.submit("g", nothing), loops.submit("h", nothing)
+    isolated.sweep()
+    again, of_other = isolated.submit("g", nothing), isolated.submit("h", nothing)
     await asyncio.gather(again.done, of_other.done)
     assert again.loop is work.loop and of_other.loop is other.loop
 
@@ -279,11 +493,9 @@ async def test_posts_keep_their_order(io: IoLoop, loops: GraphLoops) -> None:
 
 
 async def test_with_one_loop_everything_runs_where_the_lifespan_ran_and_waits_for_what_blocks(
-    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+    isolated: GraphLoops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def here() -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
+    loops = isolated
     loops.hold_one_loop()
     own = await loops.submit("http.app", here).done
     assert [await loops.submit(graph, here).done for graph in ("a", "b", "a")] == [own] * 3
@@ -291,9 +503,10 @@ async def test_with_one_loop_everything_runs_where_the_lifespan_ran_and_waits_fo
     loops.sweep()
     work, release = await blocked(loops, "a")
     waiting = loops.submit("b", here)
-    while "a" not in loops.suspects:
-        await asyncio.sleep(0.01)  # nothing signals that a loop was found blocked
-    assert not waiting.begun and loops.size == 1
+    (beat,) = loops._beats.values()
+    await until(lambda: beat.missed > graph_loops.AWAY_BEATS)
+    assert not waiting.begun and loops.size == 1 and loops.suspects == {"a"}
+    assert loops.held, "other workers take later runs"
     release.set()
     assert await waiting.done is own
     assert await work.done == "released"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langlog_backbone.log import RecordTooLarge
-from langlog_executor.runtime.graph_loops import Work
 from langlog_executor.runtime.io_loop import IoLoop
+from langlog_executor.runtime.loop_thread import Work
 from langlog_executor.worker.graph_attempt import Ended
 from langlog_executor.worker.run_execution import RunExecution, RunTools
 from langlog_schemas import commands, envelope

@@ -104,7 +104,7 @@ def task_for(body: dict[str, Any]) -> Task:
     )
 
 
-async def streamed(graphs: Graphs, task: Task) -> tuple[list[tuple[str, Any]], Ended]:
+async def streamed(graphs: Graphs, task: Task, settings: Settings | None = None) -> tuple[list[tuple[str, Any]], Ended]:
     events: list[tuple[str, Any]] = [("metadata", {"run_id": task.run_id, "attempt": task.attempt})]
     attempt = GraphAttempt(
         task,
@@ -112,7 +112,7 @@ async def streamed(graphs: Graphs, task: Task) -> tuple[list[tuple[str, Any]], E
         graphs,
         InMemorySaver(),
         InMemoryStore(),
-        Settings(),
+        settings or Settings(),
         lambda name, data: events.append((name, json.loads(data))),
     )
     ended = await attempt.run()
@@ -225,17 +225,25 @@ def in_a_circle() -> BaseException:
     return error
 
 
+@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize(
     ("error", "hint"),
     [(bound_elsewhere(), True), (RuntimeError("Event loop is closed"), True), (in_a_circle(), False)],
 )
-async def test_an_object_of_another_event_loop_is_named_as_the_cause(error: BaseException, hint: bool) -> None:
+async def test_an_object_of_another_event_loop_is_named_as_the_cause(
+    error: BaseException, hint: bool, isolated: bool
+) -> None:
     def fail(state: Any) -> Any:
         raise error
 
     graph = StateGraph(dict).add_node("fail", fail).add_edge(START, "fail").compile()
     spec = GraphSpec(graph_id="fail", position=0, source="fail.py", attribute="graph")
     with structlog.testing.capture_logs() as lines:
-        await streamed(Graphs({"fail": spec}, {"fail": graph}), task_for({"assistant_id": "fail", "input": {}}))
+        await streamed(
+            Graphs({"fail": spec}, {"fail": graph}),
+            task_for({"assistant_id": "fail", "input": {}}),
+            Settings(isolated_loops=isolated),
+        )
     (line,) = [line for line in lines if line["event"] == "run.failed"]
-    assert ("BG_JOB_ISOLATED_LOOPS" in line.get("hint", "")) == hint
+    assert ("event loop" in line.get("hint", "")) == hint
+    assert ("BG_JOB_ISOLATED_LOOPS" in line.get("hint", "")) == (hint and isolated)

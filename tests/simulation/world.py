@@ -27,7 +27,7 @@ from langlog_backbone.process import service
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.read_model.watermark import Waiter
 from langlog_backbone.time import clock, sources
-from langlog_executor.runtime.graph_loops import Work
+from langlog_executor.runtime.loop_thread import Work
 from langlog_executor.runtime.records import RecordsClosed
 from langlog_gateway.streams.watch import Watch
 from langlog_schemas import ids

@@ -208,9 +208,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """LANGLOG_GRAPH_HOSTS: Maximum processes of Node of a worker. It starts another one only while graphs block those that there are."""
     jobs_per_worker: int = 128
     """N_JOBS_PER_WORKER: Maximum concurrent runs per worker process."""
-    isolated_loops: bool = True
+    isolated_loops: bool = False
     """BG_JOB_ISOLATED_LOOPS: Run each graph on an event loop of its own, so that a node that blocks it delays no other graph. When false, all
-    graphs of a worker share one event loop, and so may clients that several of them use (docs/how-to/web-application.md)."""
+    graphs of a worker share one event loop, and so may asynchronous clients that several of them use (docs/how-to/web-application.md)."""
     job_timeout_s: float = 86_400.0
     """BG_JOB_TIMEOUT_SECS: Maximum duration of a run, in seconds. A longer run ends with status ``timeout``."""
     max_attempts: int = 3

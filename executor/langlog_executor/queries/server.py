@@ -53,8 +53,9 @@ if TYPE_CHECKING:
     from ..checkpoints.reader import CheckpointReader
     from ..graph_host.hosts import GraphHosts
     from ..graphs.loading import Graphs
-    from ..runtime.graph_loops import GraphLoops, Work
+    from ..runtime.graph_loops import GraphLoops
     from ..runtime.io_loop import IoLoop
+    from ..runtime.loop_thread import Work
     from ..store.embeddings import Embedder
 
 logger = structlog.get_logger(__name__)

@@ -1,229 +1,115 @@
 """Graph loops: event loops in threads of their own, on which graphs run.
 
-    submit ─► home loop of the graph ──begun within 15 ms──► runs there
-                   │
-                   └─ not begun: is the loop stuck in one call? ─no (busy)─► wait on
-                                        │yes
-                                        └─► the graph is suspect; another loop takes the work
+    submit ─► home loop ──answers beats──► runs there
+                  │
+                  └─ is held by one call for 2 s (where each graph has a home: 0.5 s) ─► a stand-in takes what waits, until it is free
 
-Each graph has a home loop, so that a node that blocks (``time.sleep`` in an async node) holds up no run of another graph. Work
-that waits behind a blocked loop is taken over by another one; exactly one loop begins it (an atomic flag). A graph that has
-blocked a loop is remembered, and each of its runs gets a loop of its own from then on, as far as `MAX_LOOPS` goes. Loops that
-were idle for a while end, but for homes. Sync nodes run on one pool of threads that all loops share.
+All graphs of a worker share one home loop: objects of asyncio, and with them most clients and pools, belong to the loop that they were
+first used on, so those of a module work for all graphs that import it. With ``BG_JOB_ISOLATED_LOOPS=true`` each graph has a home of
+its own instead, so that a node that blocks (``time.sleep`` in an async node) delays no run of another graph. Sync nodes run on one
+pool of threads that all loops share.
 
-Objects of asyncio, and with them most clients and pools, belong to the loop that they were first used on: one of a module that two
-graphs share works in one of them alone. Where the project prepares resources for its graphs (`worker_lifespan`), and with
-``BG_JOB_ISOLATED_LOOPS=false``, all work runs on one loop (`hold_one_loop`): a node that blocks it holds up the other runs of
-this worker.
+A loop that a node blocks is *held* (`heartbeat` finds it); its graph is named in the log, with the place. Once it was held for long, it
+is *away*: a stand-in begins the work that waits there and all later work, so a node that never returns stops only what began before it.
+The work that had begun continues where it is. A home that is free again takes the later work back, because clients and pools belong to
+it. If the stand-in is held too, the next one takes over. One loop begins each work (`Work.wait_for`). Stand-ins end when they were
+idle for a while, homes never.
 
-Concurrency: everything here is called on the I/O loop, unless noted otherwise. When user code in a loop's thread raises
-``SystemExit`` or a similar exception, its work fails and the loop continues.
+Where the project prepares resources for its graphs (`worker_lifespan`), these belong to the home, and it is never away
+(`hold_one_loop`).
+
+Concurrency: everything here is called on the I/O loop, unless noted otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import sys
-import threading
+import math
 from collections.abc import Callable, Coroutine
-from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from langlog_backbone.time.sources import monotonic
 
-from .io_loop import Inbox, IoLoop
-
-try:
-    import uvloop
-except ImportError:  # Windows
-    uvloop = None  # type: ignore[assignment]
+from .heartbeat import HELD_BEATS, Heartbeat
+from .io_loop import IoLoop
+from .loop_thread import GraphLoop, Work
 
 logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-PATIENCE_S = 0.015
-"""Seconds after which the loop of work that has not begun is checked."""
-SAMPLE_S = 0.005
-"""Seconds between two samples of a silent loop's position."""
-SAMPLES = 4
-"""Number of samples in the same call after which a loop is blocked, not busy."""
-LATE_S = 0.004
-"""Seconds of delay above which a sample is not counted: the machine, not the loop, is slow …"""
-LATE_SAMPLES = 20
-"""… unless the loop was in the same call this many times: on a machine that is always late nothing else would count."""
+AWAY_BEATS = 20
+"""Number of missed beats after which a stand-in takes the work of a held loop that all graphs share. Long: what it begins cannot use the
+clients and pools of the home."""
 SUSPECT_S = 60.0
-"""Seconds for which each run of a graph that has blocked a loop gets one of its own; then they are at its home again."""
+"""Seconds for which a graph is shown as one that blocks, from the moment on in which its loop is free again."""
+WARN_AGAIN_S = 60.0
+"""Minimum seconds between two warnings about one graph."""
 IDLE_S = 60.0
 """Seconds after which a loop without work ends."""
-OUTLINE_FRAMES = 3
-"""Number of outermost frames of a callback that are compared."""
 MAX_LOOPS = 128
-"""Maximum number of threads with event loops; beyond it, runs share them."""
-
-
-class Work(Generic[T]):
-    """A coroutine that some graph loop runs. ``done`` belongs to the I/O loop and gets result or exception."""
-
-    def __init__(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, T]], done: asyncio.Future[T]) -> None:
-        self.graph_id = graph_id
-        self.done = done
-        self._start = start
-        self._claim = threading.Lock()
-        self._cancelled = False
-        self.loop: GraphLoop | None = None
-        """Loop where it was begun, or waits."""
-        self.task: asyncio.Task[T] | None = None
-
-    @property
-    def begun(self) -> bool:
-        return self._claim.locked()
-
-    def claim(self) -> bool:
-        """Return True to the one caller that may begin it. Any thread."""
-        return self._claim.acquire(blocking=False)
-
-    def cancel(self) -> None:
-        """Cancel the coroutine, once its loop is free; work that has not begun never begins."""
-        self._cancelled = True
-        if self.claim():
-            if self.loop is not None:
-                self.loop.work.discard(self)
-            self.done.cancel()
-        elif self.loop is not None:
-            self.loop.inbox.post(self._cancel)
-
-    def _cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-
-    def run_on(self, loop: GraphLoop, io: IoLoop, finished: Callable[[Work[Any]], None]) -> None:
-        """On the graph loop's thread: begin, unless another loop was faster."""
-        if not self.claim():
-            return
-        self.loop = loop
-        self.task = loop.loop.create_task(self._start())
-        if self._cancelled:
-            self.task.cancel()
-
-        def ended(task: asyncio.Task[T]) -> None:
-            if not task.cancelled():
-                task.exception()  # seen: it travels with the future
-            io.post(self._settle, task, finished)
-
-        self.task.add_done_callback(ended)
-
-    def _settle(self, task: asyncio.Task[T], finished: Callable[[Work[Any]], None]) -> None:
-        finished(self)
-        if self.done.done():
-            return
-        if task.cancelled():
-            self.done.cancel()
-            return
-        error = task.exception()
-        if error is None:
-            self.done.set_result(task.result())
-        elif isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
-            self.done.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
-        else:
-            self.done.set_exception(error)
-
-
-class GraphLoop:
-    """One event loop and its thread."""
-
-    def __init__(self, number: int, executor: concurrent.futures.ThreadPoolExecutor) -> None:
-        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
-        self.loop.set_default_executor(executor)
-        self.inbox = Inbox(self.loop)
-        self.work: set[Work[Any]] = set()
-        """Work that was begun or waits here; maintained by the I/O loop."""
-        self.idle_since = monotonic()
-        self._stopping = False
-        self.thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        """End at the next iteration of the loop; a blocked thread is abandoned (it is a daemon)."""
-        self._stopping = True
-        self.inbox.post(self.loop.stop)
-
-    def position(self) -> Position | None:
-        """Return the position of the thread's current callback; None if it waits for events.
-
-        The position is constant within one callback, however deep it is; a busy loop changes callbacks.
-        """
-        frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - documented
-        return None if frame is None else _outline(frame)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        while not self._stopping:
-            try:
-                self.loop.run_forever()
-            except BaseException:
-                logger.exception("graph_loop.shaken")
-        # closing a loop shuts down its executor, which is shared: give it a replacement
-        self.loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(max_workers=1))
-        try:
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        finally:
-            self.loop.close()
-
-
-Position = tuple[tuple[FrameType, int], ...]
-"""Frames with their instructions, outermost last. The frames themselves, not their ids: those of frames that have ended are used again,
-so that callbacks of a busy loop would look like one."""
-
-_LOOP_FILES = ("base_events.py", "events.py", "selectors.py", "selector_events.py", "unix_events.py")
-
-
-def _outline(frame: FrameType) -> Position | None:
-    chain: list[FrameType] = []
-    at: FrameType | None = frame
-    while at is not None and at.f_code is not GraphLoop._run.__code__:  # noqa: SLF001 - of this module
-        if not at.f_code.co_filename.endswith(_LOOP_FILES):
-            chain.append(at)
-        at = at.f_back
-    if at is None or not chain:
-        return None
-    # callers only: the innermost frame moves on within one long computation
-    outer = chain[-OUTLINE_FRAMES:]
-    return tuple((f, f.f_lasti if f is not frame else 0) for f in outer)
+"""Maximum number of threads with event loops; beyond it, graphs share homes, and work waits for loops that are held."""
+SHARED = ""
+"""Name of the home that all graphs share."""
+BLOCKED_HINT = "an async node makes a blocking call: make the node a sync function, or call it by asyncio.to_thread"
+ISOLATED_HINT = ", or set BG_JOB_ISOLATED_LOOPS=true, and each graph gets an event loop of its own"
+WAIT_HINT = "; all runs of this worker wait for it, since they share one event loop"
 
 
 class GraphLoops:
     """The graph loops of a worker process."""
 
-    def __init__(self, io: IoLoop, *, threads: int) -> None:
+    def __init__(self, io: IoLoop, *, threads: int, isolated: bool = False) -> None:
+        """``threads``: maximum number of threads for sync nodes. ``isolated``: each graph has a home of its own."""
         self._io = io
         # threads are made as they are needed; a sync node must never queue behind others that wait
         self._executor = concurrent.futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="node")
-        self._loops: list[GraphLoop] = []
-        self._homes: dict[str, GraphLoop] = {}
+        self._beats: dict[GraphLoop, Heartbeat] = {}
+        """All loops, with their heartbeats."""
+        self._lines: dict[str, list[GraphLoop]] = {}
+        """Graph -> its home, and then the stand-ins, in the order in which they were needed."""
+        self._isolated = isolated
+        self._stays = False
         self._suspects: dict[str, float] = {}
+        """Graph -> until when it is one; infinite while it holds a loop."""
+        self._warned: dict[str, float] = {}
         self._numbers = 0
         self._sweeper: asyncio.TimerHandle | None = None
-        self._only: GraphLoop | None = None
+        self._notified = False
+        self.on_held: list[Callable[[], None]] = []
+        """Functions that are called when `held` has changed."""
 
     def hold_one_loop(self) -> None:
-        """Run all work on one loop, from the first work on. Raises RuntimeError once there are loops."""
-        if self._loops:
+        """Run all work on one loop that no other takes work of. Raises RuntimeError once there are loops."""
+        if self._beats:
             raise RuntimeError("work runs on graph loops already")
-        self._only = GraphLoop(1, self._executor)
-        self._loops.append(self._only)
+        self._isolated = False
+        self._stays = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether all graphs share one home."""
+        return not self._isolated
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Return the graphs that have blocked a loop recently."""
+        """Return the graphs that block a loop, or have done so recently. Any thread."""
         now = monotonic()
-        return frozenset(k for k, until in list(self._suspects.items()) if until > now)  # any thread
+        return frozenset(k for k, until in list(self._suspects.items()) if until > now)
 
     @property
     def size(self) -> int:
-        return len(self._loops)
+        return len(self._beats)
+
+    @property
+    def held(self) -> bool:
+        """Whether any new work would wait: the home that all graphs share is held, and no stand-in takes the work yet."""
+        if self._isolated:
+            return False
+        beats = (self._beats[loop] for loop in self._lines.get(SHARED, ()))
+        return next((beat.held for beat in beats if not beat.away), False)
 
     def submit(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, T]]) -> Work[T]:
         """Run a coroutine on a graph loop, soon."""
@@ -235,119 +121,116 @@ class GraphLoops:
         """End all loops, whatever runs on them."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for loop in self._loops:
-            loop.stop()
-            self._io.forget(loop.loop)
-        self._loops.clear()
-        self._homes.clear()
+        for loop in list(self._beats):
+            self._end(loop)
+        self._lines.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _assign(self, work: Work[Any], loop: GraphLoop) -> None:
-        work.loop = loop
+        if not work.wait_for(loop):
+            return
         loop.work.add(work)
         loop.inbox.post(work.run_on, loop, self._io, self._finished)
-        self._check_later(PATIENCE_S, work, loop)
+        self._beats[loop].watch()
 
-    def _choose(self, graph_id: str, avoid: GraphLoop | None = None) -> GraphLoop:
-        if self._only is not None:
-            return self._only
-        if not self._is_suspect(graph_id):
-            home = self._homes.get(graph_id)
-            if home is not None and home is not avoid:
-                return home
-        for loop in self._loops:
-            if not loop.work and loop is not avoid and loop not in self._homes.values():
-                return self._settle_in(graph_id, loop)
-        if len(self._loops) < MAX_LOOPS:
+    def _choose(self, graph_id: str) -> GraphLoop:
+        """Return the first loop of the graph's line that is not away, or a further one."""
+        line = self._lines.setdefault(graph_id if self._isolated else SHARED, [])
+        for loop in line:
+            if not self._beats[loop].away:
+                return loop
+        if len(self._beats) < MAX_LOOPS:
             self._numbers += 1
             loop = GraphLoop(self._numbers, self._executor)
-            self._loops.append(loop)
-            self._sweep_later()
-            return self._settle_in(graph_id, loop)
-        return min((x for x in self._loops if x is not avoid), key=lambda x: len(x.work))
-
-    def _is_suspect(self, graph_id: str) -> bool:
-        until = self._suspects.get(graph_id)
-        if until is None:
-            return False
-        if until > monotonic():
-            return True
-        del self._suspects[graph_id]
-        return False
-
-    def _settle_in(self, graph_id: str, loop: GraphLoop) -> GraphLoop:
-        if not self._is_suspect(graph_id):
-            self._homes[graph_id] = loop
+            self._beats[loop] = Heartbeat(loop, self._io, self._on_missed, self._on_free)
+        else:
+            loop = min(self._beats, key=lambda x: (self._beats[x].held, len(x.work)))
+        line.append(loop)
+        self._sweep_later()
         return loop
 
-    def _check_later(
-        self,
-        delay_s: float,
-        work: Work[Any],
-        loop: GraphLoop,
-        last: Position | None = None,
-        same: int = 0,
-        checks: int = 0,
-    ) -> None:
-        due = self._io.loop.time() + delay_s
-        self._io.loop.call_later(delay_s, self._check, work, loop, due, last, same, checks)
-
-    def _check(
-        self, work: Work[Any], loop: GraphLoop, due: float, last: Position | None, same: int, checks: int
-    ) -> None:
-        """Work was not begun in time: blocked loops lose it to another one, busy ones are given more time."""
-        if work.begun or work.loop is not loop:
-            return
-        position = loop.position()
-        checks = checks + 1 if position is not None and position == last else 1
-        if self._io.loop.time() - due > LATE_S:
-            same = 0  # the machine is overloaded: the loop may be waiting for the processor, as this check did
-        elif position is not None and position == last:
-            same += 1
-        else:
-            same = 1
-        if same < SAMPLES and checks < LATE_SAMPLES:
-            self._check_later(SAMPLE_S, work, loop, position, same, checks)
-            return
-        culprits = {other.graph_id for other in loop.work if other.begun}
-        new = culprits - self.suspects
+    def _on_missed(self, beat: Heartbeat) -> None:
+        """A held loop has missed one more beat."""
+        new = beat.culprits - {k for k, until in self._suspects.items() if until == math.inf}
+        for graph_id in beat.culprits:
+            self._suspects[graph_id] = math.inf
         if new:
-            hint = "an async node makes a blocking call"
-            if self._only is not None:
-                hint += ": all runs of this worker wait for it, since they share one event loop"
-            logger.warning("graph_loop.blocked", graphs=sorted(new), hint=hint)
-        until = monotonic() + SUSPECT_S
-        for graph_id in culprits:
-            self._suspects[graph_id] = until
-        if self._only is not None:
+            self._warn(new, beat.loop)
+        if not self._stays and not beat.away and beat.missed >= (HELD_BEATS if self._isolated else AWAY_BEATS):
+            self._leave(beat)
+        self._notify()
+
+    def _on_free(self, beat: Heartbeat) -> None:
+        others = frozenset[str]().union(*(x.culprits for x in self._beats.values() if x is not beat))
+        for graph_id in beat.culprits - others:
+            self._suspects[graph_id] = monotonic() + SUSPECT_S
+        self._sweep_later()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self.held != self._notified:
+            self._notified = not self._notified
+            for changed in self.on_held:
+                changed()
+
+    def _warn(self, graphs: frozenset[str], loop: GraphLoop) -> None:
+        now = monotonic()
+        due = sorted(graph_id for graph_id in graphs if now >= self._warned.get(graph_id, -math.inf))
+        if not due:
             return
-        for waiting in [x for x in loop.work if not x.begun]:
-            loop.work.discard(waiting)
-            self._assign(waiting, self._choose(waiting.graph_id, avoid=loop))
+        for graph_id in due:
+            self._warned[graph_id] = now + WARN_AGAIN_S
+        hint = BLOCKED_HINT
+        if self._stays:
+            hint += WAIT_HINT
+        elif not self._isolated:
+            hint += ISOLATED_HINT
+        logger.warning("graph_loop.blocked", graphs=due, at=loop.place(), hint=hint)
+
+    def _leave(self, beat: Heartbeat) -> None:
+        """Have a stand-in take the work that waits for a held loop, and later work."""
+        lines = [line for line in self._lines.values() if beat.loop in line]
+        if len(self._beats) >= MAX_LOOPS and any(all(self._beats[x].held for x in line) for line in lines):
+            return  # checked again at the next missed beat
+        beat.away = True
+        for work in [x for x in beat.loop.work if not x.begun]:
+            other = self._choose(work.graph_id)
+            if work.wait_for(other):
+                beat.loop.discard(work)
+                self._assign(work, other)
 
     def _finished(self, work: Work[Any]) -> None:
-        # all of them: the loop that lost the work may have begun it all the same
-        for loop in self._loops:
-            if work in loop.work:
-                loop.work.discard(work)
-                if not loop.work:
-                    loop.idle_since = monotonic()
+        if work.loop is not None:
+            work.loop.discard(work)
 
     def _sweep_later(self) -> None:
-        if self._sweeper is None:
+        if self._sweeper is None and len(self._beats) > len(self._needed()):
             self._sweeper = self._io.loop.call_later(IDLE_S, self.sweep)
 
+    def _needed(self) -> set[GraphLoop]:
+        """Return homes, and the stand-ins that have their work. What a graph's modules hold, a client or a pool, belongs to its home,
+        and could not be used once that has ended."""
+        needed = {line[0] for line in self._lines.values() if line}
+        for line in self._lines.values():
+            needed.update([loop for loop in line if not self._beats[loop].away][:1])
+        return needed
+
     def sweep(self) -> None:
-        """End loops that have been idle for `IDLE_S` and are no graph's home; checks again by itself. What a graph's modules hold, a
-        client or a pool, belongs to its home, and could not be used once that has ended."""
+        """End loops that have been idle for `IDLE_S` and are not needed; checks again by itself."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._sweeper = None
-        now = monotonic()
-        homes = {id(loop) for loop in (self._only, *self._homes.values()) if loop is not None}
-        for loop in [x for x in self._loops if not x.work and now - x.idle_since >= IDLE_S and id(x) not in homes]:
-            self._loops.remove(loop)
-            self._io.forget(loop.loop)
-            loop.stop()
-        if len(self._loops) > len(homes):
-            self._sweep_later()
+        now, needed = monotonic(), self._needed()
+        free = [loop for loop, beat in self._beats.items() if not beat.held and loop not in needed]
+        idle = [x for x in free if not x.work and now - x.idle_since >= IDLE_S]
+        for loop in idle:
+            for line in self._lines.values():
+                if loop in line:
+                    line.remove(loop)
+            self._end(loop)
+        self._sweep_later()
+
+    def _end(self, loop: GraphLoop) -> None:
+        self._beats.pop(loop).stop()
+        self._io.forget(loop.loop)
+        loop.stop()

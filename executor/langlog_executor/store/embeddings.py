@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..runtime.graph_loops import GraphLoops
 
 HOME = "store.index"
-"""Home loop of the project's function, among the graphs' loops."""
+"""Name of the project's function among the graphs of the graph loops."""
 TEXTS_AT_ONCE = 100
 """Maximum number of texts of one call of the project's function: providers refuse more than a few hundred."""
 CALLS_AT_ONCE = 4

@@ -57,10 +57,9 @@ USER_INTERRUPT = RunError(
 USER_ROLLBACK = RunError(
     error="UserRollback", message="rollback requested via POST /threads/{thread_id}/runs/{run_id}/cancel"
 )
-SHARED_CLIENT = (
-    "an object of asyncio, such as a client, a pool or a lock, is used by several graphs, each of which has an event loop of its own: "
-    "set BG_JOB_ISOLATED_LOOPS=false, and they share one"
-)
+OTHER_LOOP = "an object of asyncio, such as a client, a pool or a lock, was first used on another event loop: "
+GRAPHS_LOOP = "each graph has one of its own, since BG_JOB_ISOLATED_LOOPS is true; set it to false, and they share one"
+OUTSIDE = "by asyncio.run, or while a node blocked the one that all graphs share (graph_loop.blocked); make such an object where it is used"
 TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
 
 
@@ -289,13 +288,14 @@ class GraphAttempt:
         return state if state.metadata is not None else None
 
     def _log(self, error: BaseException) -> None:
+        hint = OTHER_LOOP + (GRAPHS_LOOP if self._settings.isolated_loops else OUTSIDE)
         logger.warning(
             "run.failed",
             run_id=self._task.run_id,
             graph_id=self._task.graph_id,
             error=class_name(error),
             traceback=traceback_of(error),
-            **({"hint": SHARED_CLIENT} if of_another_loop(error) else {}),
+            **({"hint": hint} if of_another_loop(error) else {}),
         )
 
 

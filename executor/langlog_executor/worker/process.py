@@ -117,7 +117,9 @@ async def _serve(
     await caught_up(backbone, ending)
     io = IoLoop(backbone)
     open_cache(backbone.pipe, backbone.settings)
-    loops = GraphLoops(io, threads=backbone.settings.jobs_per_worker * NODE_THREADS)
+    loops = GraphLoops(
+        io, threads=backbone.settings.jobs_per_worker * NODE_THREADS, isolated=backbone.settings.isolated_loops
+    )
     project = read_project(backbone.settings.project)
     reader = CheckpointReader(io, serde=configured_serializer(project, backbone.settings))
     configuration = Configuration(project)
@@ -137,10 +139,8 @@ async def _serve(
     worker = Worker(backbone, RunTools(io, graphs, loops, reader, of_nodes, host), lease)
     if host is not None:
         await host.start()
-    one_loop = lifespan is not None or not backbone.settings.isolated_loops
-    if one_loop:
-        loops.hold_one_loop()
     if lifespan is not None:
+        loops.hold_one_loop()
         await _prepared(lifespan, loops, backbone.settings.worker_start_s)
     await asyncio.to_thread(lease.start)
     figures = None
@@ -150,7 +150,7 @@ async def _serve(
     answering = QueryServer(io, graphs, loops, reader, of_nodes, embedder, host)
     queries = asyncio.create_task(answering.serve(), name="queries")
     try:
-        await announce(backbone, graphs, loops if one_loop else None, host)
+        await announce(backbone, graphs, loops if loops.shared else None, host)
         await worker.start()
         tune_collector()
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(ending.requested.wait())]

@@ -15,8 +15,8 @@ import msgspec
 from langlog_backbone.time.clock import now_iso
 from langlog_backbone.time.sources import uuid7
 from langlog_executor.frames.protocol_events import ProtocolEvents
-from langlog_executor.runtime.graph_loops import Work
 from langlog_executor.runtime.io_loop import Inbox, IoLoop
+from langlog_executor.runtime.loop_thread import Work
 from langlog_executor.worker.graph_attempt import TIMED_OUT, USER_INTERRUPT, USER_ROLLBACK, Ended, Stop
 from langlog_schemas.commands import RunError
 from langlog_schemas.messages import Task
@@ -151,6 +151,7 @@ class _OneLoop:
         self.loop = asyncio.get_running_loop()
         self.inbox = Inbox(self.loop)
         self.work: set[Any] = set()
+        self.discard = self.work.discard
 
 
 class StubLoops:
@@ -158,14 +159,16 @@ class StubLoops:
 
     size = 1
     suspects: frozenset[str] = frozenset()
+    held = False
 
     def __init__(self, io: IoLoop) -> None:
         self._io = io
         self._loop: Any = _OneLoop()
+        self.on_held: list[Callable[[], None]] = []
 
     def submit(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, Any]]) -> Work[Any]:
         work: Work[Any] = Work(graph_id, start, self._io.loop.create_future())
-        work.loop = self._loop
+        work.wait_for(self._loop)
         self._loop.work.add(work)
-        self._loop.inbox.post(work.run_on, self._loop, self._io, self._loop.work.discard)
+        self._loop.inbox.post(work.run_on, self._loop, self._io, self._loop.discard)
         return work
