@@ -71,6 +71,8 @@ class Worker:
         self._beside: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._claiming: asyncio.Task[None] | None = None
+        self._claim_waits = False
+        """Whether a claim is under way."""
         self._draining = asyncio.Event()
         self._redis = Availability("worker.claims", "redis")
         self._postgres = Availability("worker.controls")
@@ -85,6 +87,7 @@ class Worker:
     async def start(self) -> None:
         await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
         self._backbone.bus.on_reconnect.append(self._on_reconnect)
+        self._tools.loops.on_held.append(self._on_loops_held)
         self._begin_claiming()
         self._aside(self._query_controls_again(), "worker.controls_failed")
 
@@ -165,13 +168,14 @@ class Worker:
         failed = False
         while not self._draining.is_set():
             free = self._slots - len(self._runs)
-            if free <= 0:
+            if free <= 0 or self._blocked:
                 self._room.clear()
                 await self._room.wait()
                 continue
             worker = self._lease.worker
             try:
                 # what a claim moved whose answer never came
+                self._claim_waits = True
                 tasks = await self._unopened(worker) if failed else []
                 tasks += await self._backbone.queue.claim(worker, free, CLAIM_WAIT_S) if not tasks else []
                 failed = False
@@ -180,11 +184,32 @@ class Worker:
                 failed = True
                 await asyncio.sleep(RETRY_S)  # nothing signals that Redis is back
                 continue
+            finally:
+                self._claim_waits = False
             self._redis.succeeded()
             if self._draining.is_set():
                 return  # given back
             for task in tasks:
                 self._begin(task, worker)
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether runs would wait for a graph loop that a node blocks, while other workers may begin them. Those of graphs in JavaScript
+        would not."""
+        return self._tools.loops.held and self._tools.host is None
+
+    def _on_loops_held(self) -> None:
+        if not self._blocked:
+            self._room.set()
+        elif self._claim_waits:
+            self._aside(self._end_claim(), "worker.claims_failed")
+
+    async def _end_claim(self) -> None:
+        """End the claim under way: another worker gets what it would get."""
+        with contextlib.suppress(RedisUnavailable):
+            while self._blocked and self._claim_waits:
+                await self._backbone.queue.end_claim()
+                await asyncio.sleep(CLAIM_PAUSE_S)  # its blocking command may not have reached Redis yet
 
     async def _unopened(self, worker: str) -> list[Task]:
         """Return the tasks that are held here according to Redis, and that this worker does not know."""
