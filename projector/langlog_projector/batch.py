@@ -112,7 +112,7 @@ class Batch:
         wrong with it."""
         cause = None
         try:
-            cause = envelope.cause_of(record.headers)
+            cause = _own_cause(record)
             if cause is not None and self._fences.duplicate(record.topic, cause):
                 return None
             event = self._event_of(record) or deletion_in(record)
@@ -180,6 +180,14 @@ class Batch:
         if whole is None:
             return record, event
         return msgspec.structs.replace(record, value=ev.encode(whole)), whole
+
+
+def _own_cause(record: Record) -> Cause | None:
+    """Return the cause of an event. Raises ValueError for one that no decider has written: the causes that follow would count as past."""
+    cause = envelope.cause_of(record.headers)
+    if cause is not None and cause.partition != record.partition:
+        raise ValueError("the cause is of another partition")
+    return cause
 
 
 def removes_thread(event: ev.AnyEvent) -> bool:

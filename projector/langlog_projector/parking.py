@@ -20,7 +20,6 @@ import msgspec
 import structlog
 from langlog_backbone.log import Record
 from langlog_backbone.log.dead_letters import error_text
-from langlog_backbone.process.unavailable import is_unavailable
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
@@ -29,8 +28,6 @@ from .folding.dead_letters import SQL, Origin, parsed_origin
 
 logger = structlog.get_logger(__name__)
 
-OWN_FAULT = ("0A", "22", "23", "54", "XX")
-"""Classes of SQLSTATE that are caused by the record: its data, too large, against a constraint. All others are waited out."""
 FoldParked = Callable[[asyncpg.Connection, Record], Awaitable[str | None]]
 """Folds one event that was parked, and returns why it still cannot be folded, if so."""
 
@@ -99,15 +96,3 @@ def origin_of(record: Record) -> Origin:
 def releases_events(record: Record) -> bool:
     """Return whether the record is an operator's release of parked events."""
     return record.topic == ev.DEAD_LETTERS and envelope.type_of(record.headers) == ev.ParkedEventsReleased.TYPE
-
-
-def own_fault(error: Exception) -> bool:
-    """Return whether Postgres (or its client, which checks values) rejected the record itself.
-
-    A failure of the server never counts as a bad record: a full or broken disk refuses valid records.
-    """
-    if is_unavailable(error):
-        return False
-    if isinstance(error, asyncpg.InterfaceError):
-        return isinstance(error, ValueError)
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in OWN_FAULT

@@ -23,12 +23,13 @@ import asyncpg
 import structlog
 from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.log.dead_letters import error_text
+from langlog_backbone.log.foreign_records import storable
 from langlog_backbone.metrics import table
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.process.unavailable import is_unavailable
+from langlog_backbone.process.unavailable import is_unavailable, own_fault
 from langlog_backbone.time.sources import machine_time_ns
 from langlog_schemas import envelope
 from langlog_schemas.envelope import Cause
@@ -39,7 +40,7 @@ from .erasure import Erasure
 from .folding.changes import Changes
 from .folding.fold import Fences, ReceivedParts
 from .listener import Listener, PublishDeadLetter
-from .parking import Parked, origin_of, own_fault, release_events, releases_events, take_parked
+from .parking import Parked, origin_of, release_events, releases_events, take_parked
 
 logger = structlog.get_logger(__name__)
 
@@ -157,7 +158,7 @@ class Projection:
 
         When it returns, they are committed, or the positions went back and `went_back` is set.
         """
-        records = self.next(records)
+        records = [storable(record) for record in self.next(records)]
         while records:
             if releases_events(records[0]):
                 await self._release(records[0])
@@ -229,13 +230,16 @@ class Projection:
             self._listener.dropped()
 
     async def _release(self, release: Record) -> None:
-        """Fold the waiting events of a key, one by one, until one cannot be folded. Continues where it stood if it is done again."""
+        """Fold the waiting events of a key, one by one, until one cannot be folded. Continues where it stood if it is done again.
+        A request that names what cannot be there is passed over."""
         partition = (release.topic, release.partition)
+        refused = False
         while True:
             try:
                 with self.availability.attempt():
                     async with self._connection() as connection:
-                        await release_events(connection, release, self._fold_parked)
+                        if not refused:
+                            await release_events(connection, release, self._fold_parked)
                         step = Step(release.offset, release.offset + 1, self._fences.causes.get(partition))
                         await apply(connection, Changes(), {partition: step})
                         await self._parked.read(connection)
@@ -245,6 +249,12 @@ class Projection:
                 if not self.next([release]):
                     return
             except Exception as error:
+                if not refused and own_fault(error):
+                    logger.error("projector.release_not_understood", offset=release.offset, error=error_text(error))
+                    refused = True
+                    self._listener.dropped()
+                    await self._reopen()
+                    continue
                 if not isinstance(error, asyncpg.PostgresError) and not is_unavailable(error):
                     raise
                 self.availability.failed(error)

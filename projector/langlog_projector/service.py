@@ -358,7 +358,7 @@ class ProjectorService:
                 offset=record.offset,
                 error=error[:300],
             )
-        await self._log.append([dead_letter(record, error) for record, error in bad])
+        await self._log.append([dead_letter(record, error, self._log.max_record_bytes) for record, error in bad])
         table.DEAD_LETTERS.labels("projector").inc(len(bad))
 
 

@@ -66,8 +66,11 @@ class Cause(msgspec.Struct, frozen=True, array_like=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> Cause:
-        partition, offset, index, count = text.split("-")
-        return cls(int(partition), int(offset), int(index), int(count))
+        """Parse `header`. Raises ValueError for any other text, and for numbers that no position has."""
+        partition, offset, index, count = map(int, text.split("-"))
+        if offset >= 2**63 or max(partition, index, count) >= 2**31:
+            raise ValueError("the numbers of a cause are too large")
+        return cls(partition, offset, index, count)
 
 
 class CommandMeta(msgspec.Struct, frozen=True):

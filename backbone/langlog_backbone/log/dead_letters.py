@@ -7,19 +7,22 @@ import msgspec
 from langlog_schemas import events as ev
 
 from ..time.clock import now_iso
+from .foreign_records import storable_headers, storable_text
 from .port import NewRecord, Record
 
 
-def dead_letter(record: Record, error: str | None) -> NewRecord:
-    """Return the record with its origin in the headers. ``error`` None: it only waits behind another record of its key."""
-    headers = {
-        **record.headers,
-        "dead_origin": f"{record.topic}-{record.partition}-{record.offset}",
-        "dead_time": now_iso(),
-    }
+def dead_letter(record: Record, error: str | None, max_bytes: int) -> NewRecord:
+    """Return the record with its origin in the headers. ``error`` None: it only waits behind another record of its key.
+
+    ``max_bytes``: maximum size of a record. The broker may have taken a larger one from another producer: its body stays where it is.
+    """
+    origin, value = f"{record.topic}-{record.partition}-{record.offset}", record.value
+    if len(value) > max_bytes:
+        error, value = f"a body of {len(value)} bytes, which no dead letter holds: it is in the log at {origin}", b""
+    headers = storable_headers(record.headers) | {"dead_origin": origin, "dead_time": now_iso()}
     if error is not None:
-        headers["dead_error"] = error
-    return NewRecord(ev.DEAD_LETTERS, record.key, record.value, headers)
+        headers["dead_error"] = storable_text(error)
+    return NewRecord(ev.DEAD_LETTERS, record.key, value, headers)
 
 
 def error_text(error: Exception) -> str:

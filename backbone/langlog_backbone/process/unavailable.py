@@ -48,6 +48,9 @@ UNAVAILABLE_ERRORS = (
 )
 """A server cannot be reached, stops, or refuses its work for a reason of its own: the same call may succeed later."""
 
+OWN_FAULT = ("0A", "22", "23", "54", "XX")
+"""Classes of SQLSTATE that are caused by the data: its form, its size, a constraint that it is against."""
+
 _STORAGE_SOURCES = frozenset(
     [
         "bufmgr.c",
@@ -78,6 +81,18 @@ def is_unavailable(error: BaseException) -> bool:
         return getattr(error, "server_source_filename", None) in _STORAGE_SOURCES
     # uvloop, when asyncpg writes to a connection that has just been closed
     return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+
+
+def own_fault(error: BaseException) -> bool:
+    """Return whether Postgres (or its client, which checks values) refused the data of a statement.
+
+    A failure of the server is never the data's fault: a full or broken disk refuses valid data.
+    """
+    if is_unavailable(error):
+        return False
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in OWN_FAULT
 
 
 def dependency_of(error: BaseException, default: Dependency = "postgres") -> Dependency:

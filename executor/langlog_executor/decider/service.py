@@ -39,11 +39,13 @@ from langlog_backbone.log import (
     TopicPartition,
 )
 from langlog_backbone.log.dead_letters import dead_letter, error_text
+from langlog_backbone.log.foreign_records import storable, storable_key
 from langlog_backbone.metrics import table, tenants
 from langlog_backbone.metrics.ages import BatchAge
 from langlog_backbone.metrics.exposition import EXPOSITION
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
+from langlog_backbone.process.unavailable import own_fault
 from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
@@ -82,6 +84,8 @@ class Read(NamedTuple):
 
 
 NO_META = CommandMeta("", "", 0, 0)
+ANOTHER_KEY = "the key of the record is not that of its command"
+ANOTHER_PARTITION = "a record with this key belongs into partition {} (murmur2, as Kafka's own clients do it)"
 
 
 class DeciderService:
@@ -250,6 +254,7 @@ class DeciderService:
 
     async def _decide(self, records: Sequence[Record]) -> None:
         done = 0
+        records = [storable(record) for record in records]
         for n, record in enumerate(records):
             if envelope.type_of(record.headers) == cmd.ReleaseParked.TYPE:
                 await self._decide_all(records[done:n])
@@ -313,13 +318,27 @@ class DeciderService:
         be decided otherwise on such rows, and what is in memory would differ from the log.
         """
         while True:
-            todo = [entry for record in records if (entry := self._read(record)) is not None]
+            todo: Sequence[Read] = [entry for record in records if (entry := self._read(record)) is not None]
             await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
-            await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
+            todo = await self._decidable(todo)
             passed = sorted({read.record.partition for read in todo if self._is_passed(read)})
             if not passed:
                 return todo
             await self._decided_by_another(passed)
+
+    async def _decidable(self, todo: Sequence[Read]) -> Sequence[Read]:
+        """Load what the commands are decided against. Return them, those with an error for which Postgres refuses to look up their ids."""
+        try:
+            await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
+        except Exception as refusal:
+            if not own_fault(refusal):
+                raise
+            if len(todo) == 1:
+                return [todo[0]._replace(command=None, error=error_text(refusal))]
+            middle = len(todo) // 2
+            todo = [*await self._decidable(todo[:middle]), *await self._decidable(todo[middle:])]
+            await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
+        return todo
 
     async def _decided_by_another(self, parts: Sequence[int]) -> None:
         logger.info("decider.decided_by_another", partitions=len(parts))
@@ -341,7 +360,9 @@ class DeciderService:
 
     async def _publish_dead_letters(self, dead_letters: Sequence[tuple[Record, str | None]]) -> None:
         """Publish commands that cannot be decided as dead letters, before any later event, and reply to their senders."""
-        positions = await self._append_for_sure([dead_letter(record, error) for record, error in dead_letters])
+        positions = await self._append_for_sure(
+            [dead_letter(record, error, self._log.max_record_bytes) for record, error in dead_letters]
+        )
         count_dead_letters(len(dead_letters))
         for (record, _), position in zip(dead_letters, positions, strict=True):
             self._parked.wrote(record, position.offset)
@@ -378,7 +399,16 @@ class DeciderService:
         last = self._done.get((topic_of(command), record.partition))
         if last is not None and record.offset <= last.offset:
             return None
+        if (misplaced := self._misplaced(record, command)) is not None:
+            return Read(record, None, NO_META, misplaced)
         return Read(record, command, meta, None)
+
+    def _misplaced(self, record: Record, command: cmd.Command) -> str | None:
+        """Return why another decider owns what the command is about, if so: the one of the partition that its key belongs into."""
+        if storable_key(command.key) != record.key:
+            return ANOTHER_KEY
+        part = self._log.partition_of(command.key)
+        return None if part == record.partition else ANOTHER_PARTITION.format(part)
 
     async def _append(self, decided: Sequence[Decided]) -> list[Position]:
         """Append in pieces that fit into one batch of a partition, so that the events of a command are there all or none."""

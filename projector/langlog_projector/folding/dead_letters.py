@@ -5,6 +5,7 @@ Not safe for concurrent use: one per batch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from langlog_backbone.log import Record
+from langlog_backbone.log.foreign_records import storable_text
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
@@ -20,6 +22,7 @@ SQL = load_sql("langlog_projector", "dead_letters.sql")
 
 Origin = tuple[str, int, int]
 """(topic, partition, offset)"""
+_ORIGIN = re.compile(r"([^\0]+)-([0-9]{1,10})-([0-9]{1,19})", re.DOTALL)
 
 
 class DeadLetterChanges:
@@ -38,9 +41,9 @@ class DeadLetterChanges:
         headers = {k: v for k, v in record.headers.items() if not k.startswith(("dead_", "ll_"))}
         self._rows[origin] = (
             record.key,
-            envelope.type_of(headers),
+            storable_text(envelope.type_of(headers)),
             "behind" if error is None else "bad",
-            error,
+            error and storable_text(error),
             msgspec.json.encode(headers, order="sorted").decode(),  # logs do not preserve the order of headers
             record.value,
             _time(headers),
@@ -77,16 +80,17 @@ class DeadLetterChanges:
 
 def parsed_origin(origin: str) -> Origin | None:
     """Parse ``<topic>-<partition>-<offset>``; None for any other text."""
-    parts = origin.rsplit("-", 2)
-    if len(parts) != 3 or not (parts[1].isdigit() and parts[2].isdigit()):
+    named = _ORIGIN.fullmatch(origin)
+    if named is None:
         return None
-    return parts[0], int(parts[1]), int(parts[2])
+    topic, part, offset = named[1], int(named[2]), int(named[3])
+    return (topic, part, offset) if part < 2**31 and offset < 2**63 else None
 
 
 def _time(headers: Mapping[str, str]) -> datetime:
     """Return the record's time, or 1970 if it has none: never the current time, which a rebuild would not repeat."""
     try:
         time = datetime.fromisoformat(headers["ce_time"])
-    except (KeyError, ValueError):
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (KeyError, ValueError, OverflowError):
         return datetime(1970, 1, 1, tzinfo=UTC)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from langlog_backbone.log import NewRecord, Position, Record
 from langlog_backbone.log.dead_letters import error_text
+from langlog_backbone.log.foreign_records import storable_key
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
@@ -81,7 +82,7 @@ class ParkedRelease:
         if waiting and waiting[0].topic != cmd.TOPIC:
             self._reply(record, 504, PARKED.format(record.key))  # any event of ours would be parked behind the key's
             return True
-        decided, over, dropped, full = await self._decide(waiting, release.drop)
+        decided, over, dropped, full = await self._decide(record.key, waiting, release.drop)
         if self._aggregates.passed(record.partition, record.offset):
             for one in decided:
                 self._decider.forget(one.meta.id)
@@ -103,7 +104,7 @@ class ParkedRelease:
         await self._aggregates.note_decided(connection, DECIDED_TOPICS, [record.partition])
         return waiting
 
-    async def _decide(self, waiting: Sequence[DeadLetter], drop: str | None) -> Released:
+    async def _decide(self, key: str, waiting: Sequence[DeadLetter], drop: str | None) -> Released:
         """Decide the commands in order, up to one that cannot be decided or would not fit."""
         released = Released([], [], [], full=False)
         size = 0
@@ -117,6 +118,8 @@ class ParkedRelease:
             try:
                 command = cmd.decode(envelope.type_of(parked.headers), parked.value)
                 meta = envelope.meta_of(parked.headers, parked.part, parked.offset)
+                if storable_key(command.key) != key:
+                    raise ValueError("the key of the record is not that of its command")
                 await self._decider.load([(command, meta)])
                 released.decided.append(self._decider.decide(command, msgspec.structs.replace(meta, reply_to=None)))
             except Exception as error:
