@@ -19,16 +19,17 @@ from langlog_schemas import commands as cmd
 from langlog_schemas.json_types import Object
 from msgspec import Raw
 
-from ..auth.access import admit, authorize
-from ..auth.visibility import narrowed
+from ..auth.access import admit
 from ..core import Core, encoded_response, json_response, origin_of
 from ..http.errors import JSON, ApiError, not_found
-from ..http.validation import NUL_INSIDE, canonical_uuid, decode_any, url_of, uuid_of
+from ..http.validation import NUL_INSIDE, decode_any, url_of, uuid_of
 from ..responses.agents import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
 from ..runs.agent_runs import AgentRuns
 from ..runs.submission import PreparedRun
 from ..runs.waiting import RunWaits
 from . import a2a_tasks as tasks
+from .a2a_call import Call, context_of
+from .a2a_list import SCOPE, TaskLists, history, runs_by_mark
 from .a2a_stream import TaskFollower, TaskOut
 from .a2a_tasks import Dialect, Task
 from .json_rpc import (
@@ -39,8 +40,6 @@ from .json_rpc import (
     Id,
     RpcError,
     accepts,
-    count_of,
-    flag_of,
     object_of,
     refusal,
     result,
@@ -51,9 +50,7 @@ SQL = load_sql("langlog_gateway", "agents.sql")
 TASK_NOT_FOUND = -32001
 NOT_CANCELABLE = -32002
 EVENTS = "text/event-stream"
-SCOPE = "LangGraph-A2A-History-Scope"
 NO_REQUEST = "Invalid message format: must be a JSON-RPC request or notification"
-TASKS_MAX = 100
 MODES = ["application/json", "text/plain"]
 EXTENSION = {
     "uri": "https://langchain.com/a2a/extensions/history-scope/v1",
@@ -68,25 +65,6 @@ EXTENSION = {
 }
 
 
-class Call:
-    """One request: its method and parameters, and its assistant. Making one raises RpcError for options of the wrong type."""
-
-    def __init__(self, request: web.Request, assistant: Any, id: Id, params: Object, dialect: Dialect) -> None:
-        self.request = request
-        self.assistant = assistant
-        self.assistant_id: str = assistant["assistant_id"]
-        self.id = id
-        self.params = params
-        self.dialect = dialect
-        options = object_of(params, "configuration")
-        self.at_once = flag_of(options, "blocking") is False
-        """The response does not wait for the run's end."""
-        self.at_once |= flag_of(options, "returnImmediately") is True
-        own, of_options = count_of(params, "historyLength"), count_of(options, "historyLength")
-        self.history_length = of_options if own is None else own
-        """Maximum number of messages in the history of a task; None: all."""
-
-
 Method = Callable[[Call], Awaitable[Any]]
 
 
@@ -95,13 +73,14 @@ class A2a:
         self._core = core
         self._runs = AgentRuns(core)
         self._waits = RunWaits(core)
+        self._lists = TaskLists(core)
         self._methods: dict[str, tuple[Method, bool]] = {
             "message/send": (self._send, False),
             "tasks/get": (self._get, False),
             "tasks/cancel": (self._cancel, False),
             "SendMessage": (self._send, True),
             "GetTask": (self._get, True),
-            "ListTasks": (self._list, True),
+            "ListTasks": (self._lists.page, True),
             "CancelTask": (self._cancel, True),
         }
         self._streaming = {"message/stream": False, "SendStreamingMessage": True}
@@ -274,7 +253,7 @@ class A2a:
         given = tasks.given(message["parts"])
         if given is None or not message["parts"]:
             raise RpcError(INVALID_PARAMS, "Message parts must be text, file or data parts")
-        thread_id = _context(message)
+        thread_id = context_of(message)
         start_id = new_id()
         body: Object = {"metadata": {"a2a": {"task_start_id": start_id}}, "if_not_exists": "create", **more}
         if message.get("taskId") and await self._waits_for_input(str(message["taskId"])):
@@ -319,52 +298,6 @@ class A2a:
             "contextId": task.thread_id,
             "status": tasks.status(task, call.dialect, with_text=True),
             "history": await self._history(call, task),
-        }
-
-    async def _list(self, call: Call) -> Any:
-        params = call.params
-        context = _context(params) if params.get("contextId") else None
-        wanted = call.dialect.state_of(str(params["status"])) if params.get("status") else None
-        if params.get("status") and wanted is None and "UNSPECIFIED" not in str(params["status"]):
-            raise RpcError(INVALID_PARAMS, f"Unknown task state: {params['status']}")
-        size, offset = _number(params, "pageSize", 50) or 50, _number(params, "pageToken", 0)
-        value: Object = {"metadata": {}, "limit": size, "offset": offset}
-        visible = await authorize(call.request, "threads", "search", value)
-        sql, values = narrowed(
-            SQL["runs"],
-            visible,
-            context,
-            call.assistant_id,
-            None if wanted is None else tasks.STATUSES_OF_STATE[wanted],
-            min(size, TASKS_MAX),
-            offset,
-            column="t.metadata",
-        )
-        rows = await self._core.reads.rows(sql, *values)
-        artifacts = flag_of(params, "includeArtifacts")
-        shown_tasks = []
-        for row in rows:
-            task = tasks.task_of(row, row["thread_id"])
-            if wanted is not None and task.state != wanted:
-                continue
-            shown = tasks.artifact(task, call.assistant_id) if artifacts else None
-            shown_tasks.append(
-                {
-                    "kind": "task",
-                    "id": task.id,
-                    "contextId": task.thread_id,
-                    "status": tasks.status(task, call.dialect),
-                    "artifacts": [] if shown is None or task.state != "completed" else [shown],
-                    "history": await self._history(call, task),
-                }
-            )
-        total = rows[0]["total"] if rows else 0
-        following = offset + len(rows)
-        return {
-            "tasks": shown_tasks,
-            "totalSize": total,
-            "pageSize": len(shown_tasks),
-            "nextPageToken": str(following) if following < total else "",
         }
 
     async def _cancel(self, call: Call) -> Any:
@@ -414,21 +347,17 @@ class A2a:
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
         if row is None or row["assistant_id"] != call.assistant_id:
             raise missing
-        return tasks.task_of(row, thread_id)
+        return tasks.task_of(row, thread_id, tasks.values_of(row))
 
     async def _read_task(self, thread_id: str, run_id: str) -> Task:
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
         if row is None:  # rolled back, or removed with its thread
             return Task(thread_id, run_id, "canceled", now_iso())
-        return tasks.task_of(row, thread_id)
+        return tasks.task_of(row, thread_id, tasks.values_of(row))
 
     async def _history(self, call: Call, task: Task) -> list[Object]:
-        marks = await self._core.reads.rows(SQL["marks"], task.thread_id)
-        own = task.run_id if call.request.headers.get(SCOPE, "").lower() == "task" else None
-        runs = {row["mark"]: row["run_id"] for row in marks}
-        messages = tasks.history(task.values, task.thread_id, runs, call.dialect, own)
-        length = call.history_length
-        return messages if length is None else messages[len(messages) - min(length, len(messages)) :]
+        runs = await runs_by_mark(self._core.reads, [task.thread_id])
+        return history(call, task, runs)
 
 
 def _method_of(message: Object) -> str:
@@ -441,23 +370,6 @@ def _method_of(message: Object) -> str:
     return method
 
 
-def _context(message: Object) -> str:
-    """Return the id of the thread that is named, or a new one. Raises RpcError."""
-    context, task = message.get("contextId"), message.get("taskId")
-    of_task = str(task).partition(":")[0] if task else ""
-    if not (context or of_task):
-        return uuid4()
-    try:
-        thread_id = uuid_of(str(context or of_task), "context")
-    except ApiError as error:
-        raise RpcError(INVALID_PARAMS, error.detail) from None
-    if of_task and canonical_uuid(of_task) != thread_id:
-        raise RpcError(
-            INVALID_PARAMS, f"Task {str(task)[:100]} is not of the context {thread_id}: send the one or the other"
-        )
-    return thread_id
-
-
 def _schema(assistant: Any) -> Object:
     schema: Object = msgspec.json.decode(assistant["input_schema"] or "null") or {}
     return schema
@@ -465,13 +377,6 @@ def _schema(assistant: Any) -> Object:
 
 def _fields(assistant: Any) -> list[str]:
     return list(_schema(assistant).get("properties", {}))
-
-
-def _number(params: Object, name: str, default: int) -> int:
-    try:
-        return max(0, min(int(params.get(name) or default), 2**31))
-    except (TypeError, ValueError):
-        raise RpcError(INVALID_PARAMS, f"{name} must be a number") from None
 
 
 def _bad_card(message: str) -> web.Response:

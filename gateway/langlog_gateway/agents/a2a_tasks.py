@@ -77,13 +77,17 @@ def task_id(thread_id: str, run_id: str) -> str:
     return f"{thread_id}:{run_id}"
 
 
-def task_of(row: Mapping[str, Any], thread_id: str) -> Task:
-    """Return the task of a row of `run` or `runs` in agents.sql."""
+def values_of(row: Mapping[str, Any]) -> Any:
+    """Return the values of a row of `run` or `conversations` in agents.sql."""
+    return msgspec.json.decode(row["state_values"] or "null")
+
+
+def task_of(row: Mapping[str, Any], thread_id: str, values: Any = None) -> Task:
+    """Return the task of a row of `run` or `runs` in agents.sql. ``values``: those of its thread that are to be shown."""
     state = STATE_OF_STATUS.get(row["status"], "working")
     if state == "completed" and row["interrupts"] not in (None, "{}"):
         state = "input-required"
     error = msgspec.json.decode(row["error"] or "{}")
-    values = msgspec.json.decode(row["state_values"] or "null")
     moment: datetime = row["updated_at"]
     message = error.get("message") or error.get("error") or ""
     schemas: list[Object] = []
@@ -120,8 +124,7 @@ def text_part(text: str) -> Object:
 
 def artifact(task: Task, assistant_id: str) -> Object:
     """Return the result of the run as an artifact: the last message of the model, or the values as Python writes them."""
-    messages = _messages(task.values)
-    text = next((answer for m in reversed(messages) if m.get("type") == "ai" and (answer := text_of(m))), None)
+    text = answer_of(task.values)
     if text is None:
         values = task.values if isinstance(task.values, dict) else {"output": task.values}
         text = repr({"messages": [], **values} if "messages" in values else {**values, "messages": []})
@@ -131,6 +134,12 @@ def artifact(task: Task, assistant_id: str) -> Object:
         "description": f"Response from assistant {assistant_id}",
         "parts": [text_part(text)],
     }
+
+
+def answer_of(values: Any) -> str | None:
+    """Return the text of the last message of the model that has one; None: there is none."""
+    messages = reversed(_messages(values))
+    return next((answer for m in messages if m.get("type") == "ai" and (answer := text_of(m))), None)
 
 
 def history(
