@@ -34,7 +34,7 @@ async def test_one_scrape_shows_all_services_and_worker_processes(
             } == set(TABLE)
             _runs_are_counted(first)
             _services_are_shown(first, log_kind)
-            worker = next(one for one in server.children() if "worker.process" in " ".join(one.cmdline()))
+            worker = server.workers()[0]
             worker.send_signal(signal.SIGKILL)
             died: Any = lambda event: event.get("event") == "worker.died"  # noqa: E731
             server.wait_for(died)

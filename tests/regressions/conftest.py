@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -56,13 +55,8 @@ class Server:
         """SIGKILL to the process that runs graphs; its parent starts another one. Until `end_leases` it may be alive."""
         with Redis.from_url(self._redis_uri) as redis:
             self._dead |= set(redis.zrange(LEASES, 0, -1))  # type: ignore[arg-type]
-        for child in self.live.children():
-            try:
-                words = child.cmdline()
-            except psutil.NoSuchProcess:
-                continue
-            if "langlog_executor.worker.process" in words:
-                child.kill()
+        for worker in self.live.workers():
+            worker.kill()
 
     def end_leases(self) -> None:
         """Expire the leases of killed workers."""

@@ -238,6 +238,15 @@ class Process:
         processes: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
         return processes
 
+    def workers(self) -> list[psutil.Process]:
+        """Its processes that run graphs. Other children, such as Postgres' own, may end while they are looked at."""
+        found = []
+        for child in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "langlog_executor.worker.process" in child.cmdline():
+                    found.append(child)
+        return found
+
     def _gone(self) -> None:
         if self in running:
             running.remove(self)
