@@ -89,12 +89,13 @@ async def full_disk(cluster: Cluster) -> AsyncIterator[None]:
     async with connected(cluster) as connection:
         # rows that are gone again leave a table that is large; vacuum must not make room in it meanwhile
         await connection.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
-        await connection.execute(
-            "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('run_id', 'filler-' || n))).*"
-            " FROM runs r, generate_series(1, $1) n WHERE r.run_id = (SELECT run_id FROM runs LIMIT 1)",
-            FILLER_ROWS,
-        )
-        await connection.execute("DELETE FROM runs WHERE run_id LIKE 'filler-%'")
+        async with connection.transaction():  # nobody reads them: they are copies of a run, which may be under way
+            await connection.execute(
+                "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('run_id', 'filler-' || n))).*"
+                " FROM runs r, generate_series(1, $1) n WHERE r.run_id = (SELECT run_id FROM runs LIMIT 1)",
+                FILLER_ROWS,
+            )
+            await connection.execute("DELETE FROM runs WHERE run_id LIKE 'filler-%'")
         size = await connection.fetchval("SELECT pg_relation_size('runs')")
         assert size > SEGMENT_BYTES, "more rows are needed"
         _limit_files(cluster, size)

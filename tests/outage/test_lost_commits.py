@@ -12,7 +12,7 @@ import pytest
 from langlog_backbone.context import open_backbone
 from langlog_backbone.process.ending import Ending
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.read_model import catching_up
 from langlog_backbone.read_model.positions import ReadPositions
 from langlog_backbone.time.clock import new_id
@@ -66,6 +66,16 @@ async def threads(stack: Stack) -> set[str]:
     return {row["thread_id"] for row in await stack.backbone.pool.fetch("SELECT thread_id FROM threads")}
 
 
+async def threads_anew(stack: Stack) -> set[str]:
+    """As `threads`, also by connections that do not know yet that they are lost."""
+    while True:
+        try:
+            return await threads(stack)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+
+
 async def test_what_postgres_loses_comes_back_although_nothing_more_is_written(stack: Stack) -> None:
     async with running(ProjectorService(stack.backbone)), running(DeciderService(stack.backbone)):
         made = [new_id() for _ in range(20)]
@@ -78,9 +88,8 @@ async def test_what_postgres_loses_comes_back_although_nothing_more_is_written(s
         await lose(stack.backbone.pool, connections=True)
 
         async def back() -> bool:
-            with contextlib.suppress(Exception):  # connections of this pool were lost as well
-                return await threads(stack) == set(made)
-            return False
+            # a look that failed would wait for the next move of the projection, and there may be none
+            return await threads_anew(stack) == set(made)
 
         await until(stack.backbone, back)
 
@@ -106,13 +115,7 @@ async def test_what_was_answered_is_not_read_before_postgres_has_it_again(stack:
             thread = new_id()
             await stack.send(cmd.CreateThread(thread_id=thread))
         await lose(stack.backbone.pool, connections=True)
-
-        async def read() -> set[str]:
-            while True:
-                with contextlib.suppress(*UNAVAILABLE_ERRORS):  # a connection that does not know yet that it is lost
-                    return await threads(stack)
-
-        reading = asyncio.create_task(read())
+        reading = asyncio.create_task(threads_anew(stack))
         async with running(ProjectorService(stack.backbone)):
             assert thread in await reading
 
