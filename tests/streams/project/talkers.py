@@ -18,15 +18,19 @@ class State(TypedDict, total=False):
     said: Annotated[list[str], operator.add]
 
 
-GATE_EVENTS = 15
-"""With ``gates``, a folder, the graph waits before each so many events: a file with the next event's number lets it continue."""
+GATE_EVENTS, FLOOD_GATE_EVENTS = 15, 250
+"""With ``gates``, a folder, a graph waits before each so many events: a file with the next event's number lets it continue."""
+
+
+async def gate(state: State, n: int, every: int) -> None:
+    while "gates" in state and n % every == 0 and not (Path(state["gates"]) / str(n)).exists():
+        await asyncio.sleep(0.01)  # a file is all that reaches a graph in another process
 
 
 async def talk(state: State) -> State:
     write = get_stream_writer()
     for n in range(state["events"]):
-        while "gates" in state and n % GATE_EVENTS == 0 and not (Path(state["gates"]) / str(n)).exists():
-            await asyncio.sleep(0.01)  # a file is all that reaches a graph in another process
+        await gate(state, n, GATE_EVENTS)
         write({"n": n, "at": "child", "text": "é\n" * (n % 5)})
         if n % 3 == 0:
             await asyncio.sleep(state.get("pause", 0.01))
@@ -57,6 +61,7 @@ async def pour(state: State) -> State:
     write = get_stream_writer()
     padding = "x" * state["bytes"]
     for n in range(state["events"]):
+        await gate(state, n, FLOOD_GATE_EVENTS)
         write({"n": n, "padding": padding})
         if n % 20 == 19:
             await asyncio.sleep(0.005)
