@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -207,10 +208,17 @@ async def test_a_run_that_goes_on_is_joined_from_its_checkpoint(
 # --- a run by its id alone ------------------------------------------------------------------------
 
 
-async def test_a_stateless_run_is_joined_by_its_id(client: LangGraphClient, http: aiohttp.ClientSession) -> None:
-    run = await client.runs.create(None, "slow", input={"seconds": 1}, stream_mode="values", stream_resumable=True)
-    outcomes = await joined(http, f"/runs/{run['run_id']}/stream")
-    assert [name for name, _ in outcomes] == ["metadata", *["values"] * 3]
+async def test_a_stateless_run_is_joined_by_its_id(
+    client: LangGraphClient, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    options: dict[str, Any] = {"stream_mode": "values", "stream_resumable": True}
+    run = await client.runs.create(None, "gated", input={"gate": str(gate)}, **options)
+    async with http.get(f"/runs/{run['run_id']}/stream", headers={"last-event-id": "-1"}) as answer:
+        assert answer.status == 200, await answer.text()
+        gate.touch()  # joined: it may end
+        received = [event.name async for event in events_of(answer)]
+    assert received == ["metadata", *["values"] * 3]
     for gone in (run["run_id"], str(uuid.uuid4())):
         async with http.get(f"/runs/{gone}/stream") as answer:
             assert (answer.status, await answer.json()) == (404, {"detail": "Not Found"})
