@@ -37,8 +37,8 @@ def case(config):
             print((await graph.ainvoke({}))["out"])
     asyncio.run(main())
 
-def alone(folder, config):
-    os.chdir(folder)
+def alone(folder, config, working_folder):
+    os.chdir(working_folder)
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     try:
@@ -72,7 +72,14 @@ class Forks:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, folder: Path, graph: str, files: dict[str, str], dependencies: Any = (".",)) -> Done:
+    def run(
+        self,
+        folder: Path,
+        graph: str,
+        files: dict[str, str],
+        dependencies: Any = (".",),
+        working_folder: Path | None = None,
+    ) -> Done:
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +88,9 @@ class Forks:
         config.write_text(json.dumps({"graphs": {"g": graph}, "dependencies": dependencies}))
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([str(folder), str(config)]), file=self._process.stdin, flush=True)
+        print(
+            json.dumps([str(folder), str(config), str(working_folder or folder)]), file=self._process.stdin, flush=True
+        )
         code = int(self._process.stdout.readline())
         return Done(code, (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
 
@@ -196,6 +205,15 @@ LAYOUTS: dict[str, tuple[str, dict[str, str], list[str]]] = {
         },
         ["."],
     ),
+    "a dependency that is a package": (
+        "./bot/g.py:graph",
+        {
+            "bot/g.py": graph("from shared.nodes import speak"),
+            "libs/shared/__init__.py": "",
+            "libs/shared/nodes.py": NODES,
+        },
+        ["./bot", "./libs/shared"],
+    ),
     "a dependency that is not there": ("./g.py:graph", {"g.py": graph(NODES)}, [".", "./gone"]),
 }
 
@@ -205,6 +223,37 @@ def test_a_layout_loads_and_runs(name: str, tmp_path: Path, forks: Forks) -> Non
     done = forks.run(tmp_path, *LAYOUTS[name])
     assert done.code == 0, done.err
     assert done.out.splitlines()[-1] == "ok"
+
+
+@pytest.mark.parametrize("dependencies", [["."], []])
+def test_a_project_that_is_a_package_is_imported_by_the_name_of_its_folder(
+    dependencies: list[str], tmp_path: Path, forks: Forks
+) -> None:
+    files = {
+        "__init__.py": "",
+        "hello.py": "from my_bot.inner.agent import graph",
+        "inner/__init__.py": "",
+        "inner/agent.py": graph(NODES),
+    }
+    done = forks.run(tmp_path / "my_bot", "./hello.py:graph", files, dependencies)
+    assert done.code == 0, done.err
+
+
+def test_a_project_below_the_working_folder_imports_what_is_beside_it(tmp_path: Path, forks: Forks) -> None:
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "words.py").write_text(NODES)
+    files = {"g.py": graph("from common.words import speak")}
+    done = forks.run(tmp_path / "apps" / "bot", "./g.py:graph", files, working_folder=tmp_path)
+    assert done.code == 0, done.err
+
+
+def test_a_folder_beside_the_working_folder_is_not_imported(tmp_path: Path, forks: Forks) -> None:
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "words.py").write_text(NODES)
+    files = {"g.py": graph("from common.words import speak")}
+    done = forks.run(tmp_path / "bot", "./g.py:graph", files)
+    assert done.code == 1
+    assert "No module named 'common'" in done.err
 
 
 def test_classes_of_a_relative_import_are_those_of_the_absolute_one(tmp_path: Path, forks: Forks) -> None:

@@ -150,6 +150,21 @@ def test_a_folder_beside_the_project_keeps_its_place(tmp_path: Path) -> None:
     assert lines[-4:-2] == [("ENV", "LANGLOG_PROJECT=/project/app/langgraph.json"), ("WORKDIR", "/project/app")]
 
 
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"__init__.py": ""}, "/project/app"),
+        ({"__init__.py": "", "pyproject.toml": PYPROJECT}, "/project"),
+        ({}, "/project"),
+    ],
+)
+def test_a_project_that_is_a_package_keeps_its_name(files: dict[str, str], place: str, tmp_path: Path) -> None:
+    lines = instructions(made(project(tmp_path, files)).dockerfile)
+    assert ("COPY", f". {place}") in lines
+    assert ("ENV", f"LANGLOG_PROJECT={place}/langgraph.json") in lines
+    assert ("WORKDIR", place) in lines
+
+
 def test_a_project_with_a_lock_is_installed_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").write_text("")
     (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["*"]\nexclude = ["old"]\n')

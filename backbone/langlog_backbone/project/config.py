@@ -7,6 +7,7 @@ TTLs. Read once at start; a change means a restart (``langlog dev`` applies chan
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -81,6 +82,26 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         folders.append(self.root)
         paths = [x for folder in folders for x in (folder, folder / "src") if x.is_dir()]
         return list(dict.fromkeys(paths))
+
+    def package_folders(self) -> list[Path]:
+        """Return those of the folders of `import_paths` that are packages by themselves: with an ``__init__.py``, and without a
+        ``pyproject.toml`` or ``setup.py`` to install them by. Code imports them by the folder's name."""
+        return [
+            folder
+            for folder in self.import_paths()
+            if folder.name.isidentifier()
+            and (folder / "__init__.py").is_file()
+            and not any((folder / name).is_file() for name in ("pyproject.toml", "setup.py"))
+        ]
+
+    def outer_paths(self) -> list[Path]:
+        """Return folders above the project for the end of the import path: those of `package_folders`, and the working folder if
+        the project is in it (``--config apps/bot/langgraph.json``). What else is in them is not the project's."""
+        outer = [folder.parent for folder in self.package_folders()]
+        with contextlib.suppress(OSError):  # the working folder was removed
+            if (folder := Path.cwd()) in self.root.parents and folder != folder.parent:
+                outer.append(folder)
+        return list(dict.fromkeys(outer))
 
     def environment(self) -> dict[str, str]:
         """Return the variables of ``env``: a map, or a dotenv file's content; none for a list, which names variables of the shell.

@@ -1,8 +1,8 @@
 """Imports code of the user's project into this process: what workers do for graphs and embeddings, the gateway for ``auth.path``
 and ``http.app``.
 
-The import path is that of langgraph-cli's ``dev``: the folder of ``langgraph.json`` and every dependency that is a folder, behind
-everything else, so that a project's ``schemas.py`` or ``gateway.py`` never hides a module of an installed package. A file that is
+The import path is that of langgraph-cli's ``dev`` and images: the folder of ``langgraph.json``, every dependency that is a folder, the
+folders above those that are packages, and the working folder that the project is in, behind everything else, so that a project's ``schemas.py`` or ``gateway.py`` never hides a module of an installed package. A file that is
 part of a package is imported under its own dotted name, so that its relative imports work and so that its classes are those that
 the rest of the project imports. Any other file gets a name of its own (`MODULE_PREFIX`).
 
@@ -67,7 +67,7 @@ def prepare_process(project: Project) -> bool:
     for name, value in wanted.items():
         if name in _given or name not in os.environ:
             os.environ[name] = _given[name] = value
-    for folder in project.import_paths():
+    for folder in (*project.import_paths(), *project.outer_paths()):
         _append_path(folder)
     return _given != before
 

@@ -68,7 +68,8 @@ def folders(project: Project, names: list[str] | None = None, *, root: Path | No
     names = (project.config.get("dependencies") or ["."]) if names is None else names
     names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else ["."]
     paths = list(dict.fromkeys((project.root / name).resolve() for name in names if is_local(project, name)))
-    common = Path(os.path.commonpath([root, *paths]))
+    above = [folder.parent for folder in project.package_folders()]  # a package keeps the name that it is imported by
+    common = Path(os.path.commonpath([root, *paths, *above]))
     local = [
         LocalFolder(path, IN_IMAGE / path.relative_to(common).as_posix(), path.is_relative_to(root)) for path in paths
     ]

@@ -182,5 +182,5 @@ def _is_module(project: Project, name: str) -> bool:
     with contextlib.suppress(ImportError, ValueError):
         if importlib.machinery.PathFinder.find_spec(first) is not None:
             return True
-    folders = [str(folder) for folder in project.import_paths()]
+    folders = [str(folder) for folder in (*project.import_paths(), *project.outer_paths())]
     return importlib.machinery.PathFinder.find_spec(first, folders) is not None
