@@ -104,7 +104,7 @@ class Lease:
                 self.worker,
                 self._settings.lease_s,
                 fresh=fresh,
-                about=self._about(),
+                about=self._description(),
             )
         except (RedisError, OSError) as error:
             self.availability.failed(error)
@@ -116,6 +116,14 @@ class Lease:
         self._renewed = sent_at
         self._taken.set()
         return self._settings.lease_s / RENEWALS
+
+    def _description(self) -> bytes:
+        """Return the worker's report; empty if it cannot be made, which must not cost the lease."""
+        try:
+            return self._about()
+        except Exception:
+            logger.exception("lease.not_described", worker=self.worker)
+            return b""
 
     def _not_known(self, sent_at: float) -> None:
         """Handle a lease unknown to Redis: Redis was wiped, or the lease has expired and was reaped."""
