@@ -63,7 +63,7 @@ from .client import (
     make_producer,
 )
 from .fetch import KafkaFetcher
-from .group_positions import GroupPositions
+from .group_positions import GroupPositions, close_admin
 from .member import KafkaMember
 from .offsets import OffsetQueries
 from .reader import KafkaReader
@@ -114,10 +114,11 @@ class KafkaLog:
         self._admin: AIOKafkaAdminClient | None = None
         self._offsets = OffsetQueries(lambda: make_consumer(bootstrap, self._settings), self.partitions)
         self._group_positions = GroupPositions(
-            lambda: self._admin,
+            lambda: make_admin(bootstrap, self._settings),
             lambda group: make_member(bootstrap, self._settings, group, Sharing()),
             topics,
             self._prefix,
+            lambda: self._open,
         )
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
         self._members: dict[str, list[KafkaMember]] = {}
@@ -196,7 +197,7 @@ class KafkaLog:
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 await discard_producer(producer)
-        for closing in (self._admin and self._admin.close(), self._offsets.stop()):
+        for closing in (self._admin and close_admin(self._admin), self._offsets.stop(), self._group_positions.stop()):
             if closing is not None:
                 with contextlib.suppress(KafkaError, OSError):
                     await closing
