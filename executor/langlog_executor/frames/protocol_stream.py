@@ -16,6 +16,7 @@ from langlog_schemas.runs.ends import LifecycleStatus
 from ..values import encoding
 from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
+from .last_values import LastValues
 from .protocol_events import ProtocolEvents
 from .run_stream import Emit
 from .subgraphs import Subgraphs
@@ -41,14 +42,14 @@ class ProtocolStream:
         self._subgraphs = Subgraphs(protocol)
         self._blocks = MessageBlocks()
         self._own: frozenset[str] = frozenset()
-        self._values_json: bytes | None = None
+        self.last = LastValues()
         self.has_values = False
         self.interrupted = False
 
     @property
     def values_json(self) -> bytes | None:
-        """Return the last values of the whole state, or None."""
-        return self._values_json
+        """Return the last values of the whole state that the thread keeps, or None."""
+        return self.last.kept
 
     def heed(self, transformers: Iterable[Any]) -> None:
         """Add the stream modes of the transformers that the graph was compiled with. Call it before
@@ -108,7 +109,7 @@ class ProtocolStream:
             if isinstance(data, dict):
                 encoded = encoding.encode({**data, INTERRUPT: interrupt_list(interrupts)})
         elif isinstance(data, dict):  # of a typed state the checkpoint knows which members are set
-            self.has_values, self._values_json = True, encoded
+            self.has_values, self.last.streamed = True, encoded
         self._emit("values", encoded)
 
     def _on_message(self, namespace: tuple[str, ...], message: Any, about: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from ..values import encoding
 from ..values.error_text import described
 from ..values.interrupts import INTERRUPT, interrupt_list
 from ..values.message_blocks import MessageBlocks
+from .last_values import LastValues
 
 if TYPE_CHECKING:
     from langlog_schemas.runs.ends import LifecycleStatus
@@ -56,7 +57,7 @@ class RunStream:
         self._blocks = MessageBlocks()
         self._partial: dict[str, BaseMessageChunk] = {}
         self._seen: set[str] = set()
-        self._values_json: bytes | None = None
+        self.last = LastValues()
         self.has_values = False
         self.interrupted = False
         """Whether the graph was stopped by `interrupt()` or by ``interrupt_before``/``interrupt_after``."""
@@ -79,8 +80,8 @@ class RunStream:
 
     @property
     def values_json(self) -> bytes | None:
-        """Return the last values of the whole state, or None."""
-        return self._values_json
+        """Return the last values of the whole state that the thread keeps, or None."""
+        return self.last.kept
 
     async def follow(self, chunks: AsyncIterator[Any]) -> None:
         """Handle all chunks of ``astream`` with a list of modes."""
@@ -140,7 +141,7 @@ class RunStream:
             if isinstance(payload, dict) and INTERRUPT in payload:
                 self._protocol.interrupted(payload[INTERRUPT])
             else:
-                self.has_values, self._values_json = True, encoded
+                self.has_values, self.last.streamed = True, encoded
         if "values" in self._modes:
             self._emit("|".join(("values", *namespace)), encoded)
         else:

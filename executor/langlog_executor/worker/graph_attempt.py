@@ -20,6 +20,7 @@ from langlog_backbone.process import tracing
 from langlog_schemas.commands import Outcome, RunError
 from msgspec.structs import replace
 
+from ..frames.last_values import untracked_channels
 from ..frames.protocol_events import ProtocolEvents
 from ..frames.protocol_stream import BLOCKS, ProtocolStream
 from ..frames.run_stream import Emit, RunStream, with_interrupts
@@ -197,9 +198,10 @@ class GraphAttempt:
         if self.stream.interrupted or not self.stream.has_values:
             state = await self._state(graph, config)
             if state is not None:
-                return _paused(state) if state.next else _finished(state)
+                ended = _paused(state) if state.next else _finished(state)
+                return replace(ended, output=self.stream.last.output(ended.output or ended.values) or ended.output)
         values = self.stream.values_json
-        return Ended(values=values, output=None)
+        return Ended(values=values, output=self.stream.last.output(values))
 
     async def _give_feedback_urls(self, keys: list[str]) -> RunError | None:
         """Emit the last event of a run that requested feedback URLs; without LangSmith the run ends as recorded (wire contract §5.1)."""
@@ -212,6 +214,7 @@ class GraphAttempt:
 
     async def _stream(self, graph: AnyGraph, config: RunnableConfig) -> None:
         kwargs, stream = self._kwargs, self.stream
+        stream.last.untracked = untracked_channels(graph)
         graph_input: Any
         if self._task.attempt > 1 and not self._task.fresh:
             saved = await self._checkpointer.aget_tuple(_latest(config))
