@@ -109,13 +109,13 @@ class Thread:
             await events.aclose()  # type: ignore[attr-defined]
         return collected
 
-    async def follow_on(self, until: Until, *others: Thread) -> list[ThreadEvent]:
-        """Follow like `follow`, continuing by number at one gateway after the other when the connection breaks."""
+    async def follow_on(self, until: Until, *others: Thread, since: int | None = None) -> list[ThreadEvent]:
+        """Follow like `follow`, continuing by number at one gateway after the other when the connection ends."""
         collected: list[ThreadEvent] = []
         gateways = [self, *others]
         while True:
             try:
-                async for event in gateways[0].events(collected[-1].seq if collected else None):
+                async for event in gateways[0].events(collected[-1].seq if collected else since):
                     collected.append(event)
                     if until(event):
                         return collected

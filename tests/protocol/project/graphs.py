@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -23,10 +24,14 @@ class Steps(TypedDict, total=False):
     bytes: int
     n: int
     padding: str
+    gate: str
 
 
 async def step(state: Steps) -> Steps:
     await asyncio.sleep(state.get("pause", 0))
+    last = state.get("n", 0) + 1 == state["count"]
+    while last and "gate" in state and not Path(state["gate"]).exists():
+        await asyncio.sleep(0.01)  # a file is all that reaches a graph in another process
     return {"n": state.get("n", 0) + 1, "padding": "x" * state.get("bytes", 0)}
 
 
@@ -35,7 +40,7 @@ def more(state: Steps) -> str:
 
 
 steps = StateGraph(Steps).add_node("step", step).add_edge(START, "step").add_conditional_edges("step", more).compile()
-"""As many states as requested."""
+"""As many states as requested; with ``gate``, the last one once that file is there."""
 
 
 class Speaker(BaseChatModel):
