@@ -19,7 +19,7 @@ from langlog_gateway.components.routes import global_name
 from tests.clients.test_react import PROGRAMS, RUN_LIMIT_S
 from tests.stack.node_package import missing, run_node_tests
 from tests.stack.server import LiveServer, Process, free_port, kafka_env
-from tests.stack.typescript import typescript_project
+from tests.stack.typescript import rewrite, typescript_project
 
 HERE = Path(__file__).parent / "ui"
 AUTH = """
@@ -220,22 +220,21 @@ def test_the_official_client_renders_components_in_chromium(
 
 def test_changed_components_are_bundled_again(tmp_path: Path) -> None:
     project = typescript_project(HERE, tmp_path / "project")
-    source, style = project / "src" / "ui.tsx", project / "src" / "ui.css"
+    text = (project / "src" / "ui.tsx").read_text()
     port = free_port()
     arguments = ["dev", "--config", str(project / "langgraph.json"), "--port", str(port)]
     dev = Process("dev", [*arguments, "--data-dir", str(tmp_path / "data")], tmp_path, {"LANGLOG_WORKERS": "1"})
     dev.start()
     try:
         address = f"http://127.0.0.1:{port}/ui/agent/entrypoint"
-        text = source.read_text()
-        source.write_text(text.replace("function Weather(", "function ("))
+        rewrite(project, "src/ui.tsx", text.replace("function Weather(", "function ("))
         failed = dev.wait_for(lambda e: e.get("event") == "gateway.components_failed")
         assert "ui does not build" in failed["error"]
         assert "Sun in" in httpx.get(f"{address}.js").text
-        source.write_text(text.replace("Sun in", "Rain in"))
+        rewrite(project, "src/ui.tsx", text.replace("Sun in", "Rain in"))
         dev.wait_for(lambda e: e.get("event") == "gateway.components_bundled" and e["files"] == ["src/ui.tsx"])
         assert "Rain in" in httpx.get(f"{address}.js").text
-        style.write_text(".weather { color: rgb(4, 5, 6); }\n")
+        rewrite(project, "src/ui.css", ".weather { color: rgb(4, 5, 6); }\n")
         dev.wait_for(lambda e: e.get("event") == "gateway.components_bundled" and e["files"] == ["src/ui.css"])
         assert "rgb(4, 5, 6)" in httpx.get(f"{address}.css").text
     finally:
