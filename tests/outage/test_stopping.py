@@ -20,6 +20,7 @@ from langlog_schemas import events
 
 from tests.loss.cluster import SERVICES, Cluster, running_cluster
 from tests.loss.test_loss import END_LIMIT_S, check, create, until_step
+from tests.stack.ends import await_ends
 from tests.stack.fixtures import make_broker
 from tests.stack.kafka_broker import KafkaBroker
 from tests.stack.server import Process, kafka_env
@@ -114,7 +115,7 @@ async def test_a_worker_ends_with_the_step_under_way_and_its_runs_go_on_elsewher
         await asyncio.to_thread(other.wait_for, lambda said: said.get("event") == "stopping")
         other.ask_to_stop(signal.SIGINT)
         assert await ended(other) == 1
-        assert not any(child.is_running() for child in children)
+        await asyncio.to_thread(await_ends, [child.pid for child in children])
         assert held.run not in witness.finals
 
 
@@ -144,12 +145,17 @@ async def unavailable(cluster: Cluster, broker: KafkaBroker | None, *, silent: b
         yield
         await asyncio.gather(*(server.start() for server in servers))
         return
-    parents = [psutil.Process(server.child.pid) for server in servers if server.child is not None]
-    stopped = [process for parent in parents for process in (parent, *parent.children(recursive=True))]
-    for process in stopped:
-        process.suspend()
+    stopped: list[psutil.Process] = []
     try:
+        for parent in [psutil.Process(server.child.pid) for server in servers if server.child is not None]:
+            parent.suspend()
+            stopped.append(parent)
+            for child in parent.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):  # Postgres' own processes come and go
+                    child.suspend()
+                    stopped.append(child)
         yield
     finally:
         for process in stopped:
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
