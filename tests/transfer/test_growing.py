@@ -13,20 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.log import started_log
-from langlog_backbone.log.kafka.copy_target import topics_there
-from langlog_backbone.log.kafka.kafka_log import TOPICS
-from langlog_backbone.process.settings import Settings
 from msgspec.structs import replace
 
 from tests.e2e.conftest import PROJECT
 from tests.stack.command_line import TOOL_S, Done, langlog
 from tests.stack.fixtures import isolated
-from tests.stack.server import PARTITIONS, LiveServer, kafka_env
+from tests.stack.server import LiveServer, kafka_env
 from tests.transfer.conftest import everything, fill
 from tests.transfer.lived import ENCRYPTED, Lived
+from tests.transfer.stopping import REACHED
 
 pytestmark = pytest.mark.kafka
 
@@ -149,20 +146,13 @@ def test_a_copy_that_is_killed_again_and_again_comes_to_the_same_end(on_kafka: d
     asyncio.run(make())
     server = LiveServer(PROJECT, tmp_path / "unused", beside_log(on_kafka))
     server.data = settings.data_dir
-    words = [
-        sys.executable,
-        "-m",
-        "langlog",
-        "log",
-        "copy",
-        "--to",
-        on_kafka["LOG_URI"],
-        "--data-dir",
-        str(server.data),
-    ]
-    for tries in range(3):
-        with subprocess.Popen(words, env=server.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as copying:
-            asyncio.run(until_more(settings, on_kafka["LOG_URI"], 3_000 * (tries + 1), copying))
+    words = ["log", "copy", "--to", on_kafka["LOG_URI"], "--data-dir", str(server.data)]
+    for _ in range(3):
+        stopping = [sys.executable, "-m", "tests.transfer.stopping", "3000", *words]
+        with subprocess.Popen(stopping, env=server.env, stdout=subprocess.PIPE, text=True) as copying:
+            assert copying.stdout is not None
+            lines = iter(copying.stdout.readline, "")
+            assert any(line == f"{REACHED}\n" for line in lines), "the copy ended before it could be killed"
             copying.send_signal(signal.SIGKILL)
     refused = subprocess.run(
         [sys.executable, "-m", "langlog", "log", "tail"],
@@ -177,18 +167,3 @@ def test_a_copy_that_is_killed_again_and_again_comes_to_the_same_end(on_kafka: d
     there = replace(settings, log_uri=on_kafka["LOG_URI"])
     assert asyncio.run(everything(there)) == asyncio.run(everything(settings))
     shutil.rmtree(settings.data_dir)
-
-
-async def until_more(settings: Settings, log_uri: str, count: int, copying: subprocess.Popen[bytes]) -> None:
-    """Until the target holds so many records."""
-    bootstrap = log_uri.removeprefix("kafka://")
-    there = [TopicPartition(f"{settings.topic_prefix}{topic}", part) for topic in TOPICS for part in range(PARTITIONS)]
-    async with asyncio.timeout(TOOL_S):
-        while copying.poll() is None and await topics_there(bootstrap, settings) != set(TOPICS):
-            await asyncio.sleep(0.02)  # Kafka has no event for it
-        async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-            while copying.poll() is None:
-                if sum((await consumer.end_offsets(there)).values()) >= count:
-                    return
-                await asyncio.sleep(0.02)
-    raise AssertionError("the copy ended before it could be killed")
