@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 BATCHES = {
     "use_multipart_endpoint": True,
     "size_limit": 100,
