@@ -258,11 +258,47 @@ async def test_a_callback_that_blocks_is_found(loops: GraphLoops) -> None:
     work.cancel()
 
 
-async def test_a_loop_is_not_watched_while_no_work_waits(loops: GraphLoops) -> None:
+async def test_a_loop_leaves_work_that_waits_for_another_one(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, release_first = await blocked(loops, "g")
+    await loops.submit("g", nothing).done
+    second, release_second = await blocked(loops, "g")  # on the stand-in
+    release_first.set()
+    await first.done
+    third, release_third = await blocked(loops, "g")
+    assert third.loop is first.loop is not second.loop
+    work = loops.submit("g", here)
+    await until(lambda: work.loop is second.loop)
+    monkeypatch.setattr(graph_loops, "AWAY_BEATS", NEVER)
+    release_third.set()
+    await third.done
+    later = loops.submit("g", nothing)
+    await later.done
+    assert later.loop is first.loop and not work.begun
+    release_second.set()
+    assert await work.done is second.loop.loop
+    assert not first.loop.work and not second.loop.work
+
+
+async def test_a_loop_is_not_watched_once_nothing_waits(loops: GraphLoops) -> None:
+    await asyncio.gather(*(loops.submit("g", nothing).done for _ in range(3)))
+    (beat,) = loops._beats.values()
+    await until(lambda: beat._answered)
+    beat._check(loops._io.loop.time())
+    assert beat._timer is None
+
+
+async def test_a_loop_is_not_watched_while_no_work_waits(loops: GraphLoops, monkeypatch: pytest.MonkeyPatch) -> None:
     work, release = await blocked(loops, "g")
     (beat,) = loops._beats.values()
     await until(lambda: beat._timer is None)
-    assert beat.missed == 0 and not beat.held
+    monkeypatch.setattr(heartbeat, "HELD_BEATS", NEVER)
+    waiting = loops.submit("h", nothing)
+    await until(lambda: beat.missed)
+    waiting.cancel()
+    await until(lambda: beat._timer is None)
+    assert beat.missed == 0 and beat._task is None and not beat.held
     release.set()
     await work.done
 

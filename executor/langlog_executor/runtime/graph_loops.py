@@ -127,8 +127,12 @@ class GraphLoops:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _assign(self, work: Work[Any], loop: GraphLoop) -> None:
+        """Let the work wait for this loop, and no longer for another one."""
+        before = work.loop
         if not work.wait_for(loop):
-            return
+            return  # begun meanwhile
+        if before is not None:
+            before.discard(work)
         loop.work.add(work)
         loop.inbox.post(work.run_on, loop, self._io, self._finished)
         self._beats[loop].watch()
@@ -194,10 +198,7 @@ class GraphLoops:
             return  # checked again at the next missed beat
         beat.away = True
         for work in [x for x in beat.loop.work if not x.begun]:
-            other = self._choose(work.graph_id)
-            if work.wait_for(other):
-                beat.loop.discard(work)
-                self._assign(work, other)
+            self._assign(work, self._choose(work.graph_id))
 
     def _finished(self, work: Work[Any]) -> None:
         if work.loop is not None:
