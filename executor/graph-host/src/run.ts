@@ -11,7 +11,7 @@ import { type Config, ERROR, type Graph, INTERRUPT, type Json, type Library, NUL
 import { makeSaver, type Saver, type SaverOptions } from "./state/checkpointer.js";
 import { interruptsOf } from "./state/snapshot.js";
 import { makeStore } from "./state/store.js";
-import { shownInterrupts } from "./streams/items.js";
+import { shownInterrupts, UNTRACKED } from "./streams/items.js";
 import { ProtocolStream } from "./streams/protocol_stream.js";
 import { spanCallbacks } from "./streams/spans.js";
 import { type Follower, RunStream } from "./streams/run_stream.js";
@@ -88,6 +88,8 @@ async function attempt(job: Job, { graph, library, file }: Opened, saver: Saver,
   const follower: Follower = body.protocol
     ? new ProtocolStream(emit, graph.streamTransformers ?? [])
     : new RunStream(body.modes, emit, hidden, body.marks);
+  const untracked = Object.entries(graph.channels ?? {}).filter(([, channel]) => channel?.lc_graph_name === "UntrackedValue");
+  if (untracked.length > 0) emit([UNTRACKED, untracked.map(([name]) => name)]);
   try {
     const config = { ...body.config, configurable: { ...body.config.configurable } };
     const input = await inputOf(body, library, saver, config);

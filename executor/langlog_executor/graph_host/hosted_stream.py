@@ -13,6 +13,7 @@ import msgspec
 from langlog_backbone.values.json_shape import without_nul
 from langlog_schemas.runs.ends import LifecycleStatus
 
+from ..frames.last_values import LastValues
 from ..frames.protocol_events import ProtocolEvents
 from ..frames.run_stream import Emit
 from ..frames.subgraphs import Subgraphs
@@ -20,7 +21,7 @@ from ..frames.subgraphs import Subgraphs
 if TYPE_CHECKING:
     from .hosted_spans import HostedSpans
 
-FRAME, VALUES, INTERRUPTED, INTERRUPTS, TASK, MARK, SPAN = range(7)
+FRAME, VALUES, INTERRUPTED, INTERRUPTS, TASK, MARK, SPAN, UNTRACKED = range(8)
 
 
 class HostedInterrupt(NamedTuple):
@@ -31,6 +32,10 @@ class HostedInterrupt(NamedTuple):
     response_schema: dict[str, Any] | None = None
 
 
+def _ignore(checkpoint_id: str) -> None:
+    return None
+
+
 class HostedStream:
     def __init__(
         self, emit: Emit, protocol: ProtocolEvents, *, nested: bool, mark: Callable[[str], None] | None = None
@@ -39,12 +44,16 @@ class HostedStream:
         self._emit = emit
         self._protocol = protocol
         self._subgraphs = Subgraphs(protocol) if nested else None
-        self._mark = mark
-        self.values_json: bytes | None = None
-        """The last values of the whole state, None when there were none."""
+        self._mark = mark or _ignore
+        self.last = LastValues()
         self.interrupted = False
         self.spans: HostedSpans | None = None
         """Of a run that is traced."""
+
+    @property
+    def values_json(self) -> bytes | None:
+        """Return the last values of the whole state that the thread keeps, or None."""
+        return self.last.kept
 
     def take(self, items: list[list[Any]]) -> None:
         """Handle an item of the host's stream. Raises ValueError for an unknown item."""
@@ -53,8 +62,8 @@ class HostedStream:
                 case [0, name, data]:
                     self._emit(name, without_nul(data))
                 case [1, name, data]:
-                    self.values_json = without_nul(data)
-                    self._emit(name, self.values_json)
+                    self.last.streamed = without_nul(data)
+                    self._emit(name, self.last.streamed)
                 case [2]:
                     self.interrupted = True
                 case [3, data]:
@@ -63,11 +72,12 @@ class HostedStream:
                     if self._subgraphs is not None:
                         self._subgraphs.task(tuple(namespace), msgspec.json.decode(data))
                 case [5, checkpoint_id]:
-                    if self._mark is not None:
-                        self._mark(checkpoint_id)
+                    self._mark(checkpoint_id)
                 case [6, *span]:
                     if self.spans is not None:
                         self.spans.take(span)
+                case [7, names]:
+                    self.last.untracked = frozenset(names)
                 case _:
                     raise ValueError(
                         f"the graph host streamed an item of a kind {item[:1]}, which this worker does not know"

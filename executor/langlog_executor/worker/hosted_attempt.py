@@ -206,11 +206,14 @@ class HostedAttempt:
             except FeedbackUnavailable as error:
                 return self._failed(RunError(error=str(error), message=INTERNAL_ERROR), state)
             self._emit("feedback", encoding.encode(urls))
+        last = self.stream.last
         if state is None:
-            return Ended(values=self.stream.values_json)
+            values = self.stream.values_json
+            return Ended(values=values, output=last.output(values))
         if not state.next:
-            return Ended(values=state.values)
-        return Ended(values=state.values, output=state.output, next=state.next, interrupts=state.interrupts)
+            return Ended(values=state.values, output=last.output(state.values))
+        output = last.output(state.output or state.values) or state.output
+        return Ended(values=state.values, output=output, next=state.next, interrupts=state.interrupts)
 
     def _stopped(self, state: _State | None) -> Ended:
         if self._stop is None:

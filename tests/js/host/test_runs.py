@@ -101,6 +101,40 @@ async def test_calls_of_tools_are_streamed_as_the_library_has_them(client: LangG
         assert (ended["event"], ended["toolCallId"], ended["output"]["content"]) == ("on_tool_end", "c1", "3")
 
 
+@pytest.mark.parametrize("asks", [False, True])
+async def test_untracked_values_are_part_of_the_output_and_of_nothing_that_is_kept(
+    client: LangGraphClient, asks: bool
+) -> None:
+    thread = await new_thread(client)
+    given = {"steps": 1, "token": "secret", "ask": asks}
+    output: Any = await client.runs.wait(thread, "untracked", input=given)
+    assert ("__interrupt__" in output, output["token"]) == (asks, "made from secret")
+    kept: Any = await client.threads.get_state(thread)
+    assert kept["values"] == {k: v for k, v in output.items() if k not in ("token", "__interrupt__")}
+    assert (await client.threads.get(thread))["values"] == kept["values"]
+
+
+async def test_mode_events_has_the_limit_of_steps_that_other_modes_have(client: LangGraphClient) -> None:
+    cases = [
+        ("long", 24, None, True),
+        ("long", 40, None, False),
+        ("long", 40, 60, True),
+        ("long", 9, 5, False),
+        ("short", 4, None, True),
+        ("short", 9, None, False),
+        ("short", 9, 20, True),
+        ("far", 40, None, True),
+        ("far", 70, None, False),
+        ("far", 30, 20, False),
+    ]
+    for mode in ("values", "events", "tools"):
+        for graph, steps, limit, reaches in cases:
+            config: Any = {} if limit is None else {"recursion_limit": limit}
+            parts = await streamed(client, None, graph, {"left": steps}, stream_mode=[mode], config=config)
+            failed = [part.data["error"] for part in parts if part.event == "error"]
+            assert failed == ([] if reaches else ["GraphRecursionError"]), (mode, graph, steps, limit)
+
+
 async def test_an_interrupt_is_answered(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     waits: Any = await client.runs.wait(thread, "asking", input={"draft": "x"})

@@ -9,6 +9,7 @@
  *     [TASK, namespace, data]       a task began or has its result: subgraphs begin and end with it
  *     [MARK, checkpoint id]         what follows comes after this checkpoint
  *     [SPAN, id, …]                 for traces: see `spans.ts`
+ *     [UNTRACKED, names]            channels that the library does not store: the thread's values are without them. Before all values
  *
  * Data are JSON.
  */
@@ -24,6 +25,7 @@ export const INTERRUPTS = 3;
 export const TASK = 4;
 export const MARK = 5;
 export const SPAN = 6;
+export const UNTRACKED = 7;
 
 export type Emit = (item: Item) => void;
 
