@@ -202,6 +202,10 @@ const underWay = async (scene) => {
   scene.args = { threadId: scene.thread, runId: scene.run };
   scene.slow = true;
 };
+const goesOn = async (scene) => {
+  const { status } = await (await fetch(`${process.env.LANGLOG_URL}/threads/${scene.thread}/runs/${scene.run}`)).json();
+  return status === "pending" || status === "running";
+};
 const toCancelMany = async (scene) => {
   await underWay(scene);
   scene.args = { threadId: scene.thread, runIds: [scene.run] };
@@ -441,8 +445,12 @@ const ways = {
     },
     call: async (c, { threadId, runId, ...o }, scene) => {
       if (!scene.slow) return c.runs.join(threadId, runId, o);
-      const joining = c.runs.join(threadId, runId, { ...o, signal: AbortSignal.timeout(300) });
-      return joining.catch(() => null);
+      // nothing says when a busy server has got the request: it is left later each time, until the run is over
+      for (let ms = 300; await goesOn(scene); ms *= 2) {
+        await c.runs.join(threadId, runId, { ...o, signal: AbortSignal.timeout(ms) }).catch(() => null);
+        if (!o.cancelOnDisconnect) break;
+      }
+      return null;
     },
   },
   "runs.joinStream": {
