@@ -9,6 +9,7 @@ from langgraph_sdk.client import SyncLangGraphClient
 from playwright.sync_api import expect
 
 from tests.console.browser import Console
+from tests.console.test_access import signed_in
 from tests.stack.server import LiveServer
 
 
@@ -33,6 +34,20 @@ def test_an_operation_is_found_read_and_tried(console: Console, client: SyncLang
     tried.get_by_label("thread_id").fill(thread)
     tried.get_by_role("button", name="Send").click()
     expect(tried.get_by_role("status", name="Response").get_by_text("200")).to_be_visible()
+
+
+def test_a_response_is_not_left_to_the_next_caller(console: Console, client: SyncLangGraphClient) -> None:
+    client.threads.create(metadata={"user": "ada"})
+    page = console.open("docs?find=search+threads")
+    page.get_by_role("navigation", name="Operations").get_by_role("button", name="Search threads").first.click()
+    tried = page.get_by_role("region", name="Try it")
+    tried.get_by_label("Body").fill('{"metadata": {"user": "ada"}}')
+    tried.get_by_role("button", name="Send").click()
+    expect(tried.get_by_role("status", name="Response").get_by_text("200")).to_be_visible()
+    page.get_by_role("button", name="Credentials").click()
+    signed_in(page, "grace")
+    expect(tried.get_by_role("status", name="Response")).to_have_count(0)
+    expect(tried.get_by_label("Body")).to_have_value('{"metadata": {"user": "ada"}}')
 
 
 def test_a_body_begins_with_its_example_and_a_refusal_is_shown(console: Console) -> None:

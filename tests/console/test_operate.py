@@ -19,6 +19,7 @@ from langlog_schemas import envelope
 from playwright.sync_api import APIResponse, Route, expect
 
 from tests.console.browser import Console
+from tests.console.test_access import signed_in
 from tests.stack.server import LiveServer
 
 BROKEN = "2026-01-01T00:00:00.000000+00:00"
@@ -208,6 +209,28 @@ def test_a_run_is_replayed_node_by_node(console: Console, client: SyncLangGraphC
     expect(steps.first).to_be_visible()
     expect(steps.get_by_text("different")).to_have_count(0)
     console.check_accessible()
+
+
+def test_a_replay_is_not_left_to_the_next_caller(console: Console, client: SyncLangGraphClient) -> None:
+    thread, run = run_of(client)
+    page = console.open(f"replay?thread={thread}&run={run}")
+    page.get_by_role("button", name="Run it in the sandbox").click()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    page.get_by_role("button", name="Credentials").click()
+    signed_in(page, "grace")
+    expect(page.get_by_role("region", name="Verdict")).to_have_count(0)
+    expect(page.get_by_role("list", name="Steps")).to_have_count(0)
+    expect(page.get_by_role("button", name="Run it in the sandbox")).to_be_enabled()
+    held: list[Route] = []
+    page.route("**/replay", lambda route: held.append(route))
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/replay")):
+        page.get_by_role("button", name="Run it in the sandbox").click()
+        expect(page.get_by_text("Waiting for an executor")).to_be_visible()
+        page.get_by_role("button", name="Credentials").click()
+        signed_in(page, "ada")
+    expect(page.get_by_text("Waiting for an executor")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert len(held) == 1
 
 
 def test_a_run_that_never_began_cannot_be_replayed_and_the_page_says_why(

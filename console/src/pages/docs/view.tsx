@@ -119,12 +119,23 @@ function Try({ operation }: { operation: Operation }) {
   const [wrong, setWrong] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const breaking = useRef<AbortController | null>(null);
-  useEffect(() => () => breaking.current?.abort(), []);
+  // what one caller was answered is not for the next
+  const forget = (): void => {
+    breaking.current?.abort();
+    breaking.current = null;
+    setAnswer(null);
+    setWrong(null);
+    setBusy(false);
+  };
+  useEffect(() => forget, [credentials.value]);
 
   const send = async (): Promise<void> => {
     breaking.current?.abort();
     const mine = new AbortController();
     breaking.current = mine;
+    const show = (status: number, ms: number | null, text: string): void => {
+      if (breaking.current === mine) setAnswer({ status, ms, text });
+    };
     setWrong(null);
     setAnswer(null);
     setBusy(true);
@@ -143,7 +154,7 @@ function Try({ operation }: { operation: Operation }) {
         cache: "no-store",
       });
       let text = "";
-      setAnswer({ status: response.status, ms: null, text });
+      show(response.status, null, text);
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const part = await reader?.read();
@@ -153,9 +164,9 @@ function Try({ operation }: { operation: Operation }) {
           mine.abort();
           text = `${text.slice(0, SHOWN_MOST)}\n… the rest is not shown`;
         }
-        setAnswer({ status: response.status, ms: null, text });
+        show(response.status, null, text);
       }
-      setAnswer({ status: response.status, ms: performance.now() - began, text });
+      show(response.status, performance.now() - began, text);
     } catch (error) {
       if (!mine.signal.aborted) setWrong((error as Error).message);
     } finally {

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { readOnly } from "../../app/mode";
 import { query, setQuery, to } from "../../app/router";
-import { ApiError, at, call, follow } from "../../api/client";
+import { ApiError, at, call, credentials, follow } from "../../api/client";
 import { useLoad } from "../../api/load";
 import type { Difference, Replayed, ReplayStep, Verdict } from "../../api/operator";
 import type { Run } from "../../api/types";
@@ -69,14 +69,18 @@ function Again({ thread, run }: { thread: string; run: string }) {
   const [outcome, setOutcome] = useState<Replayed | null>(null);
   const [error, setError] = useState<Error | null>(null);
   const close = useRef<() => void>(() => undefined);
-  useEffect(() => () => close.current(), []);
-
-  const start = (): void => {
+  const show = (now: Phase): void => {
     close.current();
-    setPhase("waiting");
+    setPhase(now);
     setSteps([]);
     setOutcome(null);
     setError(null);
+  };
+  // what one caller sees is not for the next
+  useEffect(() => () => show("ready"), [credentials.value]);
+
+  const start = (): void => {
+    show("waiting");
     let over = false;
     const fail = (failure: Error): void => {
       over = true;
