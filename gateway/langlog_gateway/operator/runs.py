@@ -5,7 +5,6 @@ A replay runs the graph's code, so it passes the gate as a new run of the thread
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -19,7 +18,7 @@ from langlog_backbone.redis import channels
 from langlog_backbone.redis.replays import TooManyReplays, push_replay
 from langlog_backbone.time.clock import new_id, now_ms
 from langlog_schemas import messages
-from langlog_schemas.messages import ReplayPart, ReplayQuery
+from langlog_schemas.messages import ReplayQuery
 from redis.exceptions import ResponseError
 
 from ..auth.access import admit
@@ -28,9 +27,11 @@ from ..http.errors import missing_thread, not_found, unavailable
 from ..http.validation import decode_body, path_uuid
 from ..requests.operator import Replay
 from ..responses.runs import Explanation
-from ..streams import sse
+from ..streams import slow_readers, sse
 from ..streams.stream_out import StreamOut
+from ..streams.watch import Limits
 from .live import LiveStreams
+from .replay_parts import ReplayParts
 
 SQL = load_sql("langlog_gateway", "runs.sql")
 BEGIN_S = 30.0
@@ -38,6 +39,7 @@ BEGIN_S = 30.0
 SILENT_S = 15.0
 """Seconds without a message after which a replay counts as lost with its executor."""
 NO_EXECUTOR = f"no executor has begun the replay within {BEGIN_S:.0f} s: is one running, and free?"
+TOO_SLOW = "the client reads too slowly: too many steps wait for it"
 LOST = "the executor of the replay is gone: start it again"
 
 _replay = msgspec.json.Decoder(Replay)
@@ -93,8 +95,11 @@ class RunInsights:
         check = core.permissions.reading(request, thread_id)
         out = StreamOut(request, core.settings.heartbeat_s, {})
 
+        arrived = ReplayParts(Limits(core.settings.stream_buffer_frames, core.settings.stream_buffer_bytes))
+        out.guard(arrived)
+
         async def follow() -> web.StreamResponse:
-            return await self._streams.written(out, self._parts(query))
+            return await self._streams.written(out, self._parts(query, arrived, request.path))
 
         return await out.while_permitted(core.permissions, thread_id, "leave", check, follow)
 
@@ -123,13 +128,12 @@ class RunInsights:
         if await self._core.reads.row(SQL["progress"], thread_id, run_id) is None:
             raise not_found("Run not found")
 
-    async def _parts(self, query: ReplayQuery) -> AsyncGenerator[bytes, None]:
+    async def _parts(self, query: ReplayQuery, arrived: ReplayParts, path: str) -> AsyncGenerator[bytes, None]:
         """Yield the parts of the replay as events, until its end."""
         core, channel = self._core, channels.replay(query.id)
-        arrived: asyncio.Queue[ReplayPart] = asyncio.Queue()
 
         def on_part(data: bytes) -> None:
-            arrived.put_nowait(messages.decode_replay_part(data))
+            arrived.put(messages.decode_replay_part(data))
 
         await core.bus.subscribe(channel, on_part)
         try:
@@ -144,10 +148,13 @@ class RunInsights:
             taken = False
             while True:
                 try:
-                    async with asyncio.timeout(SILENT_S if taken else BEGIN_S):
-                        part = await arrived.get()
+                    part = await arrived.next(SILENT_S if taken else BEGIN_S)
                 except TimeoutError:
                     yield refused(LOST if taken else NO_EXECUTOR)
+                    return
+                if part is None:
+                    slow_readers.SLOW.cut_off(path)
+                    yield refused(TOO_SLOW)
                     return
                 taken = True
                 match part.kind:
