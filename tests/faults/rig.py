@@ -36,8 +36,8 @@ SHORT = {"LANGLOG_APPEND_DEADLINE_SECS": "6", "LANGLOG_REPLY_TIMEOUT_SECS": "8",
 FEW_CONNECTIONS = {"LANGGRAPH_POSTGRES_POOL_MAX_SIZE": "6"}
 """Of each process: with two of each service, the pools together must stay below the 100 of the embedded Postgres."""
 
-START_LIMIT_S = 120.0
-"""For a process that a supervisor starts, while other faults come and go."""
+START_LIMIT_S = 300.0
+"""For a process that a supervisor starts beside all others, while faults come and go: longer than one start may take."""
 
 
 @dataclass
@@ -106,11 +106,29 @@ class Rig:
         """The pairs of a broker and each other one."""
         return [(broker, other) for other in self.brokers if other != broker]
 
-    async def started_again(self) -> None:
-        """Start the servers again that ended because their disk was full, as a supervisor would."""
-        for server in self.servers().values():
-            if server.child is not None and server.child.exited.done():
+    @contextlib.asynccontextmanager
+    async def supervised_servers(self) -> AsyncIterator[None]:
+        """A block in which servers that end, or have ended, are started again: one whose disk was full may end only after there is room."""
+        over = asyncio.Event()
+
+        async def supervise(server: EmbeddedPostgres | EmbeddedRedis | KafkaBroker) -> None:
+            while server.child is not None:
+                waits = [asyncio.create_task(server.child.wait_exit()), asyncio.create_task(over.wait())]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                ended = waits[0].done()
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+                if not ended:
+                    return
                 await server.start()
+
+        supervisors = [asyncio.create_task(supervise(server)) for server in self.servers().values()]
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.gather(*supervisors)
 
     def checkpoint(self) -> None:
         """Postgres writes all that it has to its disk."""

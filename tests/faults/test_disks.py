@@ -15,6 +15,8 @@ from tests.outage.eventually import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 FULL_S = 3.0
+ROUNDS = 8
+"""Rounds that end once there is room again, more than are under way at once: by then no server ends any more for the lack of it."""
 SLOW_S = 4.0
 SYNC_MS = {"log": 300, "postgres": 10}
 """Duration of each fsync. A checkpoint of Postgres syncs hundreds of files."""
@@ -47,7 +49,8 @@ async def test_a_full_disk_loses_nothing_and_all_goes_on_when_there_is_room(
                 if disk == "log":
                     await eventually(refused)
                 await load.lasting(FULL_S)
-            await rig.started_again()
+            async with rig.supervised_servers():
+                await load.clients.more(ROUNDS)
 
 
 @pytest.mark.parametrize("disk", ["log", "postgres"])
@@ -59,7 +62,7 @@ async def test_a_slow_disk_loses_nothing(rig: Rig, under_load: UnderLoad, disk: 
     async with under_load() as load:
         writes_ms = WRITE_MS if disk == "log" and rig.brokers else 0
         with load.fault(f"the disk of {disk} is slow"), slow.slow(sync_ms=SYNC_MS[disk], write_ms=writes_ms):
-            await load.lasting(SLOW_S)
+            await load.lasting(SLOW_S, rounds=1)
             if disk == "postgres":  # nothing else syncs in so short a time: commits are not waited for
                 await asyncio.to_thread(rig.checkpoint)
     assert slow.slowed > before
