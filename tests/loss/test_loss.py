@@ -169,8 +169,11 @@ async def test_a_run_killed_in_mid_node_goes_on_from_its_last_checkpoint(
     for child in cluster.processes["worker"].children():
         os.kill(child.pid, signal.SIGKILL)
     await check(http, cluster, [run])
-    assert cluster.executions(run.label) == [1, 2, 3, 3, 4, 5]
-    assert cluster.witness.attempts[run.run] == [1, 2]
+    # a busy machine may hold up the next worker for longer than its lease as well
+    done, attempts = cluster.executions(run.label), cluster.witness.attempts[run.run]
+    assert done[:3] == [1, 2, 3] and done.count(1) == done.count(2) == 1 and done.count(3) > 1
+    assert set(done) == set(STEPS)
+    assert attempts == list(range(1, len(attempts) + 1)) and len(attempts) > 1
 
 
 async def test_a_stale_worker_that_comes_back_changes_nothing(cluster: Cluster, http: aiohttp.ClientSession) -> None:
