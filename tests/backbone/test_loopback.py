@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -68,3 +72,34 @@ async def test_without_an_address_the_error_names_the_setting() -> None:
     async with client(Loopback("")) as asking:
         with pytest.raises(httpx.ConnectError, match="LANGLOG_BASE_URL"):
             await asking.get("/ok")
+
+
+OTHER_SERVER = """
+import sys
+from langlog_backbone.project.loopback import import_sdk, open_loopback
+
+{prepare}
+import langgraph_sdk
+import langgraph_sdk.cache
+
+langgraph_sdk.get_client()
+assert "langgraph_api" not in sys.modules
+try:
+    import langgraph_api
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "prepare", ["open_loopback('', '')", "import_sdk('langgraph_sdk.cache'); open_loopback('', '')"]
+)
+def test_langgraphs_own_server_is_not_imported_where_it_is_installed(prepare: str, tmp_path: Path) -> None:
+    """``langgraph-cli[inmem]`` installs it: it configures the process that imports it, and raises without its own settings."""
+    (tmp_path / "langgraph_api").mkdir()
+    (tmp_path / "langgraph_api" / "__init__.py").write_text("raise RuntimeError('the other server')")
+    command = [sys.executable, "-c", OTHER_SERVER.format(prepare=prepare)]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "the other server"  # to the project's code it is there

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
@@ -28,6 +27,7 @@ import structlog
 from ..process.retry import Availability
 from ..process.settings import Settings
 from ..redis.client import RedisPipe, RedisUnavailable
+from .loopback import import_sdk
 
 logger = structlog.get_logger(__name__)
 
@@ -249,7 +249,7 @@ def _milliseconds(time: timedelta | None, name: str) -> int:
 def open_cache(pipe: RedisPipe, settings: Settings) -> None:
     """Make `langgraph_sdk.cache` of this process store its entries in Redis. Call it on the loop that owns ``pipe``."""
     try:
-        module: Any = importlib.import_module("langgraph_sdk.cache")
+        module: Any = import_sdk("langgraph_sdk.cache")
     except ImportError:  # an older SDK, which has no cache
         return
     if not all(hasattr(module, name) for name in ("_cache_get", "_cache_set", "_api_swr", "SWRResult")):

@@ -13,7 +13,10 @@ their streams end, and the client handles it as elsewhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
+import os
+import sys
 import threading
 from contextvars import ContextVar
 from typing import Any
@@ -33,6 +36,24 @@ NO_ADDRESS = (
 
 CLIENT_MODULES = ("langgraph_sdk._async.client", "langgraph_sdk.client")
 """Modules in which the SDK opens clients without an address: since 0.3.6, and before."""
+
+
+DEFERRED = "__LANGGRAPH_DEFER_LOOPBACK_TRANSPORT"
+"""Variable by which a server tells the SDK not to import ``langgraph_api`` for a client without an address."""
+OTHER_SERVER = "langgraph_api"
+"""LangGraph's own server, which ``langgraph-cli[inmem]`` installs beside many projects. The SDK looks for it when it is imported."""
+
+
+def import_sdk(name: str) -> Any:
+    """Import a module of the SDK that must not import LangGraph's own server, which configures the whole process, and raises
+    where its settings are missing. Returns the module. Raises ImportError for one that this SDK does not have."""
+    if name not in sys.modules and OTHER_SERVER not in sys.modules:
+        sys.modules[OTHER_SERVER] = None  # type: ignore[assignment]  # how Python is told that there is no such module
+        try:
+            return importlib.import_module(name)
+        finally:
+            del sys.modules[OTHER_SERVER]  # the project's own code may import it
+    return importlib.import_module(name)
 
 
 class Loopback(httpx.AsyncBaseTransport):
@@ -74,6 +95,9 @@ class Loopback(httpx.AsyncBaseTransport):
 
 def open_loopback(base_url: str, prefix: str, closed: ContextVar[bool] | None = None) -> None:
     """Make clients without an address connect to that server. Call it before the project's code is loaded."""
+    os.environ[DEFERRED] = "true"
+    with contextlib.suppress(ImportError):  # an older SDK, which has no cache
+        import_sdk("langgraph_sdk.cache")  # before the project's code does
     way = Loopback(base_url, prefix, closed)
 
     def make(*_: Any, **__: Any) -> Loopback:
