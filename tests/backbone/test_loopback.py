@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ import httpx
 import pytest
 from aiohttp import web
 from langlog_backbone.project.loopback import Loopback
+from structlog.testing import capture_logs
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+async def echo(request: web.Request) -> web.Response:
+    return web.json_response([request.method, request.host, request.raw_path, await request.text()])
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[str]:
-    """Serve a server that returns its requests."""
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.json_response([request.method, request.host, request.raw_path, await request.text()])
-
+async def listening(answer: Handler = echo) -> AsyncIterator[str]:
+    """Serve a server that returns its requests, or what ``answer`` returns."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app)
@@ -103,3 +106,17 @@ def test_langgraphs_own_server_is_not_imported_where_it_is_installed(prepare: st
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "the other server"  # to the project's code it is there
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_request_says_that_it_is_authenticated_like_any_other(status: int) -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"detail": "no"}, status=status)
+
+    async with listening(refuse) as url, client(Loopback(url)) as asking:
+        with capture_logs() as logs:
+            for _ in range(2):
+                assert (await asking.get("/threads")).status_code == status
+    (line,) = [x for x in logs if x["event"] == "loopback.refused"]
+    assert line["log_level"] == "warning"
+    assert "headers" in line["hint"]

@@ -32,7 +32,11 @@ CLOSED = "A client without a URL cannot be used while the server authenticates a
 NO_ADDRESS = (
     "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where its graphs reach a gateway"
 )
-
+REFUSED = frozenset({401, 403})
+CREDENTIALS = (
+    "requests of a client without a URL are authenticated and authorized like any other where the project has auth: "
+    "give it credentials, get_client(headers=...), those of the run's caller or of a service"
+)
 
 CLIENT_MODULES = ("langgraph_sdk._async.client", "langgraph_sdk.client")
 """Modules in which the SDK opens clients without an address: since 0.3.6, and before."""
@@ -65,6 +69,7 @@ class Loopback(httpx.AsyncBaseTransport):
         self._closed = closed
         self._of_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = {}
         self._lock = threading.Lock()
+        self._warned = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the server. Raises httpx.ConnectError also if no address is configured or the loopback is closed."""
@@ -76,7 +81,11 @@ class Loopback(httpx.AsyncBaseTransport):
         headers = request.headers.copy()
         headers["host"] = url.netloc.decode()
         sent = httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
-        return await self._transport().handle_async_request(sent)
+        response = await self._transport().handle_async_request(sent)
+        if response.status_code in REFUSED and not self._warned:
+            self._warned = True  # one line: code that calls without credentials does so at each run
+            logger.warning("loopback.refused", status=response.status_code, path=url.path, hint=CREDENTIALS)
+        return response
 
     async def aclose(self) -> None:
         """Do nothing: other clients use the same connections."""
