@@ -58,6 +58,22 @@ def test_a_feed_that_breaks_before_its_first_event_hides_no_change(
     expect(page.get_by_text("said while the feed was away").first).to_be_visible()
 
 
+def test_a_path_that_something_blocks_is_not_asked_for_without_pause(console: Console) -> None:
+    """A filter of the browser, or a proxy that breaks off one answer, while the server answers all else."""
+    console.expected += ["ERR_BLOCKED_BY_CLIENT"]
+    page = console.page
+    page.add_init_script(
+        "const set = setTimeout; let pauses = '';"
+        "setTimeout = (run, ms) => (document.documentElement.dataset.pauses = pauses += ` ${ms} `, set(run, ms))"
+    )
+    page.route("**/threads/search", lambda route: route.abort("blockedbyclient"))
+    console.open("threads")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.locator("html")).to_have_attribute("data-pauses", re.compile(" 250 .* 500 .* 1000 "))
+    page.unroute("**/threads/search")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 @pytest.mark.parametrize("status", [503, 500])
 def test_a_change_whose_query_is_refused_is_queried_again(
     client: SyncLangGraphClient, console: Console, status: int

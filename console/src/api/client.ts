@@ -78,7 +78,6 @@ export async function send(path: string, asked: Asked = {}): Promise<Response> {
     lost();
     throw new ApiError(0, "The server cannot be reached.");
   }
-  reached();
   const date = Date.parse(response.headers.get("date") ?? "");
   if (!Number.isNaN(date)) ahead = date - Date.now();
   clockKnown();
@@ -233,15 +232,21 @@ async function keepFollowing(path: string, followed: Followed, closed: AbortSign
 }
 
 let probing = false;
+/** Milliseconds before the next try. They grow until the server has stayed: where one answer never arrives, blocked by the browser or broken off by
+ * a proxy, each comeback would else have all views read again at once. */
+let probePause = FIRST_PAUSE_MS;
+let stayed: ReturnType<typeof setTimeout> | undefined;
 
 /** The server could not be reached: try until it answers, and say so meanwhile. */
 function lost(): void {
   connection.value = "lost";
+  clearTimeout(stayed);
   if (probing) return;
   probing = true;
   void (async () => {
-    for (let pause = FIRST_PAUSE_MS; connection.peek() === "lost"; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      await new Promise((again) => setTimeout(again, pause));
+    while (connection.peek() === "lost") {
+      await new Promise((again) => setTimeout(again, probePause));
+      probePause = Math.min(probePause * 2, LONGEST_PAUSE_MS);
       try {
         await fetch(addressOf("/ok"), { cache: "no-store" });
         reached();
@@ -254,10 +259,10 @@ function lost(): void {
 }
 
 function reached(): void {
-  if (connection.peek() !== "lost") return;
   connection.value = "back";
   comebacks.value += 1;
-  setTimeout(() => {
-    if (connection.peek() === "back") connection.value = "up";
+  stayed = setTimeout(() => {
+    connection.value = "up";
+    probePause = FIRST_PAUSE_MS;
   }, BACK_SHOWN_MS);
 }
