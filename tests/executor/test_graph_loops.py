@@ -238,6 +238,28 @@ async def test_the_graph_that_blocks_is_named_with_its_place(loops: GraphLoops, 
     innocent.cancel()
 
 
+async def test_a_graph_that_blocks_again_and_again_is_one_warning_a_minute(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def block(graph_id: str) -> None:
+        work, release = await blocked(loops, graph_id)
+        await loops.submit("waits", nothing).done
+        release.set()
+        await work.done
+
+    with structlog.testing.capture_logs() as lines:
+        for graph_id in ("g", "g", "h", "g"):
+            await block(graph_id)
+        monkeypatch.setattr(graph_loops, "SUSPECT_S", 0.0)
+        assert loops.suspects == {"g", "h"}
+        await block("g")
+        assert loops.suspects == {"h"}, "what it did before is over with the last time"
+        monkeypatch.setattr(loops, "_warned", {})
+        await block("g")
+    named = [line["graphs"] for line in lines if line["event"] == "graph_loop.blocked"]
+    assert named == [["g"], ["h"], ["g"]]
+
+
 async def test_a_callback_that_blocks_is_found(loops: GraphLoops) -> None:
     """It is no task: one of the graphs that have begun there is to blame."""
     begun, release = threading.Event(), threading.Event()
