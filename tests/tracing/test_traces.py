@@ -62,7 +62,10 @@ async def test_a_run_is_one_trace_from_the_request_to_the_projection_of_its_end(
     path = f"/threads/{thread_id}/runs/wait"
     assert await post(server.url + path, body, f"00-{trace_id}-{caller}-01") == 200
     last = "project run.succeeded.v1"
-    trace = Trace(collector, trace_id, last, "POST /threads/{thread_id}/runs/wait", "node tools", "run agent")
+    of_server = ("POST /threads/{thread_id}/runs/wait", "decide run.create.v1", "decide run.finish.v1")
+    of_worker = ("run agent", "graph agent", "node model", "node tools", "model ScriptedModel")
+    of_projector = ("project run.created.v1", "project checkpoint.steps.v1", last)
+    trace = Trace(collector, trace_id, *of_server, *of_worker, *of_projector)
 
     request = trace.spans["POST /threads/{thread_id}/runs/wait"]
     assert request.parent_id == caller
