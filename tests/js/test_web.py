@@ -148,25 +148,32 @@ async def test_a_process_whose_event_loop_is_held_is_replaced(tmp_path: Path, mo
 async def test_who_is_not_told_from_others_in_time_is_refused_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted_auth, "LIMIT_S", 5.0)
     stack.built_host()
     (tmp_path / "auth.ts").write_text(HANGING)
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"a": "./a.py:a"}}))
     code = HostedCode(find_node(), read_project(tmp_path / "langgraph.json"), "./auth.ts:auth", None, 120.0)
     code.start()
-    gate = HostedAuth(code, cast(Any, None), None, "", None)
+    patient = HostedAuth(code, cast(Any, None), None, "", None)
+    monkeypatch.setattr(hosted_auth, "LIMIT_S", 5.0)
+    hasty = HostedAuth(code, cast(Any, None), None, "", None)
     question = {"method": "GET", "url": "http://a/", "headers": []}
+    hanging = {**question, "url": "http://a/hangs"}
     try:
-        stuck = [
-            asyncio.create_task(gate._query("authenticate", {**question, "url": "http://a/hangs"})) for _ in range(300)
-        ]
+        stuck = [asyncio.create_task(patient._query("authenticate", hanging)) for _ in range(300)]
         await asyncio.sleep(0)  # they are asked first
-        answer = await gate._query("authenticate", question)
+        answer = await patient._query("authenticate", question)
         assert answer.user == {"identity": "anna"}
-        refused = await asyncio.gather(*stuck, return_exceptions=True)
+        assert not any(task.done() for task in stuck)
+        refused = await asyncio.gather(
+            *(hasty._query("authenticate", hanging) for _ in range(3)), return_exceptions=True
+        )
         assert {getattr(error, "status_code", error) for error in refused} == {503}
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
     finally:
-        await gate.close()
+        await patient.close()
+        await hasty.close()
         await code.stop()
 
 
