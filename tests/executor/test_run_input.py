@@ -44,6 +44,24 @@ def test_a_command_wins_over_input() -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        {},
+        {"resume": None},
+        {"update": None, "goto": None},
+        {"goto": []},
+        {"update": {}},
+        {"update": [], "resume": None},
+        {"unknown": 1},
+    ],
+)
+def test_a_command_of_no_effect_counts_as_none(command: dict[str, Any]) -> None:
+    """The library fails for a command of nothing, by an error about a variable of its own."""
+    assert build_input(kwargs(input={"a": 1}, command=command)) == {"a": 1}
+    assert build_input(kwargs(command=command)) is None
+
+
+@pytest.mark.parametrize(
     ("command", "built"),
     [
         ({"goto": "n"}, Command(goto="n")),

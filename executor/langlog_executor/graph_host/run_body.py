@@ -62,7 +62,7 @@ def run_body(
         attempt=task.attempt,
         fresh=task.fresh,
         input=kwargs.input,
-        command=kwargs.command or None,
+        command=kwargs.effective_command,
         config=config_json(config),
         context=kwargs.context,
         modes=kwargs.modes,

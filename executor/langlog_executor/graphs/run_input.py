@@ -82,6 +82,16 @@ class Kwargs(msgspec.Struct, frozen=True):
         return "exit" if self.checkpoint_during is False else "async"
 
     @property
+    def effective_command(self) -> dict[str, Any] | None:
+        """The members of ``command`` that have an effect; None if there are none. The Python client leaves out null members, others
+        do not, and the library fails for a command of nothing."""
+        given = self.command or {}
+        command = {name: given[name] for name in ("update", "goto") if given.get(name) not in (None, {}, [])}
+        if given.get("resume") is not None:
+            command["resume"] = given["resume"]
+        return command or None
+
+    @property
     def answered(self) -> list[str]:
         """Ids of the interrupts that the run answers by id."""
         return list(by_id((self.command or {}).get("resume")) or ())
@@ -237,7 +247,8 @@ def _target(goto: Any) -> Any:
 
 def build_input(kwargs: Kwargs) -> Any:
     """Return input or command; the command takes precedence (wire contract §5.1)."""
-    return build_command(kwargs.command) if kwargs.command else kwargs.input
+    command = kwargs.effective_command
+    return kwargs.input if command is None else build_command(command)
 
 
 def resumed_input(task: Task, kwargs: Kwargs, saved: CheckpointTuple | None) -> tuple[Any, bool]:
@@ -250,7 +261,8 @@ def resumed_input(task: Task, kwargs: Kwargs, saved: CheckpointTuple | None) -> 
         return build_input(kwargs), False
     if saved.metadata.get("run_id") == task.run_id:
         return None, True
-    if kwargs.command and _already_written(kwargs.command, saved):
+    command = kwargs.effective_command
+    if command is not None and _already_written(command, saved):
         return None, False
     return build_input(kwargs), False
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -133,6 +134,13 @@ async def test_mode_events_has_the_limit_of_steps_that_other_modes_have(client: 
             parts = await streamed(client, None, graph, {"left": steps}, stream_mode=[mode], config=config)
             failed = [part.data["error"] for part in parts if part.event == "error"]
             assert failed == ([] if reaches else ["GraphRecursionError"]), (mode, graph, steps, limit)
+
+
+async def test_a_command_of_no_effect_counts_as_none(client: LangGraphClient, server: LiveServer) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=LIMIT_S) as http:
+        for command in ({"resume": None}, {"goto": []}, {"update": {}}, {"unknown": 1}):
+            body = {"assistant_id": "echo", "input": {"text": "hi"}, "command": command}
+            assert (await http.post("/runs/wait", json=body)).json() == {"text": "hi", "seen": ["said hi"]}
 
 
 async def test_an_interrupt_is_answered(client: LangGraphClient) -> None:
