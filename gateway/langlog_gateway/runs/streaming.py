@@ -82,7 +82,8 @@ class RunFollower(FrameFollower):
 
     async def replay(self) -> None:
         """Write the frames published so far."""
-        await self._write(await self._frames.fill(self._end))
+        async for portion in self._frames.pages(self._end):
+            await self._write(portion)
 
     async def follow(self, end: FramePosition | None = None) -> web.StreamResponse:
         """Write the run's frames until it ends (``end``: it has ended already)."""
@@ -243,12 +244,11 @@ class RunStreams:
             return None
         since = Since(checkpoint_id, written["attempt"] or 0)
         # frames without positions of checkpoints (runs of the protocol, older workers) must all be sent
-        batches = await self._core.backlog.of_run(thread_id, run_id, recorded=True, end=end)
-        frames = [frame for batch in batches for frame in batch.frames]
-        located = any(since.passed_by(frame) for frame in frames) or (
-            end is None and any(frame.past for frame in frames)
-        )
-        return since if located else None
+        async for batches in self._core.backlog.pages_of_run(thread_id, run_id, recorded=True, end=end):
+            frames = [frame for batch in batches for frame in batch.frames]
+            if any(since.passed_by(frame) for frame in frames) or (end is None and any(frame.past for frame in frames)):
+                return since
+        return None
 
     def _frames(
         self,

@@ -7,7 +7,7 @@ Redis holds the recent ones of every run, Postgres those of resumable runs for g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 import structlog
 from langlog_backbone.log.port import LogUnavailable
@@ -22,7 +22,7 @@ from langlog_schemas.frames import FrameBatch
 from ..http.backends import Reads
 from .folding import Folding
 from .opening import opened_frames
-from .sse import Batch, FramePosition
+from .sse import Batch, FrameId, FramePosition
 
 logger = structlog.get_logger(__name__)
 
@@ -32,6 +32,10 @@ CATCH_UP_S = 20.0
 """Maximum seconds for a projector that is behind: another one takes over from one that is gone within `Settings.group_session_s`."""
 PAGE = 200
 """Number of batches that one query reads, the newest first."""
+RECORDED_BATCHES = 200
+"""Maximum number of recorded batches that one query reads."""
+RECORDED_BYTES = 4_000_000
+"""Size in bytes beyond which a query reads no further recorded batch: streams of clients that do not read hold as much."""
 PAGES_GROW_BY = 4
 """Factor from one query for a run's batches to the next, so that a run far back, or none, takes few."""
 
@@ -109,18 +113,63 @@ class Backlog:
         rows = await self._reads.rows(_SQL["of_run"], run_id)
         return [await self._opened(b) for row in rows if (b := frames.decode(row["data"])).frames]
 
+    async def recorded_pages(self, run_id: str, after: FramePosition = (0, 0)) -> AsyncIterator[list[Batch]]:
+        """Yield a run's recorded frames beyond a frame, and those in one batch with it, in order of (attempt, sequence). Of a long
+        run, about `RECORDED_BYTES` are read at a time. Raises ApiError 503."""
+        attempt = sequence = 0
+        if after > (0, 0):
+            row = await self._reads.row(_SQL["batch_with"], run_id, after[0], after[1] + 1)
+            if row is not None:
+                attempt, sequence = row["attempt"], row["first_sequence"] - 1
+        while rows := await self._reads.rows(
+            _SQL["page_of_run"], run_id, attempt, sequence, RECORDED_BATCHES, RECORDED_BYTES
+        ):
+            attempt, sequence = rows[-1]["attempt"], rows[-1]["first_sequence"]
+            yield [await self._opened(b) for row in rows if (b := frames.decode(row["data"])).frames]
+            del rows
+
+    async def recorded_starts(self, run_id: str) -> list[Batch]:
+        """Return the first recorded batch of each of a run's attempts."""
+        rows = await self._reads.rows(_SQL["starts_of_run"], run_id)
+        return [Batch(b) for row in rows if (b := frames.decode(row["data"])).frames]
+
     async def of_run(
         self, thread_id: str, run_id: str, *, recorded: bool, end: FramePosition | None = None
     ) -> list[Batch]:
         """Return all available frames of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
 
-        ``end``: its last frame, when that is known.
+        ``end``: its last frame, when that is known. `pages_of_run` holds less at a time.
         """
         batches = await self.recent_of(thread_id, run_id)
         batches.sort(key=_position)
         if recorded and not is_complete(batches, end):
             batches = sorted(batches + await self.recorded(run_id), key=_position)
         return batches
+
+    async def pages_of_run(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        recorded: bool,
+        end: FramePosition | None = None,
+        after: FramePosition = (0, 0),
+    ) -> AsyncIterator[list[Batch]]:
+        """Yield the frames of `of_run`, in its order, without those that `in_turn` leaves out, and without recorded ones up to
+        ``after``. What is recorded is read page by page."""
+        recent = await self.recent_of(thread_id, run_id)
+        recent.sort(key=_position)
+        if not recorded or is_complete(recent, end):
+            yield in_turn(recent)
+            return
+        begun = later_starts([*recent, *await self.recorded_starts(run_id)])
+        async for page in self.recorded_pages(run_id, after):
+            upto = _position(page[-1]) if page else (0, 0)
+            page += [batch for batch in recent if _position(batch) <= upto]
+            recent = [batch for batch in recent if _position(batch) > upto]
+            yield in_attempts(sorted(page, key=_position), begun)
+            page.clear()
+        yield in_attempts(recent, begun)
 
     async def caught_up(self, thread_id: str) -> None:
         """Wait until `recorded` has what is recorded of the thread's runs by now; `CATCH_UP_S` at most, and not for a log that is
@@ -179,6 +228,37 @@ def is_complete(batches: Iterable[Batch], end: FramePosition | None = None) -> b
             return False
         sequence = max(sequence, batch.last)
     return attempt > 0 and (end is None or (attempt, sequence) >= end or end[1] <= 0)
+
+
+def in_turn(batches: list[Batch]) -> list[Batch]:
+    """Return a run's batches, in order of (attempt, sequence), without the frames that a worker published although the next attempt
+    had begun: it was taken for dead, and did not know. So ids grow from one attempt to the next, for those who come later. Pure.
+    """
+    return in_attempts(batches, later_starts(batches))
+
+
+def later_starts(batches: Iterable[Batch]) -> dict[int, FrameId]:
+    """Return attempt -> the id with which a later one begins, for each attempt that is not the last. ``batches``: at least the first of
+    each attempt. Pure."""
+    starts: dict[int, FrameId] = {}
+    for batch in batches:
+        starts[batch.attempt] = min(batch.first_id, starts.get(batch.attempt, batch.first_id))
+    later: dict[int, FrameId] = {}
+    first: FrameId | None = None
+    for attempt in sorted(starts, reverse=True):
+        if first is not None:
+            later[attempt] = first
+        first = starts[attempt] if first is None else min(first, starts[attempt])
+    return later
+
+
+def in_attempts(batches: Iterable[Batch], later: Mapping[int, FrameId]) -> list[Batch]:
+    """Return the batches without the frames of an attempt since a later one began (`later_starts`). Pure."""
+    cut = (
+        batch if (begun := later.get(batch.attempt)) is None or batch.last_id < begun else batch.before(begun)
+        for batch in batches
+    )
+    return [batch for batch in cut if batch.frames]
 
 
 def _position(batch: Batch) -> FramePosition:

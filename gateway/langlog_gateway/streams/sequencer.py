@@ -12,12 +12,12 @@ One task per reader, no locks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 from langlog_schemas.frames import Frame, attempt_in
 
-from .backlog import Backlog
+from .backlog import Backlog, in_turn
 from .sse import UNKNOWN, Batch, FrameId, FramePosition, Modes, Namespaces, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -106,6 +106,14 @@ class FrameSequencer:
         batches = await self._query(end)
         self.begin(batches)
         return await self.take(in_turn(batches))
+
+    async def pages(self, end: FramePosition | None = None) -> AsyncIterator[list[FrameSlice]]:
+        """Yield the frames of `fill`, portion by portion: of a long past, only one is in memory while a client does not read."""
+        after = (self.attempt, self.sequence)
+        pages = self._backlog.pages_of_run(self._thread_id, self._run_id, recorded=self._recorded, end=end, after=after)
+        async for page in pages:
+            self.begin(page)
+            yield await self.take(page)
 
     def begin(self, batches: Iterable[Batch]) -> None:
         """Go on after the frame that the client knows, if it is among these. Otherwise frames before it, by their ids, are left out."""
@@ -221,22 +229,3 @@ class FrameSequencer:
         if self._known is not None and self.attempt == 0:  # the number of the client's last frame is not known
             return UNKNOWN
         return batch.first - 1 - (self.sequence if batch.attempt == self.attempt else 0)
-
-
-def in_turn(batches: list[Batch]) -> list[Batch]:
-    """Return a run's batches, in order of (attempt, sequence), without the frames that a worker published although the next attempt
-    had begun: it was taken for dead, and did not know. So ids grow from one attempt to the next, for those who come later. Pure.
-    """
-    kept: list[Batch] = []
-    attempt = batches[-1].attempt if batches else 0
-    begun: FrameId | None = None
-    first: FrameId | None = None
-    for batch in reversed(batches):
-        if batch.attempt < attempt:
-            attempt, begun = batch.attempt, first
-        if begun is not None and batch.last_id >= begun:
-            batch = batch.before(begun)
-        if batch.frames:
-            kept.append(batch)
-            first = batch.first_id if first is None else min(first, batch.first_id)
-    return kept[::-1]

@@ -19,8 +19,9 @@ from ..http.validation import listed, path_uuid
 from ..runs.streaming import QUICK_JOIN_S, SETTLE_S, event_id, is_early
 from ..runs.submission import SQL
 from ..streams import sse
+from ..streams.backlog import in_turn
 from ..streams.run_end import ended
-from ..streams.sequencer import START, FrameSequencer, FrameSlice, in_turn
+from ..streams.sequencer import START, FrameSequencer, FrameSlice
 from ..streams.sse import Batch, FrameId, FramePosition
 from ..streams.stream_out import StreamOut
 from ..streams.watch import FrameFollower, ThreadUpdate, Watch
