@@ -16,7 +16,7 @@ import pytest
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import read_project
-from langlog_backbone.project.imports import imported_app
+from langlog_backbone.project.imports import imported_app, load_object
 from langlog_executor.graphs.loading import GraphLoadError, Graphs, UnknownGraph, load_graphs
 
 from tests.stack.releases import current_sdk
@@ -251,6 +251,19 @@ def test_a_package_that_is_not_there_leads_to_where_to_install_it(entry: str, fo
     with pytest.raises(GraphLoadError, match="install what has it into the environment") as caught:
         load(folder, entry, {"g.py": "import no_such_module_here\n"})
     assert f"({sys.prefix})" in str(caught.value)
+
+
+def test_langgraphs_own_server_is_nothing_to_install(folder: Path) -> None:
+    with pytest.raises(GraphLoadError, match="langlog has no such module") as caught:
+        load(folder, "./g.py:graph", {"g.py": "from langgraph_api.store import api_store\n"})
+    assert "install" not in str(caught.value)
+
+
+def test_an_auth_that_imports_langgraphs_own_server_is_refused_with_the_reason(folder: Path) -> None:
+    (folder / "auth.py").write_text("from langgraph_api.auth import client\n")
+    (folder / "langgraph.json").write_text('{"graphs": {"g": "./auth.py:auth"}}')
+    with pytest.raises(StartError, match="langlog has no such module"):
+        load_object(read_project(folder / "langgraph.json"), "auth.path", "./auth.py:auth")
 
 
 def test_a_module_that_a_package_lacks_is_nothing_to_install(folder: Path) -> None:

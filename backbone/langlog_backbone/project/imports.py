@@ -146,6 +146,13 @@ def import_file(path: Path) -> types.ModuleType:
     return _execute(_own_name(path), path, path.parent)
 
 
+def missing_server(error: BaseException) -> str:
+    """Return what follows the text of an error about LangGraph's own server that is not installed; empty for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or error.name != "langgraph_api":
+        return ""
+    return ": it is part of LangGraph's own server, and langlog has no such module: take this import out of the project"
+
+
 def load_object(project: Project, key: str, reference: object, *, shared: bool = False) -> Any:
     """Return the object that ``path.py:name`` or ``module:name`` names. ``key``: its key in the file, for errors. Raises StartError.
 
@@ -169,7 +176,7 @@ def load_object(project: Project, key: str, reference: object, *, shared: bool =
         raise
     except (Exception, SystemExit) as error:  # a script's `sys.exit()` is no reason to end in silence
         raise StartError(
-            f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}"
+            f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}{missing_server(error)}"
         ) from error
     return loaded
 

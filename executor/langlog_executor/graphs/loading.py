@@ -29,7 +29,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.project import imports as project_import
 from langlog_backbone.project.config import GraphSpec, Project
-from langlog_backbone.project.imports import NotPython, import_file, prepare_process
+from langlog_backbone.project.imports import NotPython, import_file, missing_server, prepare_process
 
 from ..values.error_text import LIBRARIES
 from ..values.library_features import SERVER_RUNTIME, AccessContext
@@ -321,6 +321,8 @@ def _way_out(error: BaseException) -> str:
     """Return the advice for a missing package; empty for other errors, including a missing module of an installed package."""
     if not isinstance(error, ModuleNotFoundError) or not error.name or "." in error.name:
         return ""
+    if reason := missing_server(error):
+        return reason
     return (
         f": install what has it into the environment that langlog runs in ({sys.prefix}); "
         'if it is the project\'s own, add its folder to "dependencies" in langgraph.json'
