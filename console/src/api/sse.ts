@@ -9,7 +9,10 @@ export interface SseEvent {
 
 /** Splits what arrives into events, however the bytes are cut. Pure: no I/O. */
 export class SseParser {
-  private buffer = "";
+  /** Parts of a line whose end has not arrived. */
+  private parts: string[] = [];
+  /** The last line ended in a CR, to which an LF may belong. */
+  private mayEndIn = false;
   private event = "";
   private data: string[] = [];
   id: string;
@@ -21,17 +24,19 @@ export class SseParser {
   }
 
   push(text: string): SseEvent[] {
-    this.buffer += text;
     const found: SseEvent[] = [];
-    let start = 0;
-    for (;;) {
-      const end = lineEnd(this.buffer, start);
-      if (end === null) break;
-      const event = this.line(this.buffer.slice(start, end.at));
+    if (text === "") return found;
+    let start = this.mayEndIn && text.startsWith("\n") ? 1 : 0;
+    this.mayEndIn = false;
+    for (let end = lineEnd(text, start); end !== null; end = lineEnd(text, start)) {
+      this.parts.push(text.slice(start, end.at));
+      const event = this.line(this.parts.join(""));
+      this.parts = [];
       if (event !== null) found.push(event);
       start = end.next;
+      this.mayEndIn = start === text.length && text.endsWith("\r");
     }
-    this.buffer = this.buffer.slice(start);
+    if (start < text.length) this.parts.push(text.slice(start));
     return found;
   }
 
@@ -54,15 +59,12 @@ export class SseParser {
   }
 }
 
-/** End of the next line; null if the text has no complete line. A CR at the very end waits: an LF may follow. */
+/** End of the next line; null if none is complete. */
 function lineEnd(text: string, from: number): { at: number; next: number } | null {
   for (let at = from; at < text.length; at += 1) {
     const code = text.charCodeAt(at);
     if (code === 10) return { at, next: at + 1 };
-    if (code === 13) {
-      if (at + 1 === text.length) return null;
-      return { at, next: text.charCodeAt(at + 1) === 10 ? at + 2 : at + 1 };
-    }
+    if (code === 13) return { at, next: text.charCodeAt(at + 1) === 10 ? at + 2 : at + 1 };
   }
   return null;
 }
