@@ -8,7 +8,8 @@ from multidict import CIMultiDict
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
-    """Return the headers of an application's message: values in UTF-8 are sent as they are, others as latin-1."""
+    """Return the headers of an application's message. Values in UTF-8 are sent as they are; others are read as latin-1 and sent in UTF-8,
+    the only encoding that aiohttp writes."""
     return CIMultiDict((bytes(name).decode("latin-1"), _text(bytes(value))) for name, value in pairs)
 
 
