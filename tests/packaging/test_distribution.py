@@ -18,7 +18,7 @@ def test_every_import_package_is_in_the_distribution_typed_and_checked() -> None
     members = {x.parent for x in ROOT.glob("*/langlog*/__init__.py")}
     assert members == set(packages())
     assert all((x / "py.typed").exists() for x in members)
-    assert {x.name for x in members} | {"tests"} == set(PROJECT["tool"]["mypy"]["packages"])
+    assert {x.name for x in members} | {"tests", "bench"} == set(PROJECT["tool"]["mypy"]["packages"])
     assert {x.name for x in members} == set(PROJECT["tool"]["importlinter"]["root_packages"])
 
 
