@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from langgraph.pregel import Pregel
 from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp, Op, PutOp, SearchOp
+from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory as DeltaChannelHistory
@@ -31,6 +33,21 @@ else:
 
 AccessContext = Literal["threads.create_run", "threads.update", "threads.read", "assistants.read"]
 """Purpose for which the server opens a graph, as `langgraph_sdk.runtime` names it."""
+
+
+def unsupported_releases() -> dict[str, str]:
+    """Return the packages of langgraph whose installed releases langlog does not support, and what it supports: pip installs them
+    in spite of langlog where a project's requirements are installed later."""
+    try:
+        needed = [Requirement(line) for line in requires("langlog") or ()]
+    except PackageNotFoundError:  # a source tree on the import path
+        return {}
+    return {
+        f"{each.name} {installed}": str(each.specifier)
+        for each in needed
+        if each.name.startswith("langgraph") and each.marker is None
+        if not each.specifier.contains(installed := version(each.name), prereleases=True)
+    }
 
 
 def _optional(module: str, name: str | None = None) -> Any:

@@ -71,6 +71,7 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
     from langlog_backbone.project.node import needed_node
 
     from ..graphs.loading import load_graphs
+    from ..values.library_features import unsupported_releases
     from ..worker.lifespan import WorkerLifespan, planned
 
     ending = Ending(stop_limit_s(settings), end_by_force)
@@ -79,6 +80,8 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
     open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
     node = needed_node(project, settings.node)
+    for release, supported in unsupported_releases().items():
+        logger.warning("library.unsupported", installed=release, supported=supported)
     graphs = load_graphs(project)
     host = None if node is None else graph_hosts(Path(node.executable), project, settings)
     plan = planned(project)
