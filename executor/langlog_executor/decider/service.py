@@ -360,12 +360,12 @@ class DeciderService:
 
     async def _publish_dead_letters(self, dead_letters: Sequence[tuple[Record, str | None]]) -> None:
         """Publish commands that cannot be decided as dead letters, before any later event, and reply to their senders."""
-        positions = await self._append_for_sure(
+        await self._append_for_sure(
             [dead_letter(record, error, self._log.max_record_bytes) for record, error in dead_letters]
         )
         count_dead_letters(len(dead_letters))
-        for (record, _), position in zip(dead_letters, positions, strict=True):
-            self._parked.wrote(record, position.offset)
+        for record, _ in dead_letters:
+            self._parked.wrote(record)
             self._reply(record, 504, PARKED.format(record.key))
 
     def _reply(self, record: Record, status: int, detail: str) -> None:

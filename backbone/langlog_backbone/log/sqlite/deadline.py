@@ -47,11 +47,16 @@ class Deadline:
 
     def __init__(self, path: Path, seconds: float, passed: Callable[[int, str], None]) -> None:
         self._lock_file = lock_path(path)
+        self._lock_inode = 0
         self._seconds = seconds
         self._passed = passed
         self._lock = threading.Lock()
         self._waiting: deque[Append] = deque()
         self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, lock_fd: int) -> None:
+        """``lock_fd``: the open file of the write lock, of which nothing is asked later: its disk may not answer."""
+        self._lock_inode = os.fstat(lock_fd).st_ino
 
     def watch(self, append: Append) -> None:
         self._forget_answered()
@@ -102,7 +107,7 @@ class Deadline:
         self._passed(len(late), why)
 
     def _why(self) -> str:
-        holder = _holder(self._lock_file)
+        holder = _holder(self._lock_inode)
         if holder is None:
             return "another process writes"
         if holder == os.getpid():
@@ -110,10 +115,9 @@ class Deadline:
         return f"process {holder}{_state(holder)} holds {self._lock_file}; continue that process, or end it"
 
 
-def _holder(file: Path) -> int | None:
-    """Return the process that holds a flock on the file, where Linux tells (proc(5), /proc/locks)."""
+def _holder(inode: int) -> int | None:
+    """Return the process that holds a flock on the file of this inode, where Linux tells (proc(5), /proc/locks)."""
     with contextlib.suppress(OSError, ValueError):
-        inode = file.stat().st_ino
         for line in Path("/proc/locks").read_text().splitlines():
             words = line.split()
             if words[1] == "FLOCK" and int(words[5].rpartition(":")[2]) == inode:

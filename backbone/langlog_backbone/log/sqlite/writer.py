@@ -114,6 +114,7 @@ class Writer:
                 self._lock.fd, bytes(_HINT.size), 0
             )  # a hole in the file, on a disk that is full, would kill us later
         self._hint = mmap.mmap(self._lock.fd, _HINT.size)
+        self._deadline.start(self._lock.fd)
         self._thread.start()
 
     def failed_within(self, seconds: float) -> bool:

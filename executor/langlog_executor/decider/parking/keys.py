@@ -59,8 +59,6 @@ class ParkedKeys:
         """Keys with waiting commands."""
         self._written: set[tuple[int, int]] = set()
         """(partition, offset) of commands that have a dead letter."""
-        self.ends: dict[int, int] = {}
-        """Partition of ``dead-letters`` -> the offset after this decider's last dead letter."""
 
     async def read(
         self, connection: asyncpg.Connection, parts: Collection[int], partition_of: Callable[[str], int]
@@ -71,7 +69,6 @@ class ParkedKeys:
         self._first = {key: offset for key, offset in self._first.items() if partition_of(key) not in parts}
         self._behind = {key for key in self._behind if key in self._first}
         self._written = {(part, offset) for part, offset in self._written if part not in parts}
-        self.ends = {part: end for part, end in self.ends.items() if part not in parts}
         for row in rows:
             if row["topic"] == cmd.TOPIC:
                 self._written.add((row["part"], row["offset"]))
@@ -95,10 +92,9 @@ class ParkedKeys:
     def written(self, record: Record) -> bool:
         return (record.partition, record.offset) in self._written
 
-    def wrote(self, record: Record, dead_letter_offset: int) -> None:
+    def wrote(self, record: Record) -> None:
         self._written.add((record.partition, record.offset))
         self._behind.add(record.key)
-        self.ends[record.partition] = dead_letter_offset + 1
 
     async def dead_letters(self, connection: asyncpg.Connection, key: str) -> list[DeadLetter]:
         """Return the key's waiting records, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
