@@ -182,6 +182,26 @@ async def test_a_sealed_body_cannot_be_moved_to_another_record(stack: Stack, set
     assert await stack.waiting(thread) == [(ev.RUN_EVENTS, "thread.updated.v1", "bad")]
 
 
+@pytest.mark.parametrize("topic", [cmd.TOPIC, ev.RUN_EVENTS])
+@pytest.mark.parametrize("kind", ["a key id with a NUL", "a body shorter than its nonce", "no body"])
+async def test_what_another_producer_calls_sealed_stops_nobody(
+    topic: str, kind: str, stack: Stack, settings: Settings
+) -> None:
+    thread = await made(stack)
+    other = stack.neighbour(thread)
+    ((key_id, *_),) = await keys(stack, thread)
+    id, value = {
+        "a key id with a NUL": ("a\0b", b"body" * 10),
+        "a body shorter than its nonce": (key_id, b"x"),
+        "no body": (key_id, b""),
+    }[kind]
+    given = envelope.headers(id=new_id(), type="thread.recolor.v9", source="/foreign", time=now_iso(), subject="")
+    async with started_log(msgspec.structs.replace(settings, encryption="off")) as log:
+        await log.append([NewRecord(topic, other, value, given | {envelope.SEALED: f"1:{id}"})])
+    reply = await stack.send(cmd.PatchThread(thread_id=thread, metadata={"alias": "goes on"}))
+    assert reply.status == 200 and (await stack.metadata(thread))["alias"] == "goes on"
+
+
 async def test_a_letter_of_a_parked_command_is_sealed_too(stack: Stack, settings: Settings) -> None:
     thread = await made(stack)
     body = msgspec.json.encode({"thread_id": thread, "to": MARKER})

@@ -24,6 +24,7 @@ from langlog_schemas import events as ev
 
 from ...time.sources import random_bytes
 from ...values.compression import compressed, restored
+from ..foreign_records import storable_text
 from ..port import Assignment, Log, LogReader, LogUnavailable, NewRecord, Position, Positions, Record, TopicPartition
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class SealedLog:
         nonce, body = record.value[:NONCE_BYTES], record.value[NONCE_BYTES:]
         try:
             value: bytes = cipher.decrypt(nonce, body, _bound(record.headers, record.key))  # type: ignore[attr-defined]
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: it is too short to be sealed
             logger.error("log.seal_broken", topic=record.topic, partition=record.partition, offset=record.offset)
             return record  # it cannot be read: the reader parks it
         return msgspec.structs.replace(record, value=restored(value), headers={**headers, envelope.KEY_ID: id})
@@ -246,4 +247,5 @@ def _bound(headers: Mapping[str, str], key: str) -> bytes:
 
 
 def _key_id(record: Record) -> str:
-    return record.headers[envelope.SEALED].rpartition(":")[2]
+    """Return the id of the key that sealed the record. An id with a NUL, which Postgres has no text for, becomes one that is unknown."""
+    return storable_text(record.headers[envelope.SEALED].rpartition(":")[2])
