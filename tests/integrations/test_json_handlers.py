@@ -19,6 +19,7 @@ from aiohttp import web
 from langgraph_sdk import Encryption, get_client
 from langgraph_sdk.client import LangGraphClient
 from langlog_backbone.project.json_handlers import MARK, About, HandlerFault, JsonHandlers
+from langlog_schemas.ids import default_assistant_id
 
 from tests.erasure.test_stores import files_with, run_verify, stores_of
 from tests.stack.kafka_broker import KafkaBroker
@@ -132,7 +133,7 @@ async def things(client: LangGraphClient) -> None:
 
 
 async def other_ways(url: str, thread_id: str) -> None:
-    """The streaming protocol and MCP."""
+    """The streaming protocol, MCP and A2A."""
     async with aiohttp.ClientSession(url, headers={"authorization": "ann"}) as http:
         body: Any = {"channels": ["values", "input", "lifecycle"], "since": 0}
         async with http.post(f"/threads/{thread_id}/stream/events", json=body) as answer:
@@ -146,6 +147,27 @@ async def other_ways(url: str, thread_id: str) -> None:
         async with http.post("/mcp/", json=body, headers={"accept": "application/json, text/event-stream"}) as answer:
             text = await answer.text()
         assert SECRET in text and MARK not in text, text
+        asked = await a2a(http, "SendMessage", message=message(data={"text": SECRET}))
+        assert f"what of {SECRET}?" in json.dumps(asked)
+        await a2a(http, "SendMessage", message=message(text="yes", of=asked["task"]["id"]))
+        listed = (await a2a(http, "ListTasks", includeArtifacts=True, contextId=asked["task"]["contextId"]))["tasks"]
+        async with http.delete(f"/threads/{asked['task']['contextId']}") as answer:
+            assert answer.status == 204
+        assert len(listed) == 2
+        assert all(f"'text': '{SECRET}'" in task["artifacts"][0]["parts"][0]["text"] for task in listed)
+
+
+def message(of: str | None = None, **part: Any) -> dict[str, Any]:
+    """Return a message of A2A with one part. ``of``: the task that it answers."""
+    return {"role": "user", "messageId": "m", "parts": [part], **({} if of is None else {"taskId": of})}
+
+
+async def a2a(http: aiohttp.ClientSession, method: str, **params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    async with http.post(f"/a2a/{default_assistant_id('asks')}", json=body) as answer:
+        text = await answer.text()
+    assert MARK not in text
+    return json.loads(text)["result"]
 
 
 @pytest.mark.timeout(400)
