@@ -184,6 +184,26 @@ async def test_beyond_the_most_loops_work_waits(loops: GraphLoops, monkeypatch: 
     await work.done
 
 
+async def test_a_loop_that_waits_for_the_processor_is_not_taken_for_a_blocked_one(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is in no task and in no call, as one that has not been given the processor since it was woken."""
+    looks = 0
+
+    def look(_: GraphLoop) -> None:
+        nonlocal looks
+        looks += 1
+
+    monkeypatch.setattr(GraphLoop, "current_task", look)
+    monkeypatch.setattr(GraphLoop, "place", lambda _: None)
+    work, release = await blocked(loops, "g")
+    other = loops.submit("h", nothing)
+    await until(lambda: looks > 2 * HELD_BEATS)
+    assert not loops.held and loops.suspects == frozenset()
+    release.set()
+    await asyncio.gather(work.done, other.done)
+
+
 async def test_who_waits_for_held_loops_is_notified_of_each_change(loops: GraphLoops) -> None:
     seen: list[bool] = []
     loops.on_held.append(lambda: seen.append(loops.held))

@@ -25,8 +25,8 @@ HELD_BEATS = 5
 LATE_SHARE = 0.5
 """Part of `BEAT_S` by which a check may be delayed; above it, it is late."""
 LATE_BEATS = 10
-"""Number of late checks that count as one missed beat. A check that comes late says that the machine is slow, and perhaps not the
-loop; on a machine that is always late nothing else would count."""
+"""Number of late checks that count as one missed beat. A check that comes late, or finds a thread that executes nothing, says that the
+machine is slow, and perhaps not the loop; on a machine that is always late nothing else would count."""
 
 
 class Heartbeat:
@@ -88,7 +88,8 @@ class Heartbeat:
         task = self.loop.current_task()
         if task is not self._task:
             self._task, self._of_task = task, _Count()
-        late = self._io.loop.time() - due > BEAT_S * LATE_SHARE
+        # a thread that executes nothing waits for the processor
+        late = self._io.loop.time() - due > BEAT_S * LATE_SHARE or (task is None and self.loop.place() is None)
         self._of_task.add(late=late)
         self._counts.add(late=late)
         self.missed = self._counts.missed

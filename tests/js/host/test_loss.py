@@ -92,7 +92,7 @@ async def test_a_host_that_is_killed_loses_no_run(client: LangGraphClient, begin
     os.kill(run.host, signal.SIGKILL)
     assert await run.passed() == ["begin", "passed"], "the first step is not done again"
     metadata = (await client.threads.get_state(run.thread))["metadata"]
-    assert metadata["run_attempt"] == 2
+    assert metadata["run_attempt"] >= 2  # a busy machine may hold up the next worker for longer than its lease as well
 
 
 async def test_a_worker_that_is_killed_loses_no_run(begin: Begin) -> None:
