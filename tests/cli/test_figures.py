@@ -6,7 +6,9 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from langlog.services.figures import FiguresService
+from langlog_backbone.operation import service_reports
 from langlog_backbone.operation.service_reports import processes
 from langlog_schemas import messages
 from structlog.testing import capture_logs
@@ -37,12 +39,12 @@ class Reporting:
     """A service that is not ready, or has a defect."""
 
     def __init__(self, name: str, reason: str | None, error: Exception | None = None) -> None:
-        self.name, self._reason, self._error = name, reason, error
+        self.name, self.reason, self._error = name, reason, error
 
     async def not_ready(self) -> str | None:
         if self._error is not None:
             raise self._error
-        return self._reason
+        return self.reason
 
 
 def figures(*services: Any) -> tuple[FiguresService, Any]:
@@ -67,6 +69,26 @@ async def test_a_process_reports_its_services_and_withdraws_the_report_at_its_en
     await asyncio.gather(serving, return_exceptions=True)
     await service.stop()
     assert f"{one.host}:{one.pid}" not in pipe.kept
+
+
+async def test_a_service_that_makes_progress_again_is_reported_before_the_next_regular_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service_reports, "EVERY_S", 3600.0)
+    monkeypatch.setattr(service_reports, "CORRECTED_S", 0.0)
+    starting = Reporting("decider", "it starts")
+    service, pipe = figures(starting)
+    await service.start()
+    serving = asyncio.create_task(service.serve())
+    await pipe.reported.wait()
+    starting.reason = None
+    async with asyncio.timeout(60):
+        while (await processes(pipe))[0].services["decider"] is not None:
+            pipe.reported.clear()
+            await pipe.reported.wait()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    await service.stop()
 
 
 async def test_a_defect_of_a_service_does_not_end_the_process() -> None:

@@ -1,6 +1,6 @@
 """Reports of processes on their services, in Redis: which make progress, why others do not, and which servers they failed to reach.
 
-A process reports every `EVERY_S`; a report older than `STALE_S` counts as none. They are kept in one hash, which expires; reports may be lost.
+A process reports every `EVERY_S`, and sooner while one of its services makes no progress; a report older than `STALE_S` counts as none. They are kept in one hash, which expires; reports may be lost.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from ..time.clock import now_ms
 from ..time.sources import monotonic
 
 EVERY_S = 10.0
+CORRECTED_S = 1.0
+"""Seconds between reports while a service makes no progress: one of the start would stand for long after it."""
 STALE_S = 35.0
 FORGOTTEN_S = 120.0
 """Age from which the next process that reads the reports deletes one."""

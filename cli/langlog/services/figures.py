@@ -54,16 +54,19 @@ class FiguresService:
 
     async def _report(self) -> None:
         from langlog_backbone.history.run_view import LANGLOG_VERSION
-        from langlog_backbone.operation.service_reports import EVERY_S, process_info, report
+        from langlog_backbone.operation.service_reports import CORRECTED_S, EVERY_S, process_info, report
         from langlog_backbone.process.retry import availabilities
 
         while True:
+            pause = EVERY_S
             try:
                 self._info = process_info(await self._reasons(), availabilities(), LANGLOG_VERSION, self._started_ms)
                 report(self._pipe, self._info)
+                if any(reason is not None for reason in self._info.services.values()):
+                    pause = CORRECTED_S
             except Exception:  # a defect here is no reason to end the services
                 logger.exception("figures.report_failed")
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(pause)
 
     async def drain(self) -> None:
         """Push a last time, while the services that it queries still run."""
