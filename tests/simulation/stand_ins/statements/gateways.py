@@ -67,6 +67,34 @@ def frames_of_run(server: PostgresServer, run_id: str) -> list[dict[str, Any]]:
     return [{"data": server.tables["frames"][key]["data"]} for key in of]
 
 
+@reads("gateway", "frames", "page_of_run")
+def page_of_run(
+    server: PostgresServer, run_id: str, attempt: int, sequence: int, most: int, size: int
+) -> list[dict[str, Any]]:
+    page, before = list[dict[str, Any]](), 0
+    for key in sorted(key for key in server.tables["frames"] if key[0] == run_id and key[1:] > (attempt, sequence)):
+        if len(page) == most or before >= size:
+            break
+        data = server.tables["frames"][key]["data"]
+        page.append({"attempt": key[1], "first_sequence": key[2], "data": data})
+        before += len(data)
+    return page
+
+
+@reads("gateway", "frames", "batch_with")
+def batch_with(server: PostgresServer, run_id: str, attempt: int, sequence: int) -> list[dict[str, Any]]:
+    upto = [key for key in server.tables["frames"] if key[0] == run_id and key[1:] <= (attempt, sequence)]
+    return [{"attempt": key[1], "first_sequence": key[2]} for key in sorted(upto)[-1:]]
+
+
+@reads("gateway", "frames", "starts_of_run")
+def starts_of_run(server: PostgresServer, run_id: str) -> list[dict[str, Any]]:
+    first = dict[int, Any]()
+    for key in sorted(key for key in server.tables["frames"] if key[0] == run_id):
+        first.setdefault(key[1], server.tables["frames"][key]["data"])
+    return [{"data": data} for data in first.values()]
+
+
 @reads("gateway", "threads", "position")
 def position(server: PostgresServer, part: int) -> list[dict[str, Any]]:
     return [{"coalesce": server.tables["positions"].get(("run-events", part), {"offset": 0})["offset"]}]
