@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 from langlog_gateway.http.errors import ApiError
 from langlog_gateway.streams import sequencer as sequencer_module
 from langlog_gateway.streams import sse
-from langlog_gateway.streams.backlog import is_complete
-from langlog_gateway.streams.sequencer import START, FrameSequencer
+from langlog_gateway.streams.backlog import Portion, is_complete, later_starts
+from langlog_gateway.streams.sequencer import START, FrameSequencer, FrameSlice
 from langlog_gateway.streams.sse import Batch
 from langlog_schemas.frames import ATTEMPT_SPAN, Frame, FrameBatch
 
@@ -45,7 +46,22 @@ def test_backlog_and_live_frames_come_without_gap_or_duplicate() -> None:
     assert frames.reached((1, 5)) and not frames.reached((1, 6))
 
 
-class Behind:
+class Stored:
+    """A backlog whose batches are read at once."""
+
+    async def pages_of_run(self, thread_id: str, run_id: str, **_: Any) -> AsyncIterator[Portion]:
+        batches = await self.of_run(thread_id, run_id)
+        yield Portion(batches, later_starts(batches), max((b.attempt for b in batches), default=0))
+
+    async def of_run(self, thread_id: str, run_id: str, **_: Any) -> list[Batch]:
+        raise NotImplementedError
+
+
+async def past_of(frames: FrameSequencer) -> list[FrameSlice]:
+    return [new async for slices in frames.pages() for new in slices]
+
+
+class Behind(Stored):
     """A backlog that Redis has lost a frame of, and whose recorded frames the read model holds once somebody waits for it."""
 
     def __init__(self) -> None:
@@ -66,7 +82,7 @@ async def test_a_recorded_frame_is_waited_for_while_the_read_model_is_behind(mon
     assert [(new.batch.first, new.missing) for new in slices] == [(3, 0), (4, 0)]
 
 
-class Failing:
+class Failing(Stored):
     """A backlog that becomes unavailable once, after its first frames were read."""
 
     def __init__(self) -> None:
@@ -100,7 +116,7 @@ def test_frames_of_an_older_attempt_are_dropped() -> None:
     assert frames.reached((1, 9))
 
 
-class Kept:
+class Kept(Stored):
     """A backlog of a lost attempt whose worker went on for a while after the next one had begun, and of that one."""
 
     BATCHES = (batch(1, 3), batch(4, 5, ms=9000), batch(1, 4, attempt=2, ms=2000))
@@ -123,11 +139,11 @@ async def test_a_stream_goes_on_from_its_frame_although_a_lost_worker_published_
     known: tuple[int, int], shown: list[tuple[int, int]]
 ) -> None:
     frames = FrameSequencer(cast(Any, Kept()), "t", "r", recorded=True, known=known)
-    slices = await frames.fill()
+    slices = await past_of(frames)
     assert [(new.batch.attempt, frame.sequence) for new in slices for frame in new.frames] == shown
 
 
-class Forgotten:
+class Forgotten(Stored):
     """A backlog without the last frames of a lost attempt: the log does not count them, and Redis was wiped."""
 
     BATCHES = (batch(1, 3), of_second(1, 4))
@@ -149,7 +165,7 @@ async def test_a_stream_goes_on_with_the_attempt_of_a_frame_that_nobody_has_any_
     known: tuple[int, int], attempts: int, shown: list[tuple[int, int]]
 ) -> None:
     frames = FrameSequencer(cast(Any, Forgotten()), "t", "r", recorded=True, known=known, attempts=attempts)
-    slices = await frames.fill()
+    slices = await past_of(frames)
     assert [(new.batch.attempt, frame.sequence) for new in slices for frame in new.frames] == shown
 
 
@@ -161,7 +177,7 @@ async def test_an_id_of_another_run_with_more_attempts_does_not_hide_a_run() -> 
 
     earlier = (1000, ATTEMPT_SPAN + 4)
     frames = FrameSequencer(cast(Any, First()), "t", "r", recorded=True, known=earlier, attempts=1)
-    assert [frame.sequence for new in await frames.fill() for frame in new.frames] == [1, 2, 3]
+    assert [frame.sequence for new in await past_of(frames) for frame in new.frames] == [1, 2, 3]
 
 
 def test_a_sequencer_without_a_position_begins_with_any_frame() -> None:

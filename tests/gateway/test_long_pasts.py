@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
+from langlog_gateway.http.backends import Reads
+from langlog_gateway.protocol.history import History
 from langlog_gateway.streams import backlog
 from langlog_gateway.streams.backlog import RECORDED_BYTES, Backlog
 from langlog_gateway.streams.sse import Batch
@@ -21,9 +23,9 @@ async def ends_at_once(attempt: Attempt) -> None:
     await attempt.finish({})
 
 
-async def recorded_run(stack: Stack, batches: list[FrameBatch]) -> str:
+async def recorded_run(stack: Stack, batches: list[FrameBatch], thread_id: str | None = None) -> str:
     """Return the path of a run whose frames Postgres alone holds, and that is over."""
-    thread_id = await make_thread(stack)
+    thread_id = thread_id or await make_thread(stack)
     _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo", "stream_resumable": True})
     path = f"/threads/{thread_id}/runs/{run['run_id']}"
     await stack.call("GET", f"{path}/join")
@@ -71,37 +73,118 @@ async def texts_of(answer: Any) -> list[str]:
     return [msgspec.json.decode(line[6:]) for line in lines if line.startswith("data: ")]
 
 
+class Held:
+    """Bytes of recorded frames that a gateway has read, and those among them that it still holds for a client that does not read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read = self.written = self.most = 0
+        self.stuck, self.goes_on = asyncio.Event(), asyncio.Event()
+        opened, write = Backlog._opened, StreamOut.write
+
+        async def counted(backlog: Backlog, new: FrameBatch) -> Batch:
+            self.count(sum(len(frame.data) for frame in new.frames))
+            return await opened(backlog, new)
+
+        async def slowly(out: StreamOut, data: bytes) -> None:
+            if len(data) > 100_000:
+                self.stuck.set()
+                await self.goes_on.wait()
+            await write(out, data)
+            self.written += len(data)
+
+        monkeypatch.setattr(Backlog, "_opened", counted)
+        monkeypatch.setattr(StreamOut, "write", slowly)
+
+    def count(self, size: int) -> None:
+        self.read += size
+        self.most = max(self.most, self.read - self.written)
+
+
+async def texts_until(answer: Any, last: str) -> list[str]:
+    """Return the texts of a stream's events up to one."""
+    texts = []
+    buffered = b""
+    async for chunk in answer.content.iter_any():
+        *lines, buffered = (buffered + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: ") and isinstance(text := msgspec.json.decode(line[6:]), str):
+                texts.append(text)
+                if text == last:
+                    return texts
+    return texts
+
+
+LONG = [f"{n} {'x' * 500_000}" for n in range(60)]
+
+
+@pytest.mark.parametrize("of", ["run", "thread"])
 async def test_of_a_long_past_only_a_page_is_held_for_a_client_that_does_not_read(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    stack.play = ends_at_once
+    path = await recorded_run(stack, [batch(1, n + 1, [text]) for n, text in enumerate(LONG)])
+    held = Held(monkeypatch)
+    if of == "thread":
+        path = path[: path.index("/runs")]
+    async with stack.http.get(f"{stack.url}{path}/stream", headers={"Last-Event-ID": "0"}) as joined:
+        await held.stuck.wait()
+        assert 0 < held.read < 2 * RECORDED_BYTES
+        held.goes_on.set()
+        assert await texts_until(joined, LONG[-1]) == LONG
+    assert held.most < 3 * RECORDED_BYTES
+
+
+async def test_a_past_of_the_streaming_protocol_is_read_page_by_page(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [f"{n} {'x' * 500_000}" for n in range(60)]
     stack.play = ends_at_once
-    path = await recorded_run(stack, [batch(1, n + 1, [text]) for n, text in enumerate(texts)])
-    read = written = most = 0
-    stuck, goes_on = asyncio.Event(), asyncio.Event()
-    opened, write = Backlog._opened, StreamOut.write
+    made = [batch(1, n + 1, [text]) for n, text in enumerate(LONG)]
+    for number, new in enumerate(made):
+        new.frames[0] = msgspec.structs.replace(new.frames[0], seq=number + 1)
+    path = await recorded_run(stack, made)
+    thread_id = path.split("/")[2]
+    await stack.backbone.pool.execute(
+        "UPDATE runs SET first_event_number = 1, last_event_number = $2 WHERE thread_id = $1", thread_id, len(LONG) + 1
+    )
+    held = Held(monkeypatch)
+    reads = Reads(stack.backbone.pool, 5.0)
+    known = Backlog(stack.backbone.pipe, reads, cast(Any, None))
+    events = []
+    async for some in History(reads, known).events(thread_id, 0, len(LONG)):
+        events += [event.seq for event in some]
+        held.written += sum(len(event.text) for event in some)
+    assert events == list(range(1, len(LONG) + 1))
+    assert held.most < 2 * RECORDED_BYTES
 
-    async def counted(self: Backlog, new: FrameBatch) -> Batch:
-        nonlocal read, most
-        read += sum(len(frame.data) for frame in new.frames)
-        most = max(most, read - written)
-        return await opened(self, new)
 
-    async def slowly(out: StreamOut, data: bytes) -> None:
-        nonlocal written
-        stuck.set()
-        await goes_on.wait()
-        await write(out, data)
-        written += len(data)
-
-    monkeypatch.setattr(Backlog, "_opened", counted)
-    monkeypatch.setattr(StreamOut, "write", slowly)
-    async with stack.http.get(f"{stack.url}{path}/stream", headers={"Last-Event-ID": "0"}) as joined:
-        await stuck.wait()
-        assert 0 < read < 2 * RECORDED_BYTES
-        goes_on.set()
-        assert await texts_of(joined) == texts
-    assert most < 3 * RECORDED_BYTES
+async def test_a_thread_s_stream_goes_on_with_the_runs_behind_the_event_that_the_client_has(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when that event is one of a lost attempt that others are not shown, as `in_turn` has it."""
+    monkeypatch.setattr(backlog, "RECORDED_BATCHES", 2)
+    stack.play = ends_at_once
+    first = await recorded_run(stack, [batch(1, n, [f"a {n}"]) for n in range(1, 4)])
+    thread_id = first.split("/")[2]
+    retried = [
+        *(batch(1, n, [f"b1 {n}"], ms=100 + n) for n in range(1, 6)),  # from 4 on, the second attempt has begun
+        *(batch(2, n, [f"b2 {n}"], ms=102 + n) for n in range(1, 6)),
+    ]
+    await recorded_run(stack, retried, thread_id)
+    await recorded_run(stack, [batch(1, n, [f"c {n}"], ms=200 + n) for n in range(1, 4)], thread_id)
+    whole = ["a 1", "a 2", "a 3", "b1 1", "b1 2", "b1 3", *(f"b2 {n}" for n in range(1, 6)), "c 1", "c 2", "c 3"]
+    for known, after in (
+        ("0", ""),
+        (f"2-{attempt_n(1, 2)}", "a 2"),
+        (f"3-{attempt_n(1, 3)}", "a 3"),
+        (f"102-{attempt_n(1, 2)}", "b1 2"),
+        (f"105-{attempt_n(1, 5)}", "b1 3"),
+        (f"105-{attempt_n(2, 3)}", "b2 3"),
+        (f"202-{attempt_n(1, 2)}", "c 2"),
+    ):
+        path = f"{stack.url}/threads/{thread_id}/stream"
+        async with stack.http.get(path, headers={"Last-Event-ID": known}) as joined:
+            left = await texts_until(joined, "c 3")
+        assert left == (whole[whole.index(after) + 1 :] if after else whole), known
 
 
 async def test_pages_of_a_past_go_on_where_the_client_was_and_leave_out_lost_attempts(

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from langlog_gateway.protocol.history import History, Standing
 from langlog_gateway.protocol.http import catch_up
 from langlog_gateway.protocol.subscriber import Subscriber
 from langlog_gateway.streams import sequencer
+from langlog_gateway.streams.backlog import Portion, later_starts
 from langlog_gateway.streams.sse import Batch
 from langlog_gateway.streams.stream_out import StreamOut
 from langlog_gateway.streams.watch import Limits, ThreadUpdate, Watch
@@ -123,6 +124,21 @@ class Stored(History):
         if recorded:
             collected += await self.recorded(run_id)
         return sorted(collected, key=lambda batch: (batch.attempt, batch.first))
+
+    async def pages_of_run(
+        self, thread_id: str, run_id: str, *, recorded: bool, end: Any = None, after: Any = None
+    ) -> AsyncIterator[Portion]:
+        recent = [batch for batch in self._redis() if batch.run_id == run_id]
+        async for portion in self.portions(run_id, recent, recorded=recorded):
+            yield portion
+
+    async def portions(self, run_id: str, recent: list[Batch], *, recorded: bool) -> AsyncIterator[Portion]:
+        """Yield what there is batch by batch, as if each were a page."""
+        batches = [*recent, *(await self.recorded(run_id) if recorded else ())]
+        batches.sort(key=lambda batch: (batch.attempt, batch.first))
+        later, newest = later_starts(batches), max((batch.attempt for batch in batches), default=0)
+        for batch in batches:
+            yield Portion([batch], later, newest)
 
     def count_missing(self, run_id: str, events: int) -> None:
         self.missing_events += events

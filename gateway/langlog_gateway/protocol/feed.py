@@ -175,7 +175,8 @@ class Feed(FrameFollower):
         self._made()
         if standing.run_id is not None and standing.seq <= self.head:
             active = self._enter(standing.run_id, standing.seq, recorded=standing.resumable)
-            self._deliver(active, await active.frames.fill())
+            async for portion in active.frames.pages():
+                self._deliver(active, portion)
 
     async def _take(self, batches: list[Batch]) -> None:
         for batch in batches:
@@ -302,7 +303,8 @@ class Feed(FrameFollower):
             self._active = None  # the active run has ended: runs of a thread come one after the other
         active = self._enter(run_id, ending.first_event_number - 1, recorded=recorded)
         if not active.frames.reached((attempt, frame_count)):
-            self._deliver(active, await active.frames.fill((attempt, frame_count)))
+            async for portion in active.frames.pages((attempt, frame_count)):
+                self._deliver(active, portion)
         self._active = None
         self._release_all(active.held)
         self._release_all(derived(ending, self.head))

@@ -1,12 +1,12 @@
 """Past events of a thread in the streaming protocol: from Redis, from recorded frames, or derived from the runs' rows.
 
-Every event has its number from its worker, so events of all sources are merged by number. No state; one run at a time, so that a long
-thread is never completely in memory.
+Every event has its number from its worker, so events of all sources are merged by number. No state; one run at a time, and one page of
+its recorded frames, so that neither a long thread nor a long run is ever completely in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -89,36 +89,46 @@ class History:
             recent.setdefault(batch.run_id, []).append(batch)
         for row in standing.ended:
             end = (row["attempt"], row["frame_count"])
-            batches = await self._batches(row["run_id"], recent.get(row["run_id"], []), end, recorded=row["resumable"])
-            by_number = {e.seq: e for e in events_of(batches, row["attempt"])}
-            newest = max(by_number, default=0)
-            by_number |= {event.seq: event for event in derived(ending_of(row), newest)}
+            newest = 0
+            async for events in self._of_run(
+                row["run_id"], recent.pop(row["run_id"], []), end, row["attempt"], recorded=row["resumable"]
+            ):
+                newest = events[-1].seq
+                yield [event for event in events if after < event.seq <= upto]
+            by_number = {event.seq: event for event in derived(ending_of(row), newest)}
             yield [by_number[seq] for seq in sorted(by_number) if after < seq <= upto]
-        run_id = standing.run_id
+        run_id, begun = standing.run_id, standing.beginning
         if run_id is not None:
-            batches = await self._batches(run_id, recent.get(run_id, []), None, recorded=standing.resumable)
-            by_number = {e.seq: e for e in events_of(batches, standing.attempt)}
-            begun = standing.beginning
-            if begun is not None and by_number and begun.seq < min(by_number):  # Redis keeps the newest frames only
-                by_number[begun.seq] = begun
-            yield [by_number[seq] for seq in sorted(by_number) if after < seq <= upto]
+            async for events in self._of_run(
+                run_id, recent.pop(run_id, []), None, standing.attempt, recorded=standing.resumable
+            ):
+                if begun is not None and begun.seq < events[0].seq:  # Redis keeps the newest frames only
+                    events.insert(0, begun)
+                begun = None
+                yield [event for event in events if after < event.seq <= upto]
 
-    async def _batches(
-        self, run_id: str, recent: list[Batch], end: FramePosition | None, *, recorded: bool
-    ) -> list[Batch]:
+    async def _of_run(
+        self, run_id: str, recent: list[Batch], end: FramePosition | None, attempt: int, *, recorded: bool
+    ) -> AsyncIterator[list[Event]]:
+        """Yield the events of a run's frames, some at a time, by their numbers. ``attempt``: the newest one in the read model."""
         recent.sort(key=lambda batch: (batch.attempt, batch.first))
         retried = any(batch.attempt > 1 for batch in recent)  # the last numbers of the lost attempts are unknown
-        if recorded and (retried or not is_complete(recent, end)):
-            known = recent + await self._backlog.recorded(run_id)
-            return sorted(known, key=lambda batch: (batch.attempt, batch.first))
-        return recent
+        wanted = recorded and (retried or not is_complete(recent, end))
+        closed: set[int] = set()
+        newest = 0
+        async for portion in self._backlog.portions(run_id, recent, recorded=wanted):
+            events = []
+            for event in events_of(portion.batches, max(attempt, portion.attempt), closed):
+                if event.seq > newest:
+                    newest = event.seq
+                    events.append(event)
+            if events:
+                yield events
 
 
-def events_of(batches: list[Batch], attempt: int) -> list[Event]:
-    """Return the events of a run's frames; ``attempt``: the newest one in the read model. The end of a lost one is left out."""
-    events = []
-    attempt = max([attempt, *(batch.attempt for batch in batches)])
-    closed: set[int] = set()
+def events_of(batches: list[Batch], attempt: int, closed: set[int]) -> Iterator[Event]:
+    """Yield the events of a run's frames; ``attempt``: the newest one. The end of a lost one, and what follows it, is left out:
+    ``closed`` has the attempts whose end has come, and gets those of these batches."""
     for batch in batches:
         for frame in batch.frames:
             if not frame.seq:
@@ -128,8 +138,7 @@ def events_of(batches: list[Batch], attempt: int) -> list[Event]:
             if batch.attempt not in closed:
                 event = event_of(batch.run_id, frame)
                 if event is not None:
-                    events.append(event)
-    return events
+                    yield event
 
 
 def ending_of(row: Any) -> Ending:

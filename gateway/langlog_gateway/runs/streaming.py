@@ -244,8 +244,8 @@ class RunStreams:
             return None
         since = Since(checkpoint_id, written["attempt"] or 0)
         # frames without positions of checkpoints (runs of the protocol, older workers) must all be sent
-        async for batches in self._core.backlog.pages_of_run(thread_id, run_id, recorded=True, end=end):
-            frames = [frame for batch in batches for frame in batch.frames]
+        async for portion in self._core.backlog.pages_of_run(thread_id, run_id, recorded=True, end=end):
+            frames = [frame for batch in portion.in_turn() for frame in batch.frames]
             if any(since.passed_by(frame) for frame in frames) or (end is None and any(frame.past for frame in frames)):
                 return since
         return None

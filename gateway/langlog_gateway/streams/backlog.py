@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import NamedTuple
 
 import structlog
 from langlog_backbone.log.port import LogUnavailable
@@ -38,6 +39,20 @@ RECORDED_BYTES = 4_000_000
 """Size in bytes beyond which a query reads no further recorded batch: streams of clients that do not read hold as much."""
 PAGES_GROW_BY = 4
 """Factor from one query for a run's batches to the next, so that a run far back, or none, takes few."""
+
+
+class Portion(NamedTuple):
+    """Batches of a run that were read together, in order of (attempt, sequence), perhaps with overlaps."""
+
+    batches: list[Batch]
+    later: Mapping[int, FrameId]
+    """Attempt -> the id with which a later one begins; see `later_starts`."""
+    attempt: int
+    """The newest attempt that any portion has."""
+
+    def in_turn(self) -> list[Batch]:
+        """Return the batches without the frames that `in_turn` leaves out."""
+        return in_attempts(self.batches, self.later)
 
 
 class Backlog:
@@ -154,22 +169,31 @@ class Backlog:
         recorded: bool,
         end: FramePosition | None = None,
         after: FramePosition = (0, 0),
-    ) -> AsyncIterator[list[Batch]]:
-        """Yield the frames of `of_run`, in its order, without those that `in_turn` leaves out, and without recorded ones up to
-        ``after``. What is recorded is read page by page."""
+    ) -> AsyncIterator[Portion]:
+        """Yield the frames of `of_run`, in its order, without recorded ones up to ``after``. What is recorded is read page by page."""
         recent = await self.recent_of(thread_id, run_id)
         recent.sort(key=_position)
-        if not recorded or is_complete(recent, end):
-            yield in_turn(recent)
-            return
-        begun = later_starts([*recent, *await self.recorded_starts(run_id)])
-        async for page in self.recorded_pages(run_id, after):
-            upto = _position(page[-1]) if page else (0, 0)
-            page += [batch for batch in recent if _position(batch) <= upto]
-            recent = [batch for batch in recent if _position(batch) > upto]
-            yield in_attempts(sorted(page, key=_position), begun)
-            page.clear()
-        yield in_attempts(recent, begun)
+        wanted = recorded and not is_complete(recent, end)
+        async for portion in self.portions(run_id, recent, recorded=wanted, after=after):
+            yield portion
+
+    async def portions(
+        self, run_id: str, recent: list[Batch], *, recorded: bool, after: FramePosition = (0, 0)
+    ) -> AsyncIterator[Portion]:
+        """Yield a run's recent frames, in order of (attempt, sequence), and where ``recorded`` the recorded ones among them, page by page,
+        those up to ``after`` excepted. A portion is empty once the next one is requested. Raises ApiError 503."""
+        starts = [*recent, *(await self.recorded_starts(run_id) if recorded else ())]
+        later, newest = later_starts(starts), max((batch.attempt for batch in starts), default=0)
+        del starts
+        if recorded:
+            async for page in self.recorded_pages(run_id, after):
+                upto = _position(page[-1]) if page else (0, 0)
+                page += [batch for batch in recent if _position(batch) <= upto]
+                recent = [batch for batch in recent if _position(batch) > upto]
+                page.sort(key=_position)
+                yield Portion(page, later, newest)
+                page.clear()
+        yield Portion(recent, later, newest)
 
     async def caught_up(self, thread_id: str) -> None:
         """Wait until `recorded` has what is recorded of the thread's runs by now; `CATCH_UP_S` at most, and not for a log that is
@@ -180,15 +204,31 @@ class Backlog:
         except (TimeoutError, LogUnavailable) as error:
             logger.info("stream.read_model_behind", thread_id=thread_id, error=type(error).__name__)
 
-    async def of_thread(self, thread_id: str) -> dict[str, list[Batch]]:
-        """Return the frames of the thread's resumable runs, each as `of_run`; run after run as they were executed."""
-        rows = await self._reads.rows(_SQL["of_thread"], thread_id)
-        known = [await self._opened(frames.decode(row["data"])) for row in rows]
-        known += [b for b in await self.recent(thread_id) if b.resumable]
+    async def recent_runs(self, thread_id: str) -> dict[str, list[Batch]]:
+        """Return the batches in Redis of the thread's resumable runs, each in order of (attempt, sequence); the run that began first
+        is the first."""
         runs: dict[str, list[Batch]] = {}
-        for batch in sorted((b for b in known if b.frames), key=lambda b: (b.frames[0].ms, b.frames[0].n)):
+        for batch in sorted((b for b in await self.recent(thread_id) if b.resumable), key=lambda b: b.first_id):
             runs.setdefault(batch.run_id, []).append(batch)
-        return {run_id: sorted(batches, key=_position) for run_id, batches in runs.items()}
+        for batches in runs.values():
+            batches.sort(key=_position)
+        return runs
+
+    async def last_ids(self, thread_id: str, recent: Mapping[str, list[Batch]]) -> dict[str, FrameId]:
+        """Return run id -> id of the last frame, of the thread's runs with recorded or ``recent`` frames, in the order in which they were
+        executed. Raises ApiError 503."""
+        run_ids = [row["run_id"] for row in await self._reads.rows(_SQL["runs_of_thread"], thread_id)]
+        last: dict[str, tuple[FramePosition, FrameId]] = {}
+        while run_ids:
+            rows = await self._reads.rows(_SQL["last_of_runs"], run_ids[:RECORDED_BATCHES], RECORDED_BYTES)
+            for row in rows:
+                last[row["run_id"]] = _last_of(Batch(frames.decode(row["data"])))
+            del run_ids[: rows[-1]["n"] if rows else RECORDED_BATCHES]
+            del rows
+        for run_id, batches in recent.items():
+            newest = _last_of(batches[-1])
+            last[run_id] = max(last.get(run_id, newest), newest)
+        return {run_id: id for run_id, (_, id) in last.items()}
 
     async def ended(self, thread_id: str, run_ids: Iterable[str]) -> dict[str, FramePosition]:
         """Return run id -> its last frame, for those of a thread's runs that have ended."""
@@ -259,6 +299,10 @@ def in_attempts(batches: Iterable[Batch], later: Mapping[int, FrameId]) -> list[
         for batch in batches
     )
     return [batch for batch in cut if batch.frames]
+
+
+def _last_of(batch: Batch) -> tuple[FramePosition, FrameId]:
+    return (batch.attempt, batch.last), batch.last_id
 
 
 def _position(batch: Batch) -> FramePosition:

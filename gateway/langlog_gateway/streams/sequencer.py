@@ -101,23 +101,23 @@ class FrameSequencer:
         slices, self._undelivered = self._undelivered, []
         return slices
 
-    async def fill(self, end: FramePosition | None = None) -> list[FrameSlice]:
-        """Return the frames of the backlog beyond the delivered ones. ``end``: the run's last frame, when it is over."""
-        batches = await self._query(end)
-        self.begin(batches)
-        return await self.take(in_turn(batches))
-
-    async def pages(self, end: FramePosition | None = None) -> AsyncIterator[list[FrameSlice]]:
-        """Yield the frames of `fill`, portion by portion: of a long past, only one is in memory while a client does not read."""
+    async def past(self, end: FramePosition | None = None) -> AsyncIterator[list[Batch]]:
+        """Yield the batches of the backlog beyond the delivered frames, portion by portion; `take` each before the next one is read:
+        of a long past, only one is in memory while a client does not read. ``end``: the run's last frame, when it is over."""
         after = (self.attempt, self.sequence)
         pages = self._backlog.pages_of_run(self._thread_id, self._run_id, recorded=self._recorded, end=end, after=after)
-        async for page in pages:
-            self.begin(page)
-            yield await self.take(page)
+        async for portion in pages:
+            self.begin(portion.batches)
+            yield portion.in_turn()
+
+    async def pages(self, end: FramePosition | None = None) -> AsyncIterator[list[FrameSlice]]:
+        """Yield the frames of the backlog beyond the delivered ones, portion by portion."""
+        async for batches in self.past(end):
+            yield await self.take(batches)
 
     def begin(self, batches: Iterable[Batch]) -> None:
         """Go on after the frame that the client knows, if it is among these. Otherwise frames before it, by their ids, are left out."""
-        if self._known is None or self.last is not None:
+        if self._known is None:
             return
         at = [
             (batch.attempt, frame.sequence)
@@ -126,7 +126,7 @@ class FrameSequencer:
             for frame in batch.frames
             if (frame.ms, frame.n) == self._known
         ]
-        if at:
+        if at and max(at) >= (self.attempt, self.sequence):
             self.attempt, self.sequence = max(at)
             self._known = None
 

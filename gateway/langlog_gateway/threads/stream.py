@@ -19,7 +19,6 @@ from ..http.validation import listed, path_uuid
 from ..runs.streaming import QUICK_JOIN_S, SETTLE_S, event_id, is_early
 from ..runs.submission import SQL
 from ..streams import sse
-from ..streams.backlog import in_turn
 from ..streams.run_end import ended
 from ..streams.sequencer import START, FrameSequencer, FrameSlice
 from ..streams.sse import Batch, FrameId, FramePosition
@@ -117,8 +116,8 @@ class ThreadFollower(FrameFollower):
             if not is_early(row, over=over):
                 continue
             run_id, end = row["run_id"], (row["attempt"], row["frame_count"]) if over else None
-            batches = await backlog.of_run(thread_id, run_id, recorded=bool(row["resumable"]), end=end)
-            await self._take(in_turn(batches))
+            async for portion in backlog.pages_of_run(thread_id, run_id, recorded=bool(row["resumable"]), end=end):
+                await self._take(portion.in_turn())
             if end is not None and run_id in self._sequencers:
                 await self._end(run_id, end)
 
@@ -149,19 +148,20 @@ class ThreadFollower(FrameFollower):
             return
         since = self._written
         thread_id, backlog = self._watch.thread_id, self._core.backlog
-        runs = await backlog.of_thread(thread_id)
+        runs = await backlog.last_ids(thread_id, await backlog.recent_runs(thread_id))
         ends = await backlog.ended(thread_id, {*runs, *self._sequencers})
-        for run_id, batches in runs.items():
-            ms, n = batches[-1].last_id
+        for run_id, (ms, n) in runs.items():
             if (ms, n + 1) <= since:  # its end, too, was written
                 self._forget(run_id)
             if run_id in self._over:
                 continue
             if run_id not in self._sequencers:
                 self._sequencers[run_id] = FrameSequencer(backlog, thread_id, run_id, recorded=True, known=since)
-            self._sequencers[run_id].begin(batches)
-            for batch in in_turn(batches):
-                await self._take_batch(batch)
+            async for batches in self._sequencers[run_id].past(ends.get(run_id)):
+                for batch in batches:
+                    await self._take_batch(batch)
+                if any(held.run_id == run_id for held in self._held):
+                    break  # the end of the run before has not arrived: the rest is read then
             if run_id in ends:
                 await self._end(run_id, ends[run_id])
         for run_id in [run_id for run_id in self._sequencers if run_id not in runs]:
@@ -221,7 +221,8 @@ class ThreadFollower(FrameFollower):
         self._ends.pop(run_id, None)
         frames = self._sequencer(run_id)
         if frames.last is not None and not frames.reached(end):
-            await self._write(await frames.fill(end))
+            async for portion in frames.pages(end):
+                await self._write(portion)
             if self._all_events:
                 await self._out.write(frames.missing_until(end))
         self._forget(run_id)
