@@ -23,6 +23,7 @@ from .agents.a2a import A2a
 from .agents.mcp import Mcp
 from .auth.access import GATE, identify, identity_of
 from .auth.encryption_context import serving
+from .auth.own_calls import OwnCalls
 from .changes.hub import Hub
 from .changes.routes import Changes
 from .components.routes import Components
@@ -203,9 +204,11 @@ def _name_open_routes(custom: CustomApp) -> None:
 def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, components: Components) -> Middleware:
     activity = Activity(core.settings)
     inside = _guarded_and_counted(core, cors, guard, components)
+    own_calls = core.own_calls if core.code.gate is not None else OwnCalls([])
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        own_calls.recognise(request)
         clock = asyncio.get_running_loop().time
         began, status, reason = clock(), 500, ""
         try:

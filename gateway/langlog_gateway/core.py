@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.context import Backbone
 from langlog_backbone.credentials.deployment_secret import deployment_secrets, derived_key
+from langlog_backbone.credentials.loopback_proof import PROOF_HEADER, loopback_proofs
 from langlog_backbone.credentials.run_credentials import RunCredentials
 from langlog_backbone.history.audit import Audit
 from langlog_backbone.metrics import table, tenants
@@ -32,6 +33,7 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas.commands import Ttl
 
 from .auth.access import caller, identity_of
+from .auth.own_calls import PROJECT_ACTOR, OwnCalls, is_own_call
 from .custom_app.live_code import LiveCode
 from .http.backends import SOURCE, Commands, Origin, Queries, Reads
 from .http.errors import JSON, ApiError
@@ -107,6 +109,8 @@ class Core:
         """Sources of metrics, besides those that are counted where they occur."""
         self.draining = False
         self.id_secret = b""
+        self.own_calls = OwnCalls([])
+        """Recognises calls of the project's own code; none before the start."""
         self.on_drain: list[Callable[[], None]] = []
         """Callbacks for the shutdown of the server. They must not block."""
         self.on_stop: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -117,9 +121,11 @@ class Core:
     async def start(self) -> None:
         if self.store_index is not None:
             await check_pgvector(self.pool)
-        self.id_secret = derived_key(
-            (await deployment_secrets(self.pool, self.settings))[0], "ids of repeated requests"
-        )
+        secrets = await deployment_secrets(self.pool, self.settings)
+        self.id_secret = derived_key(secrets[0], "ids of repeated requests")
+        proofs = loopback_proofs(secrets)
+        self.own_calls = OwnCalls(proofs)
+        self.code.proof = {PROOF_HEADER: proofs[0]}
         await self.replies.start()
         await self.watches.start()
         for name, source in self._sources.items():
@@ -175,11 +181,11 @@ def origin_of(request: web.Request) -> Origin:
     key = request.headers.get("idempotency-key")
     if key is not None and len(key) > KEY_MAX:
         raise ApiError(422, f"Idempotency-Key is longer than {KEY_MAX} characters")
-    user = caller(request)
-    actor = None if user is None else user["identity"]
+    user_id = identity_of(request)
+    actor = user_id if caller(request) is not None else PROJECT_ACTOR if is_own_call(request) else None
     if not key:
-        return Origin(actor)
-    return Origin(actor, encodable(f"{request.method} {request.path} {key}"), request.app[ID_SECRET])
+        return Origin(actor, user_id=user_id)
+    return Origin(actor, encodable(f"{request.method} {request.path} {key}"), request.app[ID_SECRET], user_id)
 
 
 def json_response(body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

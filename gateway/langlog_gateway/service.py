@@ -21,6 +21,7 @@ from langlog_backbone.project.config import Project
 from langlog_backbone.read_model.catching_up import catch_up
 
 from .app import build_app, unnamed
+from .auth.own_calls import ProofFreeRequest
 from .components.routes import Components
 from .console.routes import console_path
 from .core import Core
@@ -75,7 +76,7 @@ def check_exposure(settings: Settings, options: Options) -> None:
     )
 
 
-class UnnamedRequest(web.Request):
+class UnnamedRequest(ProofFreeRequest):
     """A request whose response does not name the server's software, also where it is no HTTP and no application sees it."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:

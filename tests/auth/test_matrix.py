@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from langlog_backbone.credentials.deployment_secret import deployment_secrets
+from langlog_backbone.credentials.loopback_proof import PROOF_HEADER, loopback_proofs
 from langlog_gateway.app import OPEN
 from langlog_schemas import commands as cmd
 from langlog_schemas.messages import Answer
@@ -105,7 +107,7 @@ def updated(asked: dict[str, Any]) -> Answer:
 
 async def call(
     stack: Stack,
-    who: str | None,
+    who: str | dict[str, str] | None,
     method: str,
     path: str,
     body: Any = None,
@@ -113,8 +115,9 @@ async def call(
     lines: int = 0,
     limit_s: float = SILENCE_S,
 ) -> tuple[int, Any]:
-    """Return status and body; of a stream, its text up to its end or the limit, or so many ``lines`` of it."""
-    headers = {} if who is None else {"authorization": who}
+    """Return status and body; of a stream, its text up to its end or the limit, or so many ``lines`` of it. ``who``: an identity, or a
+    request's headers."""
+    headers = {} if who is None else {"authorization": who} if isinstance(who, str) else who
     data = None if body is None else msgspec.json.encode(body)
     async with stack.http.request(
         method, stack.url + path, data=data, headers=headers, allow_redirects=False
@@ -232,6 +235,22 @@ async def test_every_route_serves_the_owner(stack: Stack) -> None:
         status, body_seen = await call(stack, OWNER, method, filled(path, ids) + query_of(method, path), body)
         expected = OWNERS_STATUS.get(f"{method} {path}")
         assert status == expected if expected else status < 300, (method, path, status, body_seen)
+
+
+async def test_every_route_but_the_operators_serves_the_projects_own_code(stack: Stack) -> None:
+    secrets = await deployment_secrets(stack.backbone.pool, stack.backbone.settings)
+    project = {PROOF_HEADER: loopback_proofs(secrets)[0]}
+    for method, path in await routes(stack):
+        ids = await objects(stack, OWNER)
+        body = filled(body_of(method, path), ids)
+        status, body_seen = await call(stack, project, method, filled(path, ids) + query_of(method, path), body)
+        if path.startswith("/operator"):
+            assert status == 403, (method, path)
+        elif path.startswith(ELSEWHERE):
+            assert status not in (401, 403), (method, path, status, body_seen)
+        else:
+            expected = OWNERS_STATUS.get(f"{method} {path}")
+            assert status == expected if expected else status < 300, (method, path, status, body_seen)
 
 
 async def test_to_another_user_an_object_is_as_if_it_were_not_there(stack: Stack) -> None:

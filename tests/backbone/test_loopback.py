@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
+from langgraph_sdk import get_client
 from langlog_backbone.project.loopback import Loopback
 from structlog.testing import capture_logs
 
@@ -120,3 +122,99 @@ async def test_a_refused_request_says_that_it_is_authenticated_like_any_other(st
     (line,) = [x for x in logs if x["event"] == "loopback.refused"]
     assert line["log_level"] == "warning"
     assert "headers" in line["hint"]
+
+
+PROOF = {"x-proof": "p"}
+
+
+async def proved(request: web.Request) -> web.Response:
+    """Tell whether the request has the proof; ``/elsewhere`` redirects to another host, ``/here`` to this one."""
+    if request.path == "/elsewhere":
+        return web.Response(status=307, headers={"location": "http://other.example/threads"})
+    if request.path == "/here":
+        return web.Response(status=307, headers={"location": "/threads"})
+    return web.json_response("x-proof" in request.headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, True),
+        ({"x-api-key": "of the variable"}, True),
+        ({"langsmith-trace": "t", "baggage": "b", "traceparent": "p", "tracestate": "s", "last-event-id": "1"}, True),
+        ({"x-api-key": "another"}, False),
+        ({"authorization": "a"}, False),
+        ({"authorization": ""}, False),
+        ({"cookie": "c=1"}, False),
+        ({"x-tenant": "t"}, False),
+        ({"x-langlog-loopback": "forged"}, False),
+    ],
+)
+async def test_a_request_without_headers_of_its_own_proves_where_it_comes_from(
+    headers: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LANGGRAPH_API_KEY", raising=False)
+    monkeypatch.setenv("LANGSMITH_API_KEY", ' "of the variable" ')
+    async with listening(proved) as url, client(Loopback(url, proof=lambda: PROOF)) as asking:
+        answer = await asking.post("/threads", json={}, headers=headers)
+        assert answer.json() is expected
+        assert "x-proof" not in answer.request.headers
+
+
+async def test_what_the_sdk_sends_by_itself_proves_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGCHAIN_API_KEY", "key")
+    seen: list[bool] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append("x-proof" in request.headers)
+        if request.headers.get("accept") == "text/event-stream":
+            return web.Response(text="event: end\ndata: null\n\n", content_type="text/event-stream")
+        return web.json_response([])
+
+    async with listening(answer) as url:
+        way = Loopback(url, proof=lambda: PROOF)
+        for headers in (None, {"authorization": "a"}):
+            sdk = get_client(url="http://api", headers=headers)
+            await sdk.http.client.aclose()
+            sdk.http.client = made = httpx.AsyncClient(
+                base_url="http://api", transport=way, headers=sdk.http.client.headers
+            )
+            await sdk.threads.search()
+            await sdk.threads.get("t")
+            await sdk.threads.delete("t")
+            await sdk.store.put_item(["a"], "k", {})
+            async for _ in sdk.runs.stream(None, "a", input={}):
+                pass
+            async for _ in sdk.runs.join_stream("t", "r", last_event_id="1"):
+                pass
+            await made.aclose()
+    assert seen == [True] * 6 + [False] * 6
+
+
+async def test_a_proof_that_is_known_late_is_sent_from_then_on() -> None:
+    proof: dict[str, str] = {}
+    async with listening(proved) as url, client(Loopback(url, proof=lambda: proof)) as asking:
+        assert (await asking.get("/threads")).json() is False
+        proof.update(PROOF)
+        assert (await asking.get("/threads")).json() is True
+
+
+async def test_a_redirect_to_another_host_does_not_carry_the_proof() -> None:
+    async with listening(proved) as url:
+        way = Loopback(url, proof=lambda: PROOF)
+        async with httpx.AsyncClient(base_url="http://api", transport=way, follow_redirects=True) as asking:
+            assert (await asking.get("/here")).json() is True
+            assert (await asking.get("/elsewhere")).json() is False
+
+
+async def test_while_a_caller_is_authenticated_only_what_is_proved_is_sent() -> None:
+    closed: ContextVar[bool] = ContextVar("closed", default=False)
+    closed.set(True)
+    async with listening(proved) as url:
+        async with client(Loopback(url, proof=lambda: PROOF, closed=closed)) as asking:
+            assert (await asking.get("/threads")).json() is True
+            with pytest.raises(httpx.ConnectError, match="without end"):
+                await asking.get("/threads", headers={"authorization": "a"})
+        async with client(Loopback(url, closed=closed)) as asking:
+            with pytest.raises(httpx.ConnectError, match="without end"):
+                await asking.get("/threads")

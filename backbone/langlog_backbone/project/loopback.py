@@ -2,8 +2,12 @@
 
 `langgraph_sdk.get_client()` takes no URL in graphs and in a project's own application on other servers, and the SDK asks
 `get_asgi_transport` for a transport into the server's own process. Here the transport is HTTP to a gateway: from graphs to
-LANGLOG_BASE_URL, from a gateway to itself. Requests are then like any other client's: streams stream, and where the project
-authenticates, it checks the client's ``headers``.
+LANGLOG_BASE_URL, from a gateway to itself. Requests are then like any other client's: streams stream.
+
+Where the project authenticates, requests with no headers but the SDK's own prove that they come from the project's code
+(`credentials.loopback_proof`), and nothing authenticates or authorizes them, as on other servers. A header of any other name, such as
+``authorization`` or ``cookie``, means that the caller is to be authenticated by it: the proof is then not sent. It is added to what the
+transport sends, not to the client's request, so it goes to this server alone, whatever redirects the client follows.
 
 Concurrency: one transport for the process, on every event loop of it. A client is often made once, where its module is imported,
 but connections belong to the loop they were made on: each loop has its own. When a gateway dies, requests fail or
@@ -18,6 +22,7 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -28,15 +33,31 @@ logger = structlog.get_logger(__name__)
 
 RETRIES = 5
 """Retries of a failed connection attempt, as in clients with an address."""
-CLOSED = "A client without a URL cannot be used while the server authenticates a caller: its request would be authenticated in turn, without end"
+CLOSED = (
+    "A client without a URL cannot send headers of its own while the server authenticates a caller: its request would be "
+    "authenticated in turn, without end"
+)
 NO_ADDRESS = (
     "A client without a URL reaches this server itself: set LANGLOG_BASE_URL to where its graphs reach a gateway"
 )
 REFUSED = frozenset({401, 403})
 CREDENTIALS = (
-    "requests of a client without a URL are authenticated and authorized like any other where the project has auth: "
-    "give it credentials, get_client(headers=...), those of the run's caller or of a service"
+    "a request of a client without a URL that has headers of its own is authenticated and authorized by them where the project has "
+    "auth; without any, it is the deployment's own and needs no credentials: have all services share one LANGLOG_SECRET"
 )
+
+CLIENT_HOST = "api"
+"""Host in the addresses of the SDK's clients without an address."""
+API_KEYS = ("LANGGRAPH_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
+"""Variables of which the SDK sends the first that is set as ``x-api-key``."""
+OF_SDK = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "host", "user-agent"),
+        *("content-length", "content-type", "transfer-encoding", "cache-control", "last-event-id"),
+        *("langsmith-trace", "baggage", "traceparent", "tracestate"),
+    }
+)
+"""Headers that httpx, the SDK, and tracing add to requests of a client that was given none."""
 
 CLIENT_MODULES = ("langgraph_sdk._async.client", "langgraph_sdk.client")
 """Modules in which the SDK opens clients without an address: since 0.3.6, and before."""
@@ -61,11 +82,19 @@ def import_sdk(name: str) -> Any:
 
 
 class Loopback(httpx.AsyncBaseTransport):
-    def __init__(self, base_url: str, prefix: str = "", closed: ContextVar[bool] | None = None) -> None:
-        """``prefix``: path prefix of the server's routes. ``closed``: where it is true nothing is sent."""
+    def __init__(
+        self,
+        base_url: str,
+        prefix: str = "",
+        proof: Callable[[], Mapping[str, str]] = dict,
+        closed: ContextVar[bool] | None = None,
+    ) -> None:
+        """``prefix``: path prefix of the server's routes. ``proof``: returns the header that proves where a request comes from;
+        nothing as long as it is not known. ``closed``: where it is true nothing is sent without the proof."""
         self._server = httpx.URL(base_url) if base_url else None
         self._secure = self._server is not None and self._server.scheme == "https"
         self._prefix = prefix.encode()
+        self._proof = proof
         self._closed = closed
         self._of_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = {}
         self._lock = threading.Lock()
@@ -73,7 +102,8 @@ class Loopback(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the server. Raises httpx.ConnectError also if no address is configured or the loopback is closed."""
-        if self._closed is not None and self._closed.get():
+        proves = has_no_credentials(request) and bool(self._proof())
+        if not proves and self._closed is not None and self._closed.get():
             raise httpx.ConnectError(CLOSED, request=request)
         if self._server is None:
             raise httpx.ConnectError(NO_ADDRESS, request=request)
@@ -81,6 +111,8 @@ class Loopback(httpx.AsyncBaseTransport):
         headers = request.headers.copy()
         headers["host"] = url.netloc.decode()
         sent = httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
+        if proves:
+            sent.headers.update(self._proof())  # in no variable: tools that report errors send those along
         response = await self._transport().handle_async_request(sent)
         if response.status_code in REFUSED and not self._warned:
             self._warned = True  # one line: code that calls without credentials does so at each run
@@ -102,12 +134,35 @@ class Loopback(httpx.AsyncBaseTransport):
         return transport
 
 
-def open_loopback(base_url: str, prefix: str, closed: ContextVar[bool] | None = None) -> None:
-    """Make clients without an address connect to that server. Call it before the project's code is loaded."""
+def has_no_credentials(request: httpx.Request) -> bool:
+    """Return whether a request has no headers but those that the SDK sends by itself."""
+    if request.url.host != CLIENT_HOST or request.url.scheme != "http":
+        return False  # a redirect led elsewhere
+    return all(
+        value == _api_key() if name == "x-api-key" else name in OF_SDK for name, value in request.headers.multi_items()
+    )
+
+
+def _api_key() -> str | None:
+    """Return the key that the SDK takes from the variables."""
+    keys = (os.environ.get(name) for name in API_KEYS)
+    return next((key.strip().strip('"').strip("'") for key in keys if key), None)
+
+
+def open_loopback(
+    base_url: str,
+    prefix: str,
+    proof: Callable[[], Mapping[str, str]] = dict,
+    closed: ContextVar[bool] | None = None,
+) -> None:
+    """Make clients without an address connect to that server. Call it before the project's code is loaded.
+
+    The arguments are those of `Loopback`.
+    """
     os.environ[DEFERRED] = "true"
     with contextlib.suppress(ImportError):  # an older SDK, which has no cache
         import_sdk("langgraph_sdk.cache")  # before the project's code does
-    way = Loopback(base_url, prefix, closed)
+    way = Loopback(base_url, prefix, proof, closed)
 
     def make(*_: Any, **__: Any) -> Loopback:
         return way

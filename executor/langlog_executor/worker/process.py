@@ -67,6 +67,8 @@ NODE_THREADS = 4
 async def serve(settings: Settings, report: Report, figures_fd: int | None = None) -> None:
     """The worker's whole life. Raises StartError and GraphLoadError."""
     from langlog_backbone.context import open_backbone
+    from langlog_backbone.credentials.deployment_secret import deployment_secrets
+    from langlog_backbone.credentials.loopback_proof import PROOF_HEADER, loopback_proofs
     from langlog_backbone.project.loopback import open_loopback
     from langlog_backbone.project.node import needed_node
 
@@ -78,7 +80,8 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
     ending.listen()
     project = read_project(settings.project)
     prefix = settings.mount_prefix or Configuration(project).section("http").get("mount_prefix") or ""
-    open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "")
+    proof: dict[str, str] = {}
+    open_loopback(settings.base_url, f"/{prefix.strip('/')}" if prefix.strip("/") else "", lambda: proof)
     node = needed_node(project, settings.node)
     for release, supported in unsupported_releases().items():
         logger.warning("library.unsupported", installed=release, supported=supported)
@@ -90,6 +93,8 @@ async def serve(settings: Settings, report: Report, figures_fd: int | None = Non
         lifespan = None
     small = msgspec.structs.replace(settings, postgres_pool_size=min(POOL_SIZE, settings.postgres_pool_size))
     async with open_backbone(small) as backbone:
+        if Configuration(project).section("auth"):
+            proof[PROOF_HEADER] = loopback_proofs(await deployment_secrets(backbone.pool, settings))[0]
         await _serve(backbone, graphs, host, lifespan, ending, report, figures_fd)
 
 

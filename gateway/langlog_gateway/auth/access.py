@@ -13,6 +13,7 @@ from aiohttp import web
 from langlog_schemas.rules.filters import Filter
 
 from ..http.errors import ApiError
+from .own_calls import is_own_call
 
 Resource = Literal["assistants", "threads", "crons", "store"]
 Action = Literal["create", "read", "update", "delete", "search", "create_run", "put", "get", "list_namespaces"]
@@ -41,32 +42,37 @@ class Gate(Protocol):
 GATE = web.AppKey("gate", Gate)
 
 
+def gate_of(request: web.Request) -> Gate | None:
+    """Return what judges the caller; None: nothing does, because the project has no authentication, or its own code calls."""
+    return None if is_own_call(request) else request.app.get(GATE)
+
+
 async def identify(request: web.Request) -> None:
-    """Authenticate: store the caller in ``request[USER]``, unless there is no authentication. Raises ApiError to refuse."""
-    gate = request.app.get(GATE)
+    """Authenticate: store the caller in ``request[USER]``, unless nothing judges it. Raises ApiError to refuse."""
+    gate = gate_of(request)
     if gate is not None and USER not in request:
         request[USER] = await gate.identify(request)
 
 
 def caller(request: web.Request) -> User | None:
-    """Return the caller, or None without authentication."""
+    """Return the caller; None without authentication, and for the project's own code."""
     return request.get(USER)
 
 
 def identity_of(request: web.Request) -> str:
-    """Return the caller's identity, to which shares of common limits are counted; empty without authentication."""
+    """Return the caller's identity, to which shares of common limits are counted; empty without a caller."""
     user = caller(request)
     return "" if user is None else user["identity"]
 
 
 def guarded(request: web.Request) -> bool:
-    """Return whether the project has handlers. If not, values that only they read need not be prepared."""
-    return request.app.get(GATE) is not None
+    """Return whether the project's handlers judge the caller. If not, values that only they read need not be prepared."""
+    return gate_of(request) is not None
 
 
 async def authorize(request: web.Request, resource: Resource, action: Action, value: dict[str, Any]) -> Filter | None:
     """Call the project's handlers. They may change ``value``; a filter narrows what the caller sees. Raises ApiError to refuse."""
-    gate = request.app.get(GATE)
+    gate = gate_of(request)
     if gate is None:
         return None
     user = caller(request)
@@ -83,7 +89,7 @@ def admit_operator(request: web.Request) -> None:
     """Check that the caller is an operator. Raises ApiError 403.
 
     If the project authenticates, its handler grants operators the permission `OPERATOR`: filters of its other handlers do not apply
-    to objects of no tenant.
+    to objects of no tenant. The project's own code is no operator.
     """
     if GATE in request.app:
         _operates(caller(request))
@@ -111,7 +117,7 @@ async def admit(
     """
     id = value[f"{resource[:-1]}_id"]
     visible = await authorize(request, resource, action, value)
-    gate = request.app.get(GATE)
+    gate = gate_of(request)
     if visible and gate is not None and not await gate.sees(resource, id, visible):
         raise missing
     return visible

@@ -94,6 +94,8 @@ class LiveCode:
         self._loaded = False
         self._failed = False
         self._served = Served()
+        self.proof: dict[str, str] = {}
+        """The header by which clients without an address prove where they are; empty until the gateway starts."""
         self._leaving: set[asyncio.Task[None]] = set()
         """Ends of processes whose code was replaced."""
         self.on_change: list[Callable[[], None]] = []
@@ -139,7 +141,8 @@ class LiveCode:
         from langlog_backbone.process.settings import own_url
         from langlog_backbone.project.loopback import open_loopback
 
-        open_loopback(self._settings.base_url or own_url(self._settings), self._options.prefix, closed=AUTHENTICATING)
+        own = self._settings.base_url or own_url(self._settings)
+        open_loopback(own, self._options.prefix, lambda: self.proof, closed=AUTHENTICATING)
         hosted = hosted_code(self._options, self._settings)
         if hosted is not None:
             prepare_process(self._options.owner())

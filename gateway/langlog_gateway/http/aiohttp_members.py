@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict, CIMultiDictProxy
 
 
 def fits(resource: Any, path: str) -> bool:
@@ -36,6 +37,14 @@ def with_headers(request: web.Request, headers: Mapping[str, str]) -> web.Reques
         return request.clone(headers=headers)
     finally:
         request._read_bytes = body
+
+
+def without_header(message: Any, name: str) -> Any:
+    """Return a request's message without a header, as it was received and as it is read. ``name``: in lower case."""
+    headers = CIMultiDict(message.headers)
+    headers.popall(name, None)
+    raw = tuple(pair for pair in message.raw_headers if bytes(pair[0]).lower() != name.encode())
+    return message._replace(headers=CIMultiDictProxy(headers), raw_headers=raw)
 
 
 def requests_of(app: web.Application, kind: type[web.Request]) -> Any:

@@ -52,6 +52,8 @@ class Origin(NamedTuple):
     key: str | None = None
     secret: bytes = b""
     """Secret of the deployment, from which ids of a key are derived."""
+    user_id: str = ""
+    """Identity of the user for whom runs are made; empty: without a user."""
 
     def mint(self, what: str) -> str:
         """Return a new id; the same again for a repetition."""

@@ -371,7 +371,7 @@ def built(
         multitask_strategy=body.multitask_strategy,
         if_not_exists=if_not_exists(body, ids),
         not_before=_moment(now, body.after_seconds),
-        user_id=origin.actor or "",
+        user_id=origin.user_id,
         temporary=ids.temporary,
         fresh=ids.stateless and origin.key is None,
         thread_ttl=thread_ttl,

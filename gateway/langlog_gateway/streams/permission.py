@@ -21,7 +21,7 @@ from langlog_backbone.time.sources import machine_time_ns
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
-from ..auth.access import GATE, admit, caller
+from ..auth.access import admit, caller, gate_of
 from ..http.backends import Reads
 from ..http.errors import ApiError, not_found
 from .watch import Watches
@@ -216,7 +216,7 @@ class Permissions:
 
     def reading(self, request: web.Request, thread_id: str) -> Check | None:
         """Return a check that the caller may still read the thread, which fails once it is deleted. None: nothing has to be checked."""
-        if request.app.get(GATE) is None:
+        if gate_of(request) is None:
             return None
 
         async def check() -> None:
@@ -230,7 +230,7 @@ class Permissions:
         Handlers of ``threads.create_run`` are not called again: they may count calls. A caller who may read the thread follows the run
         for as long as that holds; one who could create the run but not read the thread, as long as the filter that permitted it matches.
         """
-        gate = request.app.get(GATE)
+        gate = gate_of(request)
         if gate is None or command.temporary:
             return None
         checked = bool(command.visible) and command.if_not_exists == "reject"
