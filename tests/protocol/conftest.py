@@ -45,7 +45,7 @@ class Pair:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Events of a thread are tested on both logs; tests of sockets do not depend on the log."""
     if "log_env" in metafunc.fixturenames:
-        both = metafunc.module.__name__.endswith("test_following")
+        both = metafunc.module.__name__.endswith(("test_following", "test_transformers"))
         kinds = ["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)] if both else ["sqlite"]
         metafunc.parametrize("log_env", kinds, indirect=True, scope="package")
 

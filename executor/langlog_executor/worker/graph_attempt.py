@@ -8,6 +8,7 @@ publishes nothing itself: frames go to an emitter, checkpoints to the checkpoint
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ from ..frames.last_values import untracked_channels
 from ..frames.protocol_events import ProtocolEvents
 from ..frames.protocol_stream import BLOCKS, ProtocolStream
 from ..frames.run_stream import Emit, RunStream, with_interrupts
+from ..frames.transformers import required_modes, speaking, transformed
 from ..graphs.loading import AnyGraph, Graphs
 from ..graphs.misfits import read_state
 from ..graphs.run_input import (
@@ -227,8 +229,9 @@ class GraphAttempt:
             if kwargs.strict_resume and self._task.attempt == 1:  # a later attempt finds its own answer there
                 config["configurable"][STRICT_RESUME] = True
         schema = graph.context_schema
+        transformers = getattr(graph, "stream_transformers", ())
         if isinstance(stream, ProtocolStream):
-            stream.heed(getattr(graph, "stream_transformers", ()))
+            stream.heed(required_modes(transformers))
         options: dict[str, Any] = {
             "stream_mode": list(stream.library_modes),
             "subgraphs": kwargs.subgraphs,
@@ -239,7 +242,10 @@ class GraphAttempt:
         }
         if self._control is not None:
             options["control"] = self._control
-        if isinstance(stream, ProtocolStream):
+        if isinstance(stream, ProtocolStream) and speaking(transformers):
+            async with contextlib.aclosing(transformed(graph, graph_input, config, stream, options)) as changed:
+                await stream.follow_transformed(changed)
+        elif isinstance(stream, ProtocolStream):
             config["configurable"][BLOCKS] = True
             await stream.follow(graph.astream(graph_input, config, **{**options, **STREAM_VERSION, "subgraphs": True}))
         elif stream.events:
