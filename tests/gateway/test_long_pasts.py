@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from langlog_backbone.redis import channels
 from langlog_gateway.http.backends import Reads
 from langlog_gateway.protocol.history import History
 from langlog_gateway.streams import backlog
 from langlog_gateway.streams.backlog import RECORDED_BYTES, Backlog
+from langlog_gateway.streams.sequencer import FrameSequencer
 from langlog_gateway.streams.sse import Batch
 from langlog_gateway.streams.stream_out import StreamOut
 from langlog_schemas import frames
@@ -209,3 +211,83 @@ async def test_pages_of_a_past_go_on_where_the_client_was_and_leave_out_lost_att
     ):
         async with stack.http.get(f"{stack.url}{path}/stream", headers={"Last-Event-ID": known}) as joined:
             assert await texts_of(joined) == whole[whole.index(after) + 1 :]
+
+
+async def published(stack: Stack, path: str, new: FrameBatch) -> None:
+    """Publish a batch to those who follow the thread now, and to nobody else."""
+    _, _, thread_id, _, run_id = path.split("/")
+    new = msgspec.structs.replace(new, run_id=run_id)
+    await stack.backbone.bus.publish_counted(channels.frames(thread_id), frames.encode(new))
+
+
+async def test_a_long_gap_is_read_page_by_page(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.play = ends_at_once
+    path = await recorded_run(stack, [batch(1, n + 1, [text]) for n, text in enumerate(LONG)])
+    held = Held(monkeypatch)
+    reads = Reads(stack.backbone.pool, 5.0)
+    known = Backlog(stack.backbone.pipe, reads, cast(Any, None))
+    _, _, thread_id, _, run_id = path.split("/")
+    sequencer = FrameSequencer(known, thread_id, run_id, recorded=True)
+    live = Batch(msgspec.structs.replace(batch(1, len(LONG) + 1, ["live"]), run_id=run_id))
+    taken = []
+    async for slices in sequencer.take([live]):
+        taken += [frame.sequence for new in slices for frame in new.frames]
+        held.written += sum(len(frame.data) for new in slices for frame in new.frames)
+    assert taken == list(range(1, len(LONG) + 2))
+    assert held.most < 2 * RECORDED_BYTES
+
+
+@pytest.mark.parametrize("of", ["run", "thread"])
+async def test_a_stream_that_fills_a_gap_outlasts_postgres(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    going_on = asyncio.Event()
+
+    async def until_then(attempt: Attempt) -> None:
+        await going_on.wait()
+        await attempt.finish({})
+
+    stack.play = until_then
+    thread_id = await make_thread(stack)
+    body = {"assistant_id": "echo", "stream_resumable": True}
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", body)
+    path = f"/threads/{thread_id}/runs/{run['run_id']}"
+    failures = 0
+    away = asyncio.Event()
+    fetch = Reads.rows_as_stored
+
+    class Away:
+        """The pool of a server that is away, and comes back after a few reads of frames."""
+
+        def __init__(self, pool: Any) -> None:
+            self._pool = pool
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._pool, name)
+
+        async def fetch(self, sql: str, *args: Any) -> Any:
+            nonlocal failures
+            if away.is_set() and "FROM frames" in sql and failures < 3:
+                failures += 1
+                raise ConnectionRefusedError("Postgres is away")
+            return await self._pool.fetch(sql, *args)
+
+    async def through(reads: Reads, sql: str, *args: Any) -> list[Any]:
+        if not isinstance(reads._pool, Away):
+            reads._pool = cast(Any, Away(reads._pool))
+        return await fetch(reads, sql, *args)
+
+    monkeypatch.setattr(Reads, "rows_as_stored", through)
+    followed = path if of == "run" else f"/threads/{thread_id}"
+    async with stack.http.get(f"{stack.url}{followed}/stream", headers={"Last-Event-ID": "0"}) as joined:
+        await published(stack, path, batch(1, 1, ["first"]))
+        assert await texts_until(joined, "first") == ["first"]
+        missed = msgspec.structs.replace(batch(1, 2, ["missed"]), run_id=run["run_id"])
+        await stack.backbone.pool.execute(
+            "INSERT INTO frames VALUES ($1, 1, 2, $2, $3)", run["run_id"], thread_id, frames.encode(missed)
+        )
+        away.set()
+        await published(stack, path, batch(1, 3, ["last"]))
+        assert await texts_until(joined, "last") == ["missed", "last"]
+    assert failures == 3
+    going_on.set()

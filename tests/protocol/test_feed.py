@@ -119,11 +119,8 @@ class Stored(History):
     async def recorded(self, run_id: str) -> list[Batch]:
         return [batch for batch in self.published if batch.run_id == run_id and batch.resumable]
 
-    async def of_run(self, thread_id: str, run_id: str, *, recorded: bool, end: Any = None) -> list[Batch]:
-        collected = [batch for batch in self._redis() if batch.run_id == run_id]
-        if recorded:
-            collected += await self.recorded(run_id)
-        return sorted(collected, key=lambda batch: (batch.attempt, batch.first))
+    def outlasting(self, pause: Any) -> Any:
+        return self
 
     async def pages_of_run(
         self, thread_id: str, run_id: str, *, recorded: bool, end: Any = None, after: Any = None

@@ -55,7 +55,6 @@ NAMED: dict[str, tuple[str, ...]] = {
     "gateway.runs.values": ("thread_id",),
     "gateway.runs.statuses": ("thread_id", "run_id[]"),
     "gateway.runs.thread_exists": ("thread_id",),
-    "gateway.frames.of_run": ("run_id",),
     "gateway.frames.page_of_run": ("run_id", "attempt", "first_sequence", "limit", "limit"),
     "gateway.frames.batch_with": ("run_id", "attempt", "first_sequence"),
     "gateway.frames.starts_of_run": ("run_id",),

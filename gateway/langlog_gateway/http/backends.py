@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -214,6 +215,14 @@ class UserCodeError(Exception):
     """Code of the user's graph raised during a query: 500 in plain text, with class and text of what it raised."""
 
 
+Pause = Callable[[], Awaitable[bool]]
+"""Waits before a read is repeated. Returns False: it is not to be repeated."""
+
+
+async def _give_up() -> bool:
+    return False
+
+
 class Reads:
     """Postgres, for reading. No connection is held beyond one statement.
 
@@ -225,16 +234,18 @@ class Reads:
         self._limit_s = limit_s
         self.handlers: Callable[[], JsonHandlers | None] = lambda: None
         """Returns the current handlers that decrypt sealed texts of the read model, or None."""
+        self.pause: Pause = _give_up
+        """Waits before a read is repeated that Postgres was unavailable for."""
+
+    def outlasting(self, pause: Pause) -> Reads:
+        """Return reads like these that are repeated after ``pause`` while Postgres is unavailable, until it returns False."""
+        patient = copy.copy(self)
+        patient.pause = pause
+        return patient
 
     async def row(self, sql: str, *args: Any) -> Any:
         """Return the first row or None, decrypted. Raises ApiError 503, and what a handler of the project raises."""
-        try:
-            async with asyncio.timeout(self._limit_s):
-                row = await self._pool.fetchrow(sql, *args)
-        except Exception as error:
-            if is_unavailable(error):
-                raise unavailable("Postgres") from error
-            raise
+        row = await self._read(self._pool.fetchrow, sql, args)
         return row if row is None else (await self._opened([row]))[0]
 
     async def rows(self, sql: str, *args: Any) -> list[Any]:
@@ -249,26 +260,25 @@ class Reads:
 
     async def rows_as_stored(self, sql: str, *args: Any) -> list[Any]:
         """Like `rows`, without decrypting sealed values."""
-        try:
-            async with asyncio.timeout(self._limit_s):
-                rows: list[Any] = await self._pool.fetch(sql, *args)
-        except Exception as error:
-            if is_unavailable(error):
-                raise unavailable("Postgres") from error
-            raise
+        rows: list[Any] = await self._read(self._pool.fetch, sql, args)
         return rows
 
     async def value(self, sql: str, *args: Any) -> Any:
         """Return the first column of the first row, or None, decrypted. Raises the errors of `row`."""
-        try:
-            async with asyncio.timeout(self._limit_s):
-                value = await self._pool.fetchval(sql, *args)
-        except Exception as error:
-            if is_unavailable(error):
-                raise unavailable("Postgres") from error
-            raise
+        value = await self._read(self._pool.fetchval, sql, args)
         handlers = self.handlers()
         return await handlers.open_text(value) if handlers is not None and isinstance(value, str) else value
+
+    async def _read(self, fetch: Callable[..., Awaitable[Any]], sql: str, args: Sequence[Any]) -> Any:
+        while True:
+            try:
+                async with asyncio.timeout(self._limit_s):
+                    return await fetch(sql, *args)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                if not await self.pause():
+                    raise unavailable("Postgres") from error
 
 
 class OpenedRow:

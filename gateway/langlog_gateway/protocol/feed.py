@@ -80,14 +80,17 @@ class Feed(FrameFollower):
         "_kept_bytes",
         "_listeners",
         "_next",
+        "_past",
         "_task",
         "head",
     )
 
     def __init__(self, watch: Watch, history: History, backlog: Backlog) -> None:
         super().__init__(watch)
-        self._history = history
-        self._backlog = backlog
+        self._past = history
+        """For subscribers, who are refused while Postgres is unavailable."""
+        self._history = history.outlasting(self._outlast)
+        self._backlog = backlog.outlasting(self._outlast)
         self._listeners: dict[Listener, None] = {}
         self._active: _Active | None = None
         self._next: list[Batch] = []
@@ -146,7 +149,7 @@ class Feed(FrameFollower):
         if after >= self._kept_after:
             yield [event for event in tuple(self._kept) if after < event.seq <= upto]
             return
-        async for events in self._history.events(self.thread_id, after, upto):
+        async for events in self._past.events(self.thread_id, after, upto):
             yield events
 
     # following
@@ -162,6 +165,14 @@ class Feed(FrameFollower):
                 logger.exception("protocol.feed_failed", thread_id=self.thread_id)
             self._watch.missed = True
             await asyncio.sleep(AGAIN_S)
+
+    async def _outlast(self) -> bool:
+        """Wait before a read is repeated that Postgres was unavailable for: frames that were taken from the watch would be lost. Return
+        False at the start, and if the feed has to do something else first."""
+        if self._task is None or self._watch.closing or self._watch.overrun:
+            return False
+        await asyncio.sleep(AGAIN_S)
+        return not (self._watch.closing or self._watch.overrun)
 
     async def _catch_up(self) -> None:
         """Deliver stored events: at the start, and when some may have been missed."""
@@ -229,7 +240,8 @@ class Feed(FrameFollower):
                     self._next.append(batch)
                 return
         active = self._enter(batch.run_id, batch.floor, recorded=batch.resumable)
-        self._deliver(active, await active.frames.take([batch]))
+        async for slices in active.frames.take([batch]):
+            self._deliver(active, slices)
 
     async def _wait_over(self) -> None:
         """Query whether the run that the next one waits for has ended."""

@@ -16,7 +16,7 @@ from langlog_schemas.frames import ATTEMPT_SPAN
 from langlog_schemas.runs.errors import Refusal
 from langlog_schemas.runs.resumes import by_id
 
-from ..http.backends import Reads
+from ..http.backends import Pause, Reads
 from ..streams.backlog import Backlog, is_complete
 from ..streams.sse import Batch, FramePosition
 from .events import Ending, Event, Name, derived, event_of, running
@@ -43,6 +43,10 @@ class History:
     def __init__(self, reads: Reads, backlog: Backlog) -> None:
         self._reads = reads
         self._backlog = backlog
+
+    def outlasting(self, pause: Pause) -> History:
+        """Return a history like this one, whose reads outlast what makes Postgres unavailable. See `Reads.outlasting`."""
+        return History(self._reads.outlasting(pause), self._backlog.outlasting(pause))
 
     async def position(self, thread_id: str) -> Standing | None:
         """Return the thread's position, without ended runs; None: the thread does not exist."""

@@ -92,7 +92,8 @@ class RunFollower(FrameFollower):
         return await self._out.close()
 
     async def _take(self, batches: list[Batch]) -> None:
-        await self._write(await self._frames.take(batches))
+        async for slices in self._frames.take(batches):
+            await self._write(slices)
 
     async def _apply(self, update: ThreadUpdate) -> None:
         end = ended(update.event, self._run_id)
@@ -168,7 +169,7 @@ class RunStreams:
         out = self._out(request, path)
         await out.open()
         out.guard(watch)
-        frames = self._frames(watch, run.run_id, recorded=recorded)
+        frames = self._frames(out, watch, run.run_id, recorded=recorded)
         follower = RunFollower(self._core, out, watch, run.run_id, frames, namespaces=_namespaces(request))
         if run.origin.key is not None:  # the run of a repetition may be over already
             watch.missed = True
@@ -223,7 +224,7 @@ class RunStreams:
         if last_id is not None or early:
             await out.open()
             frames = self._frames(
-                watch, run_id, recorded=resumable, known=last_id, attempts=row["attempt"], since=since
+                out, watch, run_id, recorded=resumable, known=last_id, attempts=row["attempt"], since=since
             )
             follower = RunFollower(self._core, out, watch, run_id, frames, *chosen)
             await follower.replay()
@@ -234,7 +235,7 @@ class RunStreams:
         # from now on: what is published already does not count
         tip = await self._core.backlog.tip(watch.thread_id, run_id)
         await out.open()
-        frames = self._frames(watch, run_id, recorded=resumable, after=None if tip == START else tip)
+        frames = self._frames(out, watch, run_id, recorded=resumable, after=None if tip == START else tip)
         return await RunFollower(self._core, out, watch, run_id, frames, *chosen).follow()
 
     async def _since(self, thread_id: str, run_id: str, checkpoint_id: str, end: FramePosition | None) -> Since | None:
@@ -252,6 +253,7 @@ class RunStreams:
 
     def _frames(
         self,
+        out: StreamOut,
         watch: Watch,
         run_id: str,
         *,
@@ -261,7 +263,7 @@ class RunStreams:
         attempts: int = 0,
         since: Since | None = None,
     ) -> FrameSequencer:
-        backlog = self._core.backlog
+        backlog = self._core.backlog.outlasting(partial(out.outlast, watch))
         return FrameSequencer(
             backlog,
             watch.thread_id,

@@ -1,8 +1,5 @@
 -- Recorded frames of resumable runs.
 
--- name: of_run
-SELECT data FROM frames WHERE run_id = $1 ORDER BY attempt, first_sequence
-
 -- name: page_of_run
 -- The batches after the one at ($2, $3), $4 at most, and none once they are $5 bytes.
 SELECT attempt, first_sequence, data FROM (

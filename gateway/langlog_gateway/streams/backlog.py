@@ -20,7 +20,8 @@ from langlog_backbone.values.compression import restored
 from langlog_schemas import frames
 from langlog_schemas.frames import FrameBatch
 
-from ..http.backends import Reads
+from ..http.backends import Pause, Reads
+from ..http.errors import ApiError
 from .folding import Folding
 from .opening import opened_frames
 from .sse import Batch, FrameId, FramePosition
@@ -56,16 +57,23 @@ class Portion(NamedTuple):
 
 
 class Backlog:
-    def __init__(self, pipe: RedisPipe, reads: Reads, folding: Folding) -> None:
+    def __init__(self, pipe: RedisPipe, reads: Reads, folding: Folding, *, counting: Backlog | None = None) -> None:
+        """``counting``: the backlog that counts missing events for this one."""
         self._pipe = pipe
         self._reads = reads
         self._folding = folding
+        self._counting = counting or self
         self.missing_events = 0
         """Events that streams skipped since the start because they are lost."""
 
+    def outlasting(self, pause: Pause) -> Backlog:
+        """Return a backlog like this one, for a stream that has begun: its reads outlast what makes Postgres unavailable. See
+        `Reads.outlasting`."""
+        return Backlog(self._pipe, self._reads.outlasting(pause), self._folding, counting=self._counting)
+
     def count_missing(self, run_id: str, events: int) -> None:
         """Count events that a stream leaves out although they were published."""
-        self.missing_events += events
+        self._counting.missing_events += events
         logger.info("stream.events_missing", run_id=run_id, events=events)
 
     async def tip(self, thread_id: str, run_id: str) -> FramePosition:
@@ -123,11 +131,6 @@ class Backlog:
                 return newest_first[::-1]
             end = f"({_text(page[-1][0])}"
 
-    async def recorded(self, run_id: str) -> list[Batch]:
-        """Return a run's recorded frames, in order of (attempt, sequence)."""
-        rows = await self._reads.rows(_SQL["of_run"], run_id)
-        return [await self._opened(b) for row in rows if (b := frames.decode(row["data"])).frames]
-
     async def recorded_pages(self, run_id: str, after: FramePosition = (0, 0)) -> AsyncIterator[list[Batch]]:
         """Yield a run's recorded frames beyond a frame, and those in one batch with it, in order of (attempt, sequence). Of a long
         run, about `RECORDED_BYTES` are read at a time. Raises ApiError 503."""
@@ -148,19 +151,6 @@ class Backlog:
         rows = await self._reads.rows(_SQL["starts_of_run"], run_id)
         return [Batch(b) for row in rows if (b := frames.decode(row["data"])).frames]
 
-    async def of_run(
-        self, thread_id: str, run_id: str, *, recorded: bool, end: FramePosition | None = None
-    ) -> list[Batch]:
-        """Return all available frames of a run, in order of (attempt, sequence), with overlaps. ``recorded``: it is resumable.
-
-        ``end``: its last frame, when that is known. `pages_of_run` holds less at a time.
-        """
-        batches = await self.recent_of(thread_id, run_id)
-        batches.sort(key=_position)
-        if recorded and not is_complete(batches, end):
-            batches = sorted(batches + await self.recorded(run_id), key=_position)
-        return batches
-
     async def pages_of_run(
         self,
         thread_id: str,
@@ -170,7 +160,9 @@ class Backlog:
         end: FramePosition | None = None,
         after: FramePosition = (0, 0),
     ) -> AsyncIterator[Portion]:
-        """Yield the frames of `of_run`, in its order, without recorded ones up to ``after``. What is recorded is read page by page."""
+        """Yield all available frames of a run, in order of (attempt, sequence), with overlaps, and without recorded ones up to ``after``.
+        What is recorded is read page by page. ``recorded``: the run is resumable. ``end``: its last frame, when that is known.
+        Raises ApiError 503."""
         recent = await self.recent_of(thread_id, run_id)
         recent.sort(key=_position)
         wanted = recorded and not is_complete(recent, end)
@@ -196,13 +188,19 @@ class Backlog:
         yield Portion(recent, later, newest)
 
     async def caught_up(self, thread_id: str) -> None:
-        """Wait until `recorded` has what is recorded of the thread's runs by now; `CATCH_UP_S` at most, and not for a log that is
+        """Wait until `pages_of_run` has what is recorded of the thread's runs by now; `CATCH_UP_S` at most, and not for a log that is
         unavailable. Raises ApiError 503."""
-        try:
-            async with asyncio.timeout(CATCH_UP_S):
-                await self._folding.caught_up(thread_id)
-        except (TimeoutError, LogUnavailable) as error:
-            logger.info("stream.read_model_behind", thread_id=thread_id, error=type(error).__name__)
+        while True:
+            try:
+                async with asyncio.timeout(CATCH_UP_S):
+                    await self._folding.caught_up(thread_id)
+            except (TimeoutError, LogUnavailable) as error:
+                logger.info("stream.read_model_behind", thread_id=thread_id, error=type(error).__name__)
+            except ApiError:
+                if not await self._reads.pause():
+                    raise
+                continue
+            return
 
     async def recent_runs(self, thread_id: str) -> dict[str, list[Batch]]:
         """Return the batches in Redis of the thread's resumable runs, each in order of (attempt, sequence); the run that began first

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from langlog_schemas.frames import Frame, attempt_in
 
-from .backlog import Backlog, in_turn
+from .backlog import Backlog
 from .sse import UNKNOWN, Batch, FrameId, FramePosition, Modes, Namespaces, missing
 
 GAP_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -84,22 +84,22 @@ class FrameSequencer:
         """Whether an id of another attempt is before or behind the known one as a whole. An id of an attempt that the run has not had is
         another run's."""
         self._since = since
-        self._undelivered: list[FrameSlice] = []
-        """New frames that `take` has not returned yet."""
         self.last: FrameId | None = None
         """Id of the last delivered frame."""
 
-    async def take(self, batches: Iterable[Batch]) -> list[FrameSlice]:
-        """Return the new frames of the batches, and those that were missing before them.
-
-        When a read in between fails, those that were found before it are returned by the next call.
-        """
+    async def take(self, batches: Iterable[Batch]) -> AsyncIterator[list[FrameSlice]]:
+        """Yield the new frames of the batches, and those that were missing before them, portion by portion."""
+        slices: list[FrameSlice] = []
         for batch in batches:
             if self.gap_before(batch):
-                await self._bridge(batch)
-            self._add(batch)
-        slices, self._undelivered = self._undelivered, []
-        return slices
+                if slices:
+                    yield slices
+                    slices = []
+                async for bridged in self._bridge(batch):
+                    yield bridged
+            self._accept(batch, slices)
+        if slices:
+            yield slices
 
     async def past(self, end: FramePosition | None = None) -> AsyncIterator[list[Batch]]:
         """Yield the batches of the backlog beyond the delivered frames, portion by portion; `take` each before the next one is read:
@@ -113,7 +113,8 @@ class FrameSequencer:
     async def pages(self, end: FramePosition | None = None) -> AsyncIterator[list[FrameSlice]]:
         """Yield the frames of the backlog beyond the delivered ones, portion by portion."""
         async for batches in self.past(end):
-            yield await self.take(batches)
+            async for slices in self.take(batches):
+                yield slices
 
     def begin(self, batches: Iterable[Batch]) -> None:
         """Go on after the frame that the client knows, if it is among these. Otherwise frames before it, by their ids, are left out."""
@@ -160,8 +161,6 @@ class FrameSequencer:
 
     def reached(self, end: FramePosition) -> bool:
         """Return whether every frame up to that one was delivered."""
-        if self._undelivered:
-            return False
         attempt, sequence = end
         return self.attempt > attempt or (self.attempt == attempt and self.sequence >= sequence) or sequence <= 0
 
@@ -174,13 +173,11 @@ class FrameSequencer:
         self._backlog.count_missing(self._run_id, events)
         return missing(events)
 
-    async def _bridge(self, batch: Batch) -> None:
-        """Add the frames that were missing before the batch, as far as they are available."""
+    async def _bridge(self, batch: Batch) -> AsyncIterator[list[FrameSlice]]:
+        """Yield the frames that were missing before the batch, portion by portion, as far as they are available."""
         for pause in GAP_PAUSES_S:
-            for stored in in_turn(await self._query()):
-                if self.gap_before(stored):
-                    break
-                self._add(stored)
+            async for slices in self._connected(batch):
+                yield slices
             if not self.gap_before(batch):
                 return
             if not self._recorded:
@@ -188,17 +185,40 @@ class FrameSequencer:
             await asyncio.sleep(pause)
         if self._recorded:
             await self._backlog.caught_up(self._thread_id)
-        for stored in in_turn(await self._query()):
-            if (stored.attempt, stored.first) < (batch.attempt, batch.first):
-                self._add(stored)
+        async for stored in self._stored():
+            slices = []
+            for older in stored:
+                if (older.attempt, older.first) < (batch.attempt, batch.first):
+                    self._accept(older, slices)
+            yield slices
+            if stored and (stored[-1].attempt, stored[-1].first) >= (batch.attempt, batch.first):
+                return
 
-    async def _query(self, end: FramePosition | None = None) -> list[Batch]:
-        return await self._backlog.of_run(self._thread_id, self._run_id, recorded=self._recorded, end=end)
+    async def _connected(self, batch: Batch) -> AsyncIterator[list[FrameSlice]]:
+        """Yield stored frames up to the first gap, or until none is missing before the batch any more."""
+        async for stored in self._stored():
+            slices: list[FrameSlice] = []
+            gap = False
+            for older in stored:
+                if gap := self.gap_before(older):
+                    break
+                self._accept(older, slices)
+            yield slices
+            if gap or not self.gap_before(batch):
+                return
 
-    def _add(self, batch: Batch) -> None:
+    async def _stored(self) -> AsyncIterator[list[Batch]]:
+        """Yield the batches of the backlog beyond the delivered frames, portion by portion."""
+        after = (self.attempt, self.sequence)
+        async for portion in self._backlog.pages_of_run(
+            self._thread_id, self._run_id, recorded=self._recorded, after=after
+        ):
+            yield portion.in_turn()
+
+    def _accept(self, batch: Batch, slices: list[FrameSlice]) -> None:
         accepted = self.accept(batch)
         if accepted is not None:
-            self._undelivered.append(accepted)
+            slices.append(accepted)
 
     def _known_in(self, batch: Batch) -> int:
         """Return the last frame of the batch that the client knows, or one below its first.

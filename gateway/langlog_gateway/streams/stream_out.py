@@ -21,6 +21,8 @@ CUT_OFF_WRITE_S = 5.0
 """Seconds for a reader that lagged too far to read the last event."""
 PORTION_BYTES = 1_000_000
 """Size in bytes from which encoded events are written before further ones are encoded."""
+AGAIN_S = 0.5
+"""Seconds before a read is repeated that a server was unavailable for."""
 REFUSED = "HTTPException"
 """Error name of a stream whose caller may not, or may no longer, read it."""
 GOING_DOWN = "the server stops"
@@ -30,6 +32,13 @@ class Lagging(Protocol):
     """A queue that calls back when too much waits in it."""
 
     on_overrun: Callable[[], object] | None
+
+
+class Ending(Protocol):
+    """A queue whose stream may have to end."""
+
+    closing: bool
+    overrun: bool
 
 
 class Waited(Protocol):
@@ -113,6 +122,18 @@ class StreamOut:
                 return True
             if until is not None and now >= until:
                 return False
+
+    async def outlast(self, watch: Ending) -> bool:
+        """Wait before a read is repeated, sending heartbeats: a stream that has begun outlasts a server that is unavailable. Return False
+        if it ends instead, because the server stops or too much waits for it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + AGAIN_S
+        while (now := loop.time()) < until and not (watch.closing or watch.overrun):
+            await asyncio.sleep(max(min(self._beat, until) - now, 0))
+            if loop.time() >= self._beat:
+                self._beat += self._heartbeat
+                await self.write(sse.HEARTBEAT)
+        return not (watch.closing or watch.overrun)
 
     async def fail(self, error: str, message: str) -> None:
         """Write the last event, with the error."""

@@ -80,9 +80,11 @@ class ThreadFollower(FrameFollower):
 
     def __init__(self, core: Core, state: ThreadState, out: StreamOut, watch: Watch, modes: frozenset[str]) -> None:
         super().__init__(watch)
-        self._core = core
         self._state = state
         self._out = out
+        self._pause = partial(out.outlast, watch)
+        self._backlog = core.backlog.outlasting(self._pause)
+        self._reads = core.reads.outlasting(self._pause)
         self._states = "state_update" in modes
         self._runs = bool(modes & {"run_modes", "lifecycle"})
         self._all_events = "run_modes" in modes
@@ -110,8 +112,8 @@ class ThreadFollower(FrameFollower):
 
     async def _begin_early(self) -> None:
         """Write the frames of runs that the client has just created in order to follow them here."""
-        thread_id, backlog = self._watch.thread_id, self._core.backlog
-        for row in await self._core.reads.rows(SQL["young"], thread_id, QUICK_JOIN_S, EARLY_RUNS):
+        thread_id, backlog = self._watch.thread_id, self._backlog
+        for row in await self._reads.rows(SQL["young"], thread_id, QUICK_JOIN_S, EARLY_RUNS):
             over = row["status"] in FINAL_STATUSES
             if not is_early(row, over=over):
                 continue
@@ -147,7 +149,7 @@ class ThreadFollower(FrameFollower):
         if not self._runs:
             return
         since = self._written
-        thread_id, backlog = self._watch.thread_id, self._core.backlog
+        thread_id, backlog = self._watch.thread_id, self._backlog
         runs = await backlog.last_ids(thread_id, await backlog.recent_runs(thread_id))
         ends = await backlog.ended(thread_id, {*runs, *self._sequencers})
         for run_id, (ms, n) in runs.items():
@@ -194,10 +196,11 @@ class ThreadFollower(FrameFollower):
             return
         before = [other for other, frames in self._sequencers.items() if other != run_id and frames.last is not None]
         if not before:
-            await self._write(await self._sequencer(run_id, recorded=batch.resumable).take([batch]))
+            async for slices in self._sequencer(run_id, recorded=batch.resumable).take([batch]):
+                await self._write(slices)
             return
         if all(held.run_id != run_id for held in self._held):
-            ends = await self._core.backlog.ended(self._watch.thread_id, [run_id, *before])
+            ends = await self._backlog.ended(self._watch.thread_id, [run_id, *before])
             if run_id in ends and not any(other in ends for other in before):
                 self._forget(run_id)  # from a worker that was taken for dead
                 return
@@ -244,7 +247,13 @@ class ThreadFollower(FrameFollower):
         """Write the state of an update, which may no longer be the latest."""
         thread_id = self._watch.thread_id
         at = Checkpoint(checkpoint_id=checkpoint_id)
-        state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
+        while True:
+            try:
+                state = await self._state.read(self._out.request, thread_id, at, subgraphs=False)
+                break
+            except ApiError as error:
+                if error.status != 503 or not await self._pause():
+                    raise
         if state is not None:
             data = msgspec.json.encode({"state": msgspec.Raw(state), "thread_id": thread_id})
             await self._out.write(sse.event("state_update", data, f"{now_ms()}-0"))
@@ -253,7 +262,7 @@ class ThreadFollower(FrameFollower):
         """Return the sequencer of the run: from its first frame, or from the first one that arrives."""
         frames = self._sequencers.get(run_id)
         if frames is None:
-            since, backlog = self._since, self._core.backlog
+            since, backlog = self._since, self._backlog
             after = START if recorded and since is not None else None
             thread_id = self._watch.thread_id
             frames = FrameSequencer(backlog, thread_id, run_id, recorded=recorded, after=after, known=since)

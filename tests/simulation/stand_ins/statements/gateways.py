@@ -61,12 +61,6 @@ def thread_exists(server: PostgresServer, thread_id: str) -> list[dict[str, Any]
     return [{"exists": (thread_id,) in server.tables["threads"]}]
 
 
-@reads("gateway", "frames", "of_run")
-def frames_of_run(server: PostgresServer, run_id: str) -> list[dict[str, Any]]:
-    of = sorted(key for key in server.tables["frames"] if key[0] == run_id)
-    return [{"data": server.tables["frames"][key]["data"]} for key in of]
-
-
 @reads("gateway", "frames", "page_of_run")
 def page_of_run(
     server: PostgresServer, run_id: str, attempt: int, sequence: int, most: int, size: int
