@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -53,15 +53,18 @@ def langlog_here(server: LiveServer, *words: str) -> Done:
 
 
 async def carried_out_here(
-    order: ReplayRequest, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
+    order: ReplayRequest, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], Awaitable[None]]
 ) -> Replayed:
     """Instead of `langlog_executor.replay.process.run_in_sandbox`: the graph in this process too."""
     from langlog_executor.replay.run import CannotReplay, replay
 
     os.environ["LOG_URI"] = settings.log_uri  # as the process gets it; CliRunner puts back what was
+    steps: list[StepDiff] = []
     try:
-        return await replay(order, on_step)
+        return await replay(order, steps.append)
     except CannotReplay as error:
         return Replayed(problem=str(error))
     finally:
         del os.environ["LOG_URI"]
+        for step in steps:
+            await on_step(step)

@@ -136,7 +136,7 @@ async def _replay(
         request = msgspec.structs.replace(request, from_checkpoint=checkpoint, graph=_absolute(graph), strict=strict)
         shown: list[StepDiff] = []
 
-        def show(step: StepDiff) -> None:
+        async def show(step: StepDiff) -> None:
             if not as_json:
                 shown.append(step)
                 click.echo("\n".join(step_lines(step)))

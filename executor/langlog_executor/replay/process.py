@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from langlog_backbone.process.environment import FILE_SUFFIX, VARIABLES
 from langlog_backbone.process.settings import Settings
@@ -19,9 +19,10 @@ from .request import END, HEAD_BYTES, Replayed, ReplayRequest, StepDiff, decode_
 
 
 async def run_in_sandbox(
-    request: ReplayRequest, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], None]
+    request: ReplayRequest, settings: Settings, limit_s: float, on_step: Callable[[StepDiff], Awaitable[None]]
 ) -> Replayed:
-    """Replay in a separate process, which is killed when it takes too long. ``on_step`` is called with each completed step."""
+    """Replay in a separate process, which is killed when it takes too long. ``on_step`` is awaited with each completed step: the process
+    waits while it takes long."""
     servers = [name for field in ("database_uri", "redis_uri") for name in VARIABLES[field]]
     unset = {name: "" for server in servers for name in (server, server + FILE_SUFFIX)}
     env = {"LOG_LEVEL": "error", **os.environ, "LOG_URI": settings.log_uri, **unset}
@@ -48,7 +49,7 @@ async def run_in_sandbox(
     return replayed
 
 
-async def _answer(process: Process, request: bytes, on_step: Callable[[StepDiff], None]) -> Replayed | None:
+async def _answer(process: Process, request: bytes, on_step: Callable[[StepDiff], Awaitable[None]]) -> Replayed | None:
     """Return the process's answer, read part by part; None if it ends before the last part."""
     assert process.stdin is not None and process.stdout is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -61,5 +62,5 @@ async def _answer(process: Process, request: bytes, on_step: Callable[[StepDiff]
             body = await process.stdout.readexactly(length)
             if kind == END:
                 return decode_replayed(body)
-            on_step(decode_step(body))
+            await on_step(decode_step(body))
     return None

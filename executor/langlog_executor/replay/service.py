@@ -81,35 +81,34 @@ class ReplayService:
                 await asyncio.wait([work], timeout=BEAT_S)
             work.result()
         except (LogUnavailable, OSError) as error:
-            parts.send("refused", f"the log or the read model is not available: {error}".encode())
+            await parts.send("refused", f"the log or the read model is not available: {error}".encode())
         except Exception as error:
             if not is_unavailable(error):
-                parts.send("refused", b"the replay failed inside langlog; its log has the cause")
+                await parts.send("refused", b"the replay failed inside langlog; its log has the cause")
                 raise
-            parts.send("refused", f"the log or the read model is not available: {error}".encode())
+            await parts.send("refused", f"the log or the read model is not available: {error}".encode())
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            await parts.sent()
 
     async def _carry_out(self, query: ReplayQuery, parts: _Parts) -> None:
         backbone = self._backbone
         history = await HistoryReader(backbone.log, backbone.pool).of_runs_thread(query.run_id, query.thread_id)
         if history is None:
-            parts.send("refused", f"the log holds nothing of run {query.run_id}".encode())
+            await parts.send("refused", f"the log holds nothing of run {query.run_id}".encode())
             return
         request = request_for(history, query.run_id, str(backbone.settings.project.absolute()))
         if request is None:
             cut = "was cut from the log" if history.base is not None or history.cut else "is not in the log"
-            parts.send("refused", f"the beginning of run {query.run_id} {cut}: it cannot be replayed".encode())
+            await parts.send("refused", f"the beginning of run {query.run_id} {cut}: it cannot be replayed".encode())
             return
         request = msgspec.structs.replace(request, from_checkpoint=query.checkpoint_id, strict=query.strict)
-        parts.send("began")
+        await parts.send("began")
         outcome = await run_in_sandbox(request, backbone.settings, query.limit_s, parts.step)
         if outcome.problem is not None:
-            parts.send("refused", outcome.problem.encode())
+            await parts.send("refused", outcome.problem.encode())
         else:
-            parts.send("end", verdict(outcome))
+            await parts.send("end", verdict(outcome))
 
 
 def verdict(outcome: Replayed) -> bytes:
@@ -118,17 +117,19 @@ def verdict(outcome: Replayed) -> bytes:
 
 
 class _Parts:
-    """Sends the parts of one replay, in order."""
+    """Sends the parts of one replay, in order: each once the one before is sent, so that none waits in memory while Redis is slow."""
 
     def __init__(self, backbone: Backbone, id: str) -> None:
         self._bus, self._channel = backbone.bus, channels.replay(id)
-        self._sending: asyncio.Task[None] | None = None
 
-    def send(self, kind: messages.ReplayKind, body: bytes = b"") -> None:
-        self._sending = asyncio.create_task(self._send(self._sending, ReplayPart(kind=kind, body=body)))
+    async def send(self, kind: messages.ReplayKind, body: bytes = b"") -> None:
+        try:
+            await self._bus.publish_counted(self._channel, messages.encode(ReplayPart(kind=kind, body=body)))
+        except (RedisUnavailable, RedisRefused) as error:
+            logger.warning("replay.part_lost", kind=kind, error=str(error))
 
-    def step(self, step: StepDiff) -> None:
-        self.send("step", msgspec.json.encode(step))
+    async def step(self, step: StepDiff) -> None:
+        await self.send("step", msgspec.json.encode(step))
 
     async def beat(self) -> bool:
         """Return whether a gateway follows; true while Redis is unavailable."""
@@ -136,16 +137,3 @@ class _Parts:
             return bool(await self._bus.publish_counted(self._channel, messages.encode(ReplayPart(kind="beat"))))
         except (RedisUnavailable, RedisRefused):
             return True
-
-    async def sent(self) -> None:
-        """Wait until all parts are sent."""
-        if self._sending is not None:
-            await asyncio.gather(self._sending, return_exceptions=True)
-
-    async def _send(self, before: asyncio.Task[None] | None, part: ReplayPart) -> None:
-        if before is not None:
-            await asyncio.gather(before, return_exceptions=True)
-        try:
-            await self._bus.publish_counted(self._channel, messages.encode(part))
-        except (RedisUnavailable, RedisRefused) as error:
-            logger.warning("replay.part_lost", kind=part.kind, error=str(error))
