@@ -12,7 +12,7 @@ Not safe for concurrent use: it belongs to one `Projection`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from datetime import datetime
 
 import asyncpg
@@ -27,6 +27,11 @@ from .apply import PositionsMoved
 from .folding.dead_letters import SQL, Origin, parsed_origin
 
 logger = structlog.get_logger(__name__)
+
+RELEASED_RECORDS = 1000
+"""Maximum number of parked events that are read at once."""
+RELEASED_BYTES = 4_000_000
+"""Size in bytes beyond which no further parked event is read before those are folded."""
 
 FoldParked = Callable[[asyncpg.Connection, Record], Awaitable[str | None]]
 """Folds one event that was parked, and returns why it still cannot be folded, if so."""
@@ -63,9 +68,7 @@ async def release_events(connection: asyncpg.Connection, release: Record, fold: 
     if origin is not None:
         await connection.execute(SQL["drop_event"], *origin, request.aggregate_id, time)
     stuck: set[str] = set()
-    for record in await _parked_events(connection, request.aggregate_id):
-        if record.topic in stuck:
-            continue
+    async for record in _parked_events(connection, request.aggregate_id, stuck):
         why = await fold(connection, record)
         if why is not None:
             stuck.add(record.topic)
@@ -80,12 +83,17 @@ async def take_parked(connection: asyncpg.Connection, record: Record) -> None:
         raise PositionsMoved
 
 
-async def _parked_events(connection: asyncpg.Connection, key: str) -> list[Record]:
-    """Return the key's waiting events, in the order of each topic."""
-    return [
-        Record(topic, part, offset, key, value, msgspec.json.decode(headers, type=dict[str, str]))
-        for topic, part, offset, headers, value in await connection.fetch(SQL["parked_events"], key)
-    ]
+async def _parked_events(connection: asyncpg.Connection, key: str, stuck: Set[str]) -> AsyncIterator[Record]:
+    """Yield the key's waiting events, in the order of each topic, without those of topics that are ``stuck`` by then. Events that are
+    large are read in portions."""
+    after: Origin = ("", -1, -1)
+    while rows := await connection.fetch(
+        SQL["parked_events"], key, *after, sorted(stuck), RELEASED_RECORDS, RELEASED_BYTES
+    ):
+        for topic, part, offset, headers, value in rows:
+            after = (topic, part, offset)
+            if topic not in stuck:
+                yield Record(topic, part, offset, key, value, msgspec.json.decode(headers, type=dict[str, str]))
 
 
 def origin_of(record: Record) -> Origin:

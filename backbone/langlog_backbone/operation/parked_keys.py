@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -73,6 +74,12 @@ class ParkedRecord(msgspec.Struct, frozen=True):
     """The decoded body; base64 if it cannot be decoded."""
 
 
+PORTION_RECORDS = 200
+"""Maximum number of parked records that are read at once."""
+PORTION_BYTES = 4_000_000
+"""Size in bytes beyond which no further parked record is read at once."""
+
+
 class ParkedKeys:
     """Lists and releases parked keys. ``actor``: the operator's name, stored in the records."""
 
@@ -81,16 +88,17 @@ class ParkedKeys:
 
     async def first(self, key: str) -> ParkedRecord | None:
         """Return the record that is handled next."""
-        records = await records_of(self._pool, key)
+        records = await portion_of(self._pool, key, count=1)
         return records[0] if records else None
 
     async def release(self, key: str, drop: str | None, actor: str | None = None) -> int:
         """Release all records of the key, except ``drop`` (the origin of its first record); return how many records that were.
 
         Raises NotReleased, LogUnavailable, AppendUnknown."""
-        records = await records_of(self._pool, key)
-        handled: int = sum(record.topic != cmd.TOPIC for record in records)
-        first = records[0] if records else None
+        waiting: int
+        handled: int
+        waiting, handled = await self._pool.fetchrow(SQL["counts"], key)
+        first = await self.first(key)
         if first is not None and first.topic != cmd.TOPIC:
             # both are requested at once, so that one release also handles the commands behind the events
             event = ev.ParkedEventsReleased(aggregate_id=key, drop=drop)
@@ -101,7 +109,7 @@ class ParkedKeys:
             handled += len(outcome.decided) + len(outcome.dropped)
             if not outcome.left:
                 # the decider continues by itself if more records wait than fit into one release
-                return max(handled, len(records))
+                return max(handled, waiting)
             first = await self.first(key)
             if first is None:
                 raise NotReleased("the key has been parked again")
@@ -140,9 +148,22 @@ async def keys(pool: asyncpg.Pool) -> list[ParkedKey]:
     return [ParkedKey(**row) for row in await pool.fetch(SQL["keys"])]
 
 
-async def records_of(pool: asyncpg.Pool, key: str) -> list[ParkedRecord]:
-    """Return the parked records of a key, in the order in which they will be handled."""
-    return [_record(row) for row in await pool.fetch(SQL["records"], key)]
+async def records_of(pool: asyncpg.Pool, key: str) -> AsyncIterator[ParkedRecord]:
+    """Yield the parked records of a key, in the order in which they will be handled. They are read in portions."""
+    portion = await portion_of(pool, key)
+    while portion:
+        for record in portion:
+            yield record
+        portion = await portion_of(pool, key, portion[-1])
+
+
+async def portion_of(
+    pool: asyncpg.Pool, key: str, after: ParkedRecord | None = None, *, count: int = PORTION_RECORDS
+) -> list[ParkedRecord]:
+    """Return the first of those records behind another one: ``count`` at most, and fewer where they are large."""
+    topic, part, offset = ("", "-1", "-1") if after is None else after.origin.rsplit("-", 2)
+    rows = await pool.fetch(SQL["records"], key, topic, int(part), int(offset), count, PORTION_BYTES)
+    return [_record(row) for row in rows]
 
 
 def _record(row: asyncpg.Record) -> ParkedRecord:

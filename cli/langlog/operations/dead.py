@@ -113,27 +113,28 @@ async def _show(settings: Settings, key: str, *, as_json: bool) -> int:
     from langlog_backbone.operation import parked_keys
     from langlog_backbone.process.activity import shown_in_line
 
+    parked = False
     async with _read_model(settings) as pool:
-        records = await parked_keys.records_of(pool, key)
-    for record in records:
-        if as_json:
-            shown = {
-                "origin": record.origin,
-                "type": record.type,
-                "state": record.state,
-                "error": record.error,
-                "headers": record.headers,
-                "data": record.data,
-            }
-            click.echo(msgspec.json.encode(shown).decode())
-        else:
-            error = f"  {shown_in_line(record.error)}" if record.error else ""
-            click.echo(
-                f"{record.origin:<26} {record.at.isoformat():<32} {record.type or '?':<28} {record.state:<6}{error}"
-            )
-    if not records:
+        async for record in parked_keys.records_of(pool, key):
+            parked = True
+            if as_json:
+                shown = {
+                    "origin": record.origin,
+                    "type": record.type,
+                    "state": record.state,
+                    "error": record.error,
+                    "headers": record.headers,
+                    "data": record.data,
+                }
+                click.echo(msgspec.json.encode(shown).decode())
+            else:
+                error = f"  {shown_in_line(record.error)}" if record.error else ""
+                click.echo(
+                    f"{record.origin:<26} {record.at.isoformat():<32} {record.type or '?':<28} {record.state:<6}{error}"
+                )
+    if not parked:
         click.echo(f"Nothing of {key} is parked.", err=True)
-    return 0 if records else 1
+    return 0 if parked else 1
 
 
 async def _retry(settings: Settings, key: str) -> int:

@@ -46,16 +46,18 @@ class DeadLetters:
             raise _unavailable(error) from None
 
     async def records(self, request: web.Request) -> web.Response:
-        """The first 200 records of a parked key that wait, in the order in which they are handled once it is released."""
+        """The first records of a parked key that wait, 200 at most and fewer where they are large, in the order in which they are
+        handled once it is released.
+        """
         admit_operator(request)
         key = request.query.get("key")
         if not key:
             raise unprocessable("key is missing: the key of the parked records")
         try:
-            records = await parked_keys.records_of(self._core.pool, key)
+            records = await parked_keys.portion_of(self._core.pool, key, count=RECORDS_SHOWN)
         except Exception as error:
             raise _unavailable(error) from None
-        return json_response(msgspec.json.encode(records[:RECORDS_SHOWN]))
+        return json_response(msgspec.json.encode(records))
 
     async def retry(self, request: web.Request) -> web.Response:
         """Handle the records of a parked key again, in order, after the cause was fixed."""

@@ -37,9 +37,18 @@ ON CONFLICT (topic, part, "offset") DO UPDATE
 SET type = '', state = 'dropped', at = EXCLUDED.at, error = NULL, headers = NULL, value = NULL
 
 -- name: parked_events
-SELECT topic, part, "offset", headers, value FROM dead_letters
-WHERE key = $1 AND topic <> 'commands' AND state IN ('bad', 'behind')
-ORDER BY topic, part, "offset"
+-- The first waiting events of a key behind the one at ($2, $3, $4) that are not of the topics $5, $6 at most, and none once they are
+-- $7 bytes.
+SELECT topic, part, "offset", headers, value FROM (
+    SELECT topic, part, "offset", headers, value,
+           sum(octet_length(value)) OVER (ORDER BY topic, part, "offset") - octet_length(value) AS before
+    FROM (
+        SELECT topic, part, "offset", headers, value FROM dead_letters
+        WHERE key = $1 AND topic <> 'commands' AND state IN ('bad', 'behind') AND (topic, part, "offset") > ($2, $3, $4)
+          AND topic <> ALL ($5::text[])
+        ORDER BY topic, part, "offset" LIMIT $6
+    ) n
+) m WHERE before < $7 ORDER BY topic, part, "offset"
 
 -- name: take
 DELETE FROM dead_letters WHERE topic = $1 AND part = $2 AND "offset" = $3 AND state IN ('bad', 'behind')

@@ -43,7 +43,8 @@ class DeadLetter(NamedTuple):
     part: int
     offset: int
     headers: dict[str, str]
-    value: bytes
+    value: bytes | None
+    """None, and no headers: it was not read."""
     at: datetime
 
     @property
@@ -96,11 +97,12 @@ class ParkedKeys:
         self._written.add((record.partition, record.offset))
         self._behind.add(record.key)
 
-    async def dead_letters(self, connection: asyncpg.Connection, key: str) -> list[DeadLetter]:
-        """Return the key's waiting records, events first, each topic in order. Raises what `UNAVAILABLE_ERRORS` lists."""
+    async def dead_letters(self, connection: asyncpg.Connection, key: str, size: int = 0) -> list[DeadLetter]:
+        """Return the key's waiting records, events first, each topic in order, with headers and values of the first ones, until these
+        have ``size`` bytes. Raises what `UNAVAILABLE_ERRORS` lists."""
         return [
-            DeadLetter(topic, part, offset, msgspec.json.decode(headers, type=dict[str, str]), value, at)
-            for topic, part, offset, headers, value, at in await connection.fetch(SQL["open_letters"], key)
+            DeadLetter(topic, part, offset, msgspec.json.decode(headers or "{}", type=dict[str, str]), value, at)
+            for topic, part, offset, headers, value, at in await connection.fetch(SQL["open_letters"], key, size)
         ]
 
     def released(self, key: str, left: DeadLetter | None) -> None:

@@ -100,7 +100,7 @@ class ParkedRelease:
 
     async def _waiting(self, connection: asyncpg.Connection, record: Record) -> list[DeadLetter]:
         """Return what waits of the key. Notes which commands have had the events that it may show."""
-        waiting = await self._parked.dead_letters(connection, record.key)
+        waiting = await self._parked.dead_letters(connection, record.key, self._max_bytes() // 4)
         await self._aggregates.note_decided(connection, DECIDED_TOPICS, [record.partition])
         return waiting
 
@@ -112,6 +112,8 @@ class ParkedRelease:
             if parked.origin == drop:
                 released.dropped.append(parked.origin)
                 continue
+            if parked.value is None:
+                return released._replace(full=True)
             size += len(parked.value)
             if released.over and size > self._max_bytes() // 4:
                 return released._replace(full=True)
