@@ -222,10 +222,12 @@ class DeciderService:
     # --- ownership ---------------------------------------------------------------------------
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        await self._take_over(sorted({part for _, part in partitions}))
         committed = await until_available(
             lambda: self._log.committed(DECIDERS, list(partitions)), on=self._availability
         )
+        for partition in partitions:
+            self._parked.begin(partition[1], committed.get(partition, 0))
+        await self._take_over(sorted({part for _, part in partitions}))
         self._joins_until = -math.inf
         logger.info("decider.assigned", partitions=len(partitions))
         return {partition: committed.get(partition, 0) for partition in partitions}
@@ -270,6 +272,8 @@ class DeciderService:
         await self._decide_all(records[done:])
         for record in records:
             self._next[record.topic, record.partition] = record.offset + 1
+        for (_, part), offset in {(record.topic, record.partition): record.offset for record in records}.items():
+            self._parked.begin(part, offset + 1)
         self._aggregates.shrink()
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_soon())

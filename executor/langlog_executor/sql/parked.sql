@@ -1,7 +1,12 @@
 -- Keys that are parked, from the read model.
 
 -- name: letters_of
-SELECT topic, part, "offset", key, state IN ('bad', 'behind') AS open FROM dead_letters WHERE part = ANY ($1::int[])
+-- Records that wait in the partitions, and those of their commands from an offset on whose dead letters are settled.
+SELECT topic, part, "offset", key, true AS open FROM dead_letters WHERE part = ANY ($1::int[]) AND state IN ('bad', 'behind')
+UNION ALL
+SELECT d.topic, d.part, d."offset", d.key, false
+FROM unnest($1::int[], $2::bigint[]) AS n (part, "offset")
+JOIN dead_letters d ON d.topic = 'commands' AND d.part = n.part AND d."offset" >= n."offset" AND d.state NOT IN ('bad', 'behind')
 
 -- name: open_letters
 -- Headers and values of the first ones alone: of none once they are $2 bytes.

@@ -58,25 +58,35 @@ class ParkedKeys:
         """Key -> offset in ``commands`` of the first command that waits; -1: it waits for an event."""
         self._behind: set[str] = set()
         """Keys with waiting commands."""
-        self._written: set[tuple[int, int]] = set()
-        """(partition, offset) of commands that have a dead letter."""
+        self._written: dict[int, set[int]] = {}
+        """Partition -> offsets of the commands that have a dead letter, of those that may be read again."""
+        self._starts: dict[int, int] = {}
+        """Partition -> offset of the first command that may be read again; absent: any."""
 
     async def read(
         self, connection: asyncpg.Connection, parts: Collection[int], partition_of: Callable[[str], int]
     ) -> None:
         """Read the parked keys of these partitions from Postgres, replacing the former ones. Raises the errors in
         `UNAVAILABLE_ERRORS`."""
-        rows = await connection.fetch(SQL["letters_of"], list(parts))
+        starts = [self._starts.get(part, 0) for part in parts]
+        rows = await connection.fetch(SQL["letters_of"], list(parts), starts)
         self._first = {key: offset for key, offset in self._first.items() if partition_of(key) not in parts}
         self._behind = {key for key in self._behind if key in self._first}
-        self._written = {(part, offset) for part, offset in self._written if part not in parts}
+        for part in parts:
+            self._written.pop(part, None)
         for row in rows:
-            if row["topic"] == cmd.TOPIC:
-                self._written.add((row["part"], row["offset"]))
+            if row["topic"] == cmd.TOPIC and row["offset"] >= self._starts.get(row["part"], 0):
+                self._written.setdefault(row["part"], set()).add(row["offset"])
             if row["open"]:
                 if row["topic"] == cmd.TOPIC:
                     self._behind.add(row["key"])
                 self.park(row["key"], row["offset"] if row["topic"] == cmd.TOPIC else -1)
+
+    def begin(self, part: int, offset: int) -> None:
+        """Note that no command of the partition before this offset is read again."""
+        self._starts[part] = offset
+        if written := self._written.get(part):
+            self._written[part] = {known for known in written if known >= offset}
 
     def park(self, key: str, offset: int = -1) -> None:
         self._first[key] = min(offset, self._first.get(key, offset))
@@ -91,10 +101,10 @@ class ParkedKeys:
         return first is not None and offset > first
 
     def written(self, record: Record) -> bool:
-        return (record.partition, record.offset) in self._written
+        return record.offset in self._written.get(record.partition, ())
 
     def wrote(self, record: Record) -> None:
-        self._written.add((record.partition, record.offset))
+        self._written.setdefault(record.partition, set()).add(record.offset)
         self._behind.add(record.key)
 
     async def dead_letters(self, connection: asyncpg.Connection, key: str, size: int = 0) -> list[DeadLetter]:

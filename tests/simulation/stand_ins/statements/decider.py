@@ -111,12 +111,16 @@ def _behind(server: PostgresServer, topics: list[str], parts: list[int], ends: l
 
 
 @reads("executor", "parked", "letters_of")
-def letters_of(server: PostgresServer, parts: list[int]) -> list[dict[str, Any]]:
-    return [
-        {**{n: r[n] for n in ("topic", "part", "offset", "key")}, "open": r["state"] in OPEN}
-        for r in server.tables["dead_letters"].values()
-        if r["part"] in parts
-    ]
+def letters_of(server: PostgresServer, parts: list[int], starts: list[int]) -> list[dict[str, Any]]:
+    letters = list(server.tables["dead_letters"].values())
+    of = [(r, True) for r in letters if r["part"] in parts and r["state"] in OPEN]
+    for part, start in zip(parts, starts, strict=True):
+        of += [
+            (r, False)
+            for r in letters
+            if r["topic"] == "commands" and r["part"] == part and r["offset"] >= start and r["state"] not in OPEN
+        ]
+    return [{**{n: r[n] for n in ("topic", "part", "offset", "key")}, "open": waits} for r, waits in of]
 
 
 @reads("executor", "parked", "open_keys")
