@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any
 
@@ -59,7 +59,10 @@ class Projection:
         listener: Listener,
         outcomes_kept_s: float = Settings().outcomes_kept_s,
         erasure: Erasure | None = None,
+        partition_of: Callable[[str], int] | None = None,
     ) -> None:
+        """``partition_of``: the log's function from a thread's id to its partition; None: all threads are folded here."""
+        self._partition_of = partition_of
         self.availability = Availability("projector")
         self._pool = pool
         self._erasure = erasure
@@ -88,7 +91,7 @@ class Projection:
         await connection.execute(SQL["open_positions"], topics, parts)
         rows = await connection.fetch(SQL["read_positions"], topics, parts)
         attempts = await connection.fetch(SQL["read_attempts"])
-        parts_received = await connection.fetch(SQL["read_parts"])
+        await self._read_parts(connection, {part for _, part in (*partitions, *self.positions)})
         await self._parked.read(connection)
         offsets: dict[TopicPartition, int] = {}
         for topic, part, offset, cause_offset, index, count in rows:
@@ -98,11 +101,28 @@ class Projection:
             else:  # lost with its commit: what it stands for is to be folded again
                 self._fences.causes.pop((topic, part), None)
         self._fences.attempts = {row["run_id"]: row["attempt"] for row in attempts}
-        self._fences.parts = {}
-        for blob_id, index, run_id, data in parts_received:
-            self._fences.parts.setdefault(blob_id, ReceivedParts(run_id, {})).chunks[index] = data
         self.positions.update(offsets)
         return offsets
+
+    async def _read_parts(self, connection: asyncpg.Connection, partitions: Set[int]) -> None:
+        """Read the parts of unfinished bodies in these partitions, as Postgres has them. Those in memory are not read again: an id is
+        never that of another body."""
+        known, self._fences.parts = self._fences.parts, {}
+        absent: list[tuple[str, int]] = []
+        for blob_id, index, run_id, thread_id in await connection.fetch(SQL["part_keys"]):
+            if self._partition_of is not None and thread_id and self._partition_of(thread_id) not in partitions:
+                continue
+            received = self._fences.parts.setdefault(blob_id, ReceivedParts(run_id, {}))
+            chunk = known[blob_id].chunks.get(index) if blob_id in known else None
+            if chunk is None:
+                absent.append((blob_id, index))
+            else:
+                received.chunks[index] = chunk
+        if absent:
+            for blob_id, index, data in await connection.fetch(
+                SQL["read_parts"], *map(list, zip(*absent, strict=True))
+            ):
+                self._fences.parts[blob_id].chunks[index] = data
 
     def close(self, partitions: Collection[TopicPartition]) -> None:
         """Drop partitions that now belong to another owner."""

@@ -178,7 +178,9 @@ class ProjectorService:
         self._announcer, self._replies = announcer, announcer.replies
         await self._replies.start()
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
-        self._projection = Projection(self._pool, self._publish_dead_letter, announcer, kept_s, erasure)
+        self._projection = Projection(
+            self._pool, self._publish_dead_letter, announcer, kept_s, erasure, self._log.partition_of
+        )
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
 

@@ -412,3 +412,55 @@ def test_the_material_holds_every_kind_of_event() -> None:
             seed(n)(look)()
     assert not missing
     assert cmd.TOPIC not in {topic for topic, _ in FOLDED_PARTITIONS}
+
+
+class Reads:
+    """A connection that notes which parts of bodies it reads."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.parts: list[tuple[str, int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def fetch(self, sql: str, *args: Any) -> Any:
+        rows = await self._connection.fetch(sql, *args)
+        self.parts += [(row["blob_id"], row["idx"]) for row in rows if "data" in row]
+        return rows
+
+
+async def test_parts_of_unfinished_bodies_are_read_once_and_by_their_owner(model: Model) -> None:
+    await model.empty()
+    await model.pool.execute(
+        "INSERT INTO runs (run_id, thread_id, ordinal, assistant_id, graph_id, created_at, updated_at, status, metadata, kwargs, "
+        "multitask_strategy) SELECT 'r' || n, 't' || n, n, 'a', 'g', now(), now(), 'running', '{}', '{}', 'reject' "
+        "FROM generate_series(0, 1) n"
+    )
+
+    async def received(blob_id: str, index: int, run_id: str | None) -> None:
+        await model.pool.execute(
+            "INSERT INTO checkpoint_parts VALUES ($1, $2, $3, $4)",
+            blob_id,
+            index,
+            run_id,
+            f"{blob_id} {index}".encode(),
+        )
+
+    await received("mine", 0, "r0")
+    await received("mine", 1, "r0")
+    await received("another's", 0, "r1")
+    await received("nobody's", 0, None)
+    partitions = [(topic, 0) for topic in ev.FOLDED_TOPICS]
+    projection = Projection(model.pool, refuse, NoListener(), partition_of=lambda thread_id: int(thread_id[1:]))
+    async with model.pool.acquire() as connection:
+        reads: Any = Reads(connection)
+        await projection._open(reads, partitions)
+        assert sorted(reads.parts) == [("mine", 0), ("mine", 1), ("nobody's", 0)]
+        await received("mine", 2, "r0")
+        await connection.execute("DELETE FROM checkpoint_parts WHERE blob_id = $1", "nobody's")
+        reads.parts.clear()
+        await projection._open(reads, partitions)
+        assert reads.parts == [("mine", 2)]
+    parts = projection._fences.parts
+    assert {id: of.chunks for id, of in parts.items()} == {"mine": {0: b"mine 0", 1: b"mine 1", 2: b"mine 2"}}

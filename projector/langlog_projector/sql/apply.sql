@@ -44,8 +44,12 @@ FROM positions p JOIN unnest($1::text[], $2::int[]) AS n (topic, part) USING (to
 -- name: read_attempts
 SELECT run_id, attempt FROM runs WHERE status IN ('pending', 'running') AND attempt > 0
 
+-- name: part_keys
+-- The received parts of unfinished bodies, with their threads; of one without a run, or whose run is not known, that is NULL.
+SELECT p.blob_id, p.idx, p.run_id, r.thread_id FROM checkpoint_parts p LEFT JOIN runs r ON r.run_id = p.run_id
+
 -- name: read_parts
-SELECT blob_id, idx, run_id, data FROM checkpoint_parts
+SELECT p.blob_id, p.idx, p.data FROM unnest($1::text[], $2::int[]) AS n (blob_id, idx) JOIN checkpoint_parts p USING (blob_id, idx)
 
 -- name: insert_webhooks
 -- Self-contained: run and thread may be deleted before the delivery. Rows of earlier batches are looked up as they are before

@@ -91,9 +91,21 @@ def read_attempts(server: PostgresServer) -> list[dict[str, Any]]:
     ]
 
 
+@reads("projector", "apply", "part_keys")
+def part_keys(server: PostgresServer) -> list[dict[str, Any]]:
+    return [
+        {
+            **{k: p[k] for k in ("blob_id", "idx", "run_id")},
+            "thread_id": server.tables["runs"].get((p["run_id"],), {"thread_id": None})["thread_id"],
+        }
+        for p in server.tables["checkpoint_parts"].values()
+    ]
+
+
 @reads("projector", "apply", "read_parts")
-def read_parts(server: PostgresServer) -> list[dict[str, Any]]:
-    return [{k: p[k] for k in ("blob_id", "idx", "run_id", "data")} for p in server.tables["checkpoint_parts"].values()]
+def read_parts(server: PostgresServer, blob_ids: list[str], indexes: list[int]) -> list[dict[str, Any]]:
+    of = (server.tables["checkpoint_parts"].get(key) for key in zip(blob_ids, indexes, strict=True))
+    return [{k: p[k] for k in ("blob_id", "idx", "data")} for p in of if p is not None]
 
 
 @writes("projector", "apply", "insert_webhooks")
