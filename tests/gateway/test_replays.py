@@ -14,6 +14,8 @@ from langlog_schemas.messages import ReplayKind, ReplayPart, ReplayQuery
 
 from .conftest import MakeStack, Stack, make_thread
 
+LIMIT_S = 60.0
+LOOK_S = 0.01
 STEP_BYTES = 900_000
 STEPS_MAX = 100
 """More of them than sockets and the gateway hold together."""
@@ -38,8 +40,9 @@ async def past_run(stack: Stack) -> str:
 
 async def claimed(stack: Stack) -> Executor:
     pipe = stack.backbone.pipe
-    while not (data := await pipe.call("RPOP", pipe.key(REPLAYS))):
-        await asyncio.sleep(0)
+    async with asyncio.timeout(LIMIT_S):
+        while not (data := await pipe.call("RPOP", pipe.key(REPLAYS))):
+            await asyncio.sleep(LOOK_S)
     return Executor(stack, messages.decode_replay_query(data))
 
 
@@ -52,13 +55,15 @@ async def test_a_replay_is_given_up_when_its_client_stops_reading(make_stack: Ma
             client.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, ("127.0.0.1", port))
-            await loop.sock_sendall(client, f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+            await loop.sock_sendall(
+                client, f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n".encode()
+            )
             executor = await claimed(stack)
             assert await executor.send("began")
             step, sent = msgspec.json.encode("x" * STEP_BYTES), 0
             while sent < STEPS_MAX and await executor.send("step", step):
                 sent += 1
-            async with asyncio.timeout(20):  # the gateway gives a client that does not read some seconds
+            async with asyncio.timeout(LIMIT_S):  # the gateway gives a client that does not read some seconds
                 while await executor.send("beat"):
                     await asyncio.sleep(0.05)
             assert SLOW_READERS._value.get() == cut_off + 1

@@ -47,7 +47,7 @@ def _importing(name, globals=None, *args, **more):
     module = _import(name, globals, *args, **more)
     if f"{name} {(globals or {}).get('__package__')}".count("langgraph"):
         for known, loaded in list(sys.modules.items()):
-            if known.startswith("langgraph") and vars(loaded).get("datetime") is REAL:
+            if known.startswith("langgraph") and getattr(loaded, "datetime", None) is REAL:
                 setattr(loaded, "datetime", MovedDatetime)  # noqa: B010
     return module
 
