@@ -47,7 +47,8 @@ def _importing(name, globals=None, *args, **more):
     module = _import(name, globals, *args, **more)
     if f"{name} {(globals or {}).get('__package__')}".count("langgraph"):
         for known, loaded in list(sys.modules.items()):
-            if known.startswith("langgraph") and getattr(loaded, "datetime", None) is REAL:
+            # None stands for a module that must not be imported; `getattr` would import what a module has only once it is asked for
+            if known.startswith("langgraph") and loaded is not None and vars(loaded).get("datetime") is REAL:
                 setattr(loaded, "datetime", MovedDatetime)  # noqa: B010
     return module
 
