@@ -28,10 +28,11 @@ class ProofFreeRequest(web.Request):
     """A request without the header of the proof."""
 
     def __init__(self, message: Any, *arguments: Any, **named: Any) -> None:
-        sent = message.headers.getall(PROOF_HEADER, ())
+        # what is no HTTP has a plain dict of headers, which is empty
+        sent = message.headers.getall(PROOF_HEADER) if PROOF_HEADER in message.headers else []
         super().__init__(without_header(message, PROOF_HEADER) if sent else message, *arguments, **named)
         if sent:
-            self[SENT] = list(sent)
+            self[SENT] = sent
 
 
 class OwnCalls:
