@@ -42,7 +42,7 @@ async def claimed(stack: Stack) -> Executor:
     pipe = stack.backbone.pipe
     async with asyncio.timeout(LIMIT_S):
         while not (data := await pipe.call("RPOP", pipe.key(REPLAYS))):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_S)  # the list belongs to executors, which alone wait for it
     return Executor(stack, messages.decode_replay_query(data))
 
 

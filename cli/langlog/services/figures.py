@@ -66,7 +66,7 @@ class FiguresService:
                     pause = CORRECTED_S
             except Exception:  # a defect here is no reason to end the services
                 logger.exception("figures.report_failed")
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause)  # services do not signal that they make progress again
 
     async def drain(self) -> None:
         """Push a last time, while the services that it queries still run."""

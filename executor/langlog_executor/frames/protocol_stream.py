@@ -62,8 +62,7 @@ class ProtocolStream:
         return self.last.kept
 
     def heed(self, modes: Iterable[str]) -> None:
-        """Add the stream modes that the transformers require which the graph was compiled with. Call it before
-        `library_modes`."""
+        """Add the stream modes that the graph's transformers require. Call it before `library_modes`."""
         self._own = OWN & frozenset(modes)
         self.library_modes = tuple(sorted({*self.library_modes, *self._own}))
 

@@ -137,7 +137,7 @@ def artifact(task: Task, assistant_id: str) -> Object:
 
 
 def answer_of(values: Any) -> str | None:
-    """Return the text of the last message of the model that has one; None: there is none."""
+    """Return the text of the model's last message that has text, or None if no message of the model has any."""
     messages = reversed(_messages(values))
     return next((answer for m in messages if m.get("type") == "ai" and (answer := text_of(m))), None)
 

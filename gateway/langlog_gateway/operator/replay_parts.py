@@ -52,7 +52,8 @@ class ReplayParts(Waker):
         self.wake()
 
     async def next(self, limit_s: float) -> ReplayPart | None:
-        """Return the next part, or None after an overrun; a beat if there is none. Raises TimeoutError after ``limit_s`` seconds."""
+        """Wait for the next part and return it: a beat if only beats arrived, None after an overrun. Raises TimeoutError if nothing
+        arrives within ``limit_s`` seconds."""
         await self.wait(asyncio.get_running_loop().time() + limit_s)
         if not self.ready:
             raise TimeoutError

@@ -171,7 +171,7 @@ class Feed(FrameFollower):
         False at the start, and if the feed has to do something else first."""
         if self._task is None or self._watch.closing or self._watch.overrun:
             return False
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(AGAIN_S)  # nothing signals that Postgres is back
         return not (self._watch.closing or self._watch.overrun)
 
     async def _catch_up(self) -> None:

@@ -129,6 +129,7 @@ class StreamOut:
         loop = asyncio.get_running_loop()
         until = loop.time() + AGAIN_S
         while (now := loop.time()) < until and not (watch.closing or watch.overrun):
+            # nothing signals that the server is available again, and frames that arrive meanwhile must not wake the stream
             await asyncio.sleep(max(min(self._beat, until) - now, 0))
             if loop.time() >= self._beat:
                 self._beat += self._heartbeat
