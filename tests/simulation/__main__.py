@@ -7,6 +7,7 @@ something was never reached. A world that fails is made smaller and printed with
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from .shrinking import shrunk
 from .world import Result, run
 
 PYTHON = "python -m tests.simulation"
+COLLECTED_EVERY = 50
+"""Number of worlds between two garbage collections. A world freezes what it finds, also what its predecessor left, so that without
+them 2,000 worlds hold 3.4 GB."""
 
 
 class Figures(msgspec.Struct):
@@ -78,6 +82,8 @@ def main() -> int:
         if result.violations:
             figures.failed.append(seed)
             print(explained(*shrunk(plan)), flush=True)
+        if figures.seeds % COLLECTED_EVERY == 0:
+            gc.collect()
         if figures.seeds % 500 == 0:
             print(f"{figures.seeds} worlds, {len(figures.failed)} failed", flush=True)
     figures.cpu_s = round(time.process_time() - began, 1)
