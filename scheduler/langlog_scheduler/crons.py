@@ -84,7 +84,7 @@ class Crons:
         """Fire due crons until cancelled."""
         bus = self._backbone.bus
         await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
-        bus.on_reconnect.append(self._wake.set)
+        bus.on_missed.append(self._wake.set)
         try:
             while True:
                 self._wake.clear()

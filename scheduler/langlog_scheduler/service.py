@@ -89,7 +89,7 @@ class SchedulerService:
                 effect="none of the project's rules for webhooks, TTLs and sweeps, but those in LANGGRAPH_* variables",
             )
         await self._backbone.bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
-        self._backbone.bus.on_reconnect.append(self._wake.set)
+        self._backbone.bus.on_missed.append(self._wake.set)
         await self._states.start()
 
     async def serve(self) -> None:

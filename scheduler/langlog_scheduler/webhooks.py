@@ -74,7 +74,7 @@ class Webhooks:
         """Deliver due webhooks until cancelled."""
         bus = self._backbone.bus
         await bus.subscribe(channels.TIMERS, self._on_timer, remote=False)
-        bus.on_reconnect.append(self._wake.set)
+        bus.on_missed.append(self._wake.set)
         await self._sender.open()
         try:
             async with asyncio.TaskGroup() as tries:

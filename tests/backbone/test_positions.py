@@ -40,7 +40,7 @@ async def test_what_a_connection_has_shown_is_waited_for_by_the_next_without_a_m
 async def test_a_position_that_was_read_for_a_run_is_waited_for_by_later_connections() -> None:
     """Checkpoints are read after it without another look, and Redis may not have said it."""
     positions = ReadPositions()
-    watermark = Watermark(cast(Any, SimpleNamespace(on_reconnect=[])), positions)
+    watermark = Watermark(cast(Any, SimpleNamespace(on_missed=[])), positions)
     watermark.learn(1, 7)
     assert watermark.passed(1, 6)
     behind = Postgres(5, 3)

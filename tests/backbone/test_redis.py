@@ -136,7 +136,7 @@ async def test_a_local_bus_hands_over_within_the_process(pipe: RedisPipe, settin
 
 async def test_subscribers_are_told_when_the_connection_was_lost(bus: Bus, pipe: RedisPipe) -> None:
     back = asyncio.Event()
-    bus.on_reconnect.append(back.set)
+    bus.on_missed.append(back.set)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await bus.subscribe("room", heard.put_nowait)
     await pipe.call("CLIENT", "KILL", "TYPE", "pubsub")
@@ -145,10 +145,31 @@ async def test_subscribers_are_told_when_the_connection_was_lost(bus: Bus, pipe:
     assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"after"
 
 
+async def test_a_publisher_that_loses_a_message_says_so_to_subscribers_whose_connection_stayed(
+    bus: Bus, settings: Settings
+) -> None:
+    pipe = RedisPipe(settings)
+    publisher = Bus(pipe, settings)
+    await publisher.start()
+    noticed, heard = asyncio.Event(), asyncio.Queue[bytes]()
+    bus.on_missed.append(noticed.set)
+    await bus.subscribe("room", heard.put_nowait)
+    publisher.publish("room", b"first")
+    assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"first"
+    assert not noticed.is_set()
+    publisher.publish("room", b"lost")
+    pipe.drop()
+    await asyncio.wait_for(noticed.wait(), LIMIT_S)
+    publisher.publish("room", b"after")
+    assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"after"
+    await publisher.stop()
+    await pipe.stop()
+
+
 async def test_a_defect_in_one_callback_costs_no_other_and_no_later_loss(bus: Bus, pipe: RedisPipe) -> None:
     back: asyncio.Queue[None] = asyncio.Queue()
     await bus.subscribe("room", lambda _: None)
-    bus.on_reconnect += [lambda: 1 / 0, lambda: back.put_nowait(None)]  # type: ignore[list-item, return-value]
+    bus.on_missed += [lambda: 1 / 0, lambda: back.put_nowait(None)]  # type: ignore[list-item, return-value]
     for _ in range(2):
         await pipe.call("CLIENT", "KILL", "TYPE", "pubsub")
         await asyncio.wait_for(back.get(), LIMIT_S)
@@ -158,7 +179,7 @@ async def test_a_large_message_arrives_whole_and_in_its_order_and_leaves_nothing
     bus: Bus, pipe: RedisPipe
 ) -> None:
     lost = asyncio.Event()
-    bus.on_reconnect.append(lost.set)
+    bus.on_missed.append(lost.set)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await bus.subscribe("gw:me", heard.put_nowait)
     large = os.urandom(40_000_000)
@@ -193,6 +214,9 @@ async def test_a_large_message_that_redis_no_longer_has_costs_no_other(bus: Bus,
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await bus.subscribe("room", heard.put_nowait)
     gone = large_messages.Reference(pipe.key("large", "gone"), 5_000_000, chunks=5)
+    missed = asyncio.Event()
+    bus.on_missed.append(missed.set)
     bus.publish("room", large_messages.encode(gone))
     bus.publish("room", b"next")
     assert await asyncio.wait_for(heard.get(), LIMIT_S) == b"next"
+    await asyncio.wait_for(missed.wait(), LIMIT_S)

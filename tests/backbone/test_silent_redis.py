@@ -10,7 +10,7 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis import connection as redis_connection
-from langlog_backbone.redis.connection import ANSWER_S, QUIET_S, RedisConnection, open_connection
+from langlog_backbone.redis.connection import ANSWER_S, QUIET_S, RedisConnection, Unanswered, open_connection
 from langlog_backbone.redis.list_consumer import consume
 
 from tests.stack.sources import in_virtual_time
@@ -60,6 +60,19 @@ async def test_a_subscription_without_messages_is_kept_while_redis_answers() -> 
     await asyncio.sleep(100 * QUIET_S)
     assert not connection.closed.done()
     assert 90 <= len(wire.sent) <= 101
+
+
+@in_virtual_time
+async def test_a_command_without_a_caller_that_is_refused_or_never_answered_is_noticed() -> None:
+    connection = RedisConnection()
+    Wire(connection, {b"refused": [b"-BUSY Redis is busy running a script\r\n"], b"taken": [b":0\r\n"]})
+    lost: list[str] = []
+    for message in ("refused", "taken", "silence"):
+        connection.send("PUBLISH", "room", message, unanswered=Unanswered(lambda message=message: lost.append(message)))
+        await asyncio.sleep(1)
+    await connection.closed
+    connection.send("PUBLISH", "room", "late", unanswered=Unanswered(lambda: lost.append("late")))
+    assert lost == ["refused", "silence", "late"]
 
 
 def in_memory(monkeypatch: pytest.MonkeyPatch, *answers: dict[bytes, list[bytes]]) -> list[Wire]:

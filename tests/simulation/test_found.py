@@ -93,3 +93,19 @@ def test_frames_of_two_attempts_in_one_millisecond_have_ids_of_their_own() -> No
     second = _run(8.3, 6, ["step", "sleep:0.3", "step", "fail"], "rollback", 0, key=False, webhook=True)
     faults = [Fault(5.909, "unreachable", "worker-0", 8.611, server="redis")]
     assert run(Plan(2329, services, 3, [first, second], faults)).violations == []
+
+
+def test_a_stream_ends_although_the_message_of_its_end_was_lost_on_the_way_to_redis() -> None:
+    """Redis is silent until the projector's connection is closed, and speaks again before the gateway's subscription is: only the projector
+    notices."""
+    services = [("gateway", 1), ("decider", 2), ("projector", 2), ("scheduler", 1), ("worker", 3)]
+    followed = {"follow": "stream", "key": True, "webhook": False, "delay": 0, "temporary": False, "resumable": False}
+    steps = {"plan": ["step", "sleep:1.5", "sleep:1.5", "sleep:1.5", "step"], "strategy": "enqueue"}
+    ops = [
+        Op(12.839, "run", 19, 0, {**steps, **followed}),
+        Op(16.432, "cancel", 10, 0, {"of": 972, "action": "interrupt"}),
+        Op(18.799, "run", 9, 0, {"plan": ["step"], "strategy": "interrupt", **followed, "follow": "wait"}),
+    ]
+    result = run(Plan(3003, services, 3, ops, [Fault(13.847, "redis silent", "worker-2", 9.985)]))
+    assert result.violations == []
+    assert result.marks["bus.messages_lost"]

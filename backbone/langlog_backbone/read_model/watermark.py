@@ -60,7 +60,7 @@ class Watermark:
         self._waiters: set[Waiter] = set()
         self._subscribed = False
         self._changing = asyncio.Lock()
-        bus.on_reconnect.append(self._wake_all)
+        bus.on_missed.append(self._wake_all)
 
     def passed(self, partition: int, offset: int) -> bool:
         """Return whether the read model is known to hold the record at this offset."""

@@ -11,6 +11,7 @@ timers               a delayed run was made, a cron was changed or a webhook is 
 resend-replies       replies to send once more (ResendReplies), from the gateways and workers that wait for them to the projectors
 succession           partitions (JSON list) that a projector has taken over, from it to the gateways
 replay:<id>          progress of a replay (ReplayPart), from an executor to the gateway that follows it
+missed               messages of any channel were lost, from their publisher to all processes
 parked               the key of an event that cannot be folded, from the projector to the deciders
 """
 
@@ -20,6 +21,7 @@ CONTROL = "control"
 TIMERS = "timers"
 SUCCESSION = "succession"
 PARKED = "parked"
+MISSED = "missed"
 RESEND_REPLIES = "resend-replies"
 WORKER_ID = "worker-"
 """Prefix of the ids of workers that wait for replies."""

@@ -2,7 +2,8 @@
 
 `RedisPipe` sends queued commands in one write; `Bus` is publish and subscribe over it. Both belong to the event loop that
 started them. While Redis is unavailable, calls fail with `RedisUnavailable` and connections reopen by themselves; subscribers are
-called back (`on_reconnect`) because messages may have been missed.
+called back (`on_missed`) because messages may have been missed: by the process that was cut off, and by all processes when a
+publisher was, whose messages were lost while their own connections stayed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..process.server_errors import RedisUnavailable
 from ..process.service import StartError
 from ..process.settings import Settings
 from . import channels
-from .connection import CONNECT_TIMEOUT_S, RedisConnection, open_connection
+from .connection import CONNECT_TIMEOUT_S, Caller, RedisConnection, Unanswered, fail, open_connection
 from .large_messages import INLINE_BYTES, REFERENCE_MARK, LargeMessages, decode, encode
 
 __all__ = ["Bus", "RedisPipe", "RedisUnavailable", "check_redis", "connect"]
@@ -35,6 +36,8 @@ MIN_VERSION = (6, 2)
 RECONNECT_PAUSE_S = 0.2
 MAX_WAITING_BYTES = 256_000_000
 """Maximum bytes of large messages that one process may be sending; further ones are dropped."""
+MISSED_LINGER_S = 0.1
+"""Seconds in which losses of several publishers are collected: when Redis was unavailable, most have one to announce."""
 CLOSE_S = 2.0
 """Seconds for large messages under way when the bus stops."""
 
@@ -77,7 +80,7 @@ class RedisPipe:
         self._uri = settings.redis_uri
         self._patient = patient
         self._connection: RedisConnection | None = None
-        self._early: list[tuple[tuple[Any, ...], asyncio.Future[Any] | None]] = []
+        self._early: list[tuple[tuple[Any, ...], Caller]] = []
         self._opening: asyncio.Task[None] | None = None
         self._down = False
 
@@ -103,13 +106,13 @@ class RedisPipe:
         self._open(command, future)
         return future
 
-    def send(self, *command: Any) -> None:
+    def send(self, *command: Any, unanswered: Unanswered | None = None) -> None:
         """Send a command without waiting for its reply; lost while Redis is unavailable."""
         connection = self._connection
         if connection is not None and not connection.closed.done():
-            connection.send(*command)
+            connection.send(*command, unanswered=unanswered)
         else:
-            self._open(command, None)
+            self._open(command, unanswered)
 
     def send_late(self, *command: Any) -> None:
         """As `send`, with whatever is sent next, or a moment later (`connection.LATE_S`): a wake-up of Redis less."""
@@ -137,8 +140,8 @@ class RedisPipe:
                 await self.flush()
             self._connection.close()
 
-    def _open(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None) -> None:
-        self._early.append((command, future))
+    def _open(self, command: tuple[Any, ...], caller: Caller) -> None:
+        self._early.append((command, caller))
         if self._opening is None or self._opening.done():
             self._opening = asyncio.get_running_loop().create_task(self._reopen(), name="redis-open")
 
@@ -150,19 +153,18 @@ class RedisPipe:
                 logger.warning("redis.away", error=str(error))
             self._down = True
             early, self._early = self._early, []
-            for _, future in early:
-                if future is not None and not future.done():
-                    future.set_exception(RedisUnavailable(str(error)))
+            for _, caller in early:
+                fail(caller, RedisUnavailable(str(error)))
             return
         if self._down:
             logger.info("redis.back")
         self._down = False
         early, self._early = self._early, []
-        for command, future in early:
-            if future is None:
-                connection.send(*command)
-            elif not future.done():
-                connection.submit(*command).add_done_callback(_passing_on(future))
+        for command, caller in early:
+            if caller is None or isinstance(caller, Unanswered):
+                connection.send(*command, unanswered=caller)
+            elif not caller.done():
+                connection.submit(*command).add_done_callback(_passing_on(caller))
         self._connection = connection
 
 
@@ -208,8 +210,14 @@ class Bus:
         self._caught_up: asyncio.Future[None] | None = None
         """Done once Redis has executed all commands sent on a new connection."""
         self.availability = Availability("bus", "redis")
-        self.on_reconnect: list[Callable[[], None]] = []
-        """Callbacks, called once all channels are subscribed to again after a loss: what is published from then on arrives."""
+        self.on_missed: list[Callable[[], None]] = []
+        """Callbacks, called when messages may have been missed, with all channels subscribed to: what is published from then on arrives."""
+        self._unanswered = Unanswered(self._note_loss)
+        self._loss = asyncio.Event()
+        """Set when a message that this process published may not have reached Redis."""
+        self._announcing = Availability("bus.losses", "redis")
+        self._announcer: asyncio.Task[None] | None = None
+        self._missed_soon: asyncio.TimerHandle | None = None
 
     @property
     def local(self) -> bool:
@@ -218,12 +226,19 @@ class Bus:
     async def start(self) -> None:
         """Connect. Raises RedisUnavailable."""
         self._connection = await self._connect()
+        self._handlers.setdefault(channels.MISSED, []).append(self._on_missed_message)
+        self._acks[channels.MISSED] = asyncio.get_running_loop().create_future()
+        self._connection.send("SUBSCRIBE", self._pipe.key(channels.MISSED))
         self._task = asyncio.create_task(self._keep(), name="bus")
+        self._announcer = asyncio.create_task(self._announce_losses(), name="bus-losses")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._task, self._announcer):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self._missed_soon is not None:
+            self._missed_soon.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
         for task in self._tasks:
@@ -235,7 +250,7 @@ class Bus:
     def publish(self, channel: str, data: bytes) -> None:
         """Publish a message of any size to subscribers in all processes, in the order of the calls; lost while Redis is unavailable."""
         if len(data) <= INLINE_BYTES and channel not in self._outgoing:
-            self._pipe.send("PUBLISH", self._pipe.key(channel), data)
+            self._pipe.send("PUBLISH", self._pipe.key(channel), data, unanswered=self._unanswered)
             return
         waiting = self._outgoing.get(channel)
         if waiting is None:
@@ -243,6 +258,7 @@ class Bus:
             self._background(self._send_out(channel, waiting))
         if self._outgoing_bytes + len(data) > MAX_WAITING_BYTES:
             logger.warning("bus.message_dropped", channel=channel.partition(":")[0], bytes=len(data))
+            self._note_loss()
             return
         self._outgoing_bytes += len(data)
         waiting.append(data)
@@ -269,6 +285,7 @@ class Bus:
                 await self.publish_counted(channel, data)
             except (RedisUnavailable, ResponseError) as error:
                 logger.warning("bus.message_lost", channel=channel.partition(":")[0], bytes=len(data), error=str(error))
+                self._note_loss()
         del self._outgoing[channel]
 
     def _receive(self, channel: str, data: bytes) -> None:
@@ -297,6 +314,8 @@ class Bus:
                 data = None
             if data is not None:
                 self.deliver(channel, data)
+            else:
+                self._miss_soon()
         del self._incoming[channel]
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -362,11 +381,38 @@ class Bus:
             self._connection = await until_available(self._connect, on=self.availability)
             if self._acks and not await self._subscribe_again(self._connection):
                 continue
-            for listener in tuple(self.on_reconnect):
-                try:
-                    listener()
-                except Exception:  # the others are called all the same, and the next loss is noticed
-                    logger.exception("bus.listener_failed")
+            self._miss()
+
+    def _note_loss(self) -> None:
+        if not self._loss.is_set():
+            logger.warning("bus.messages_lost")
+        self._loss.set()
+
+    async def _announce_losses(self) -> None:
+        """Publish, after each loss, that messages were lost: the connections of their subscribers may have outlasted it."""
+        while True:
+            await self._loss.wait()
+            self._loss.clear()
+            await until_available(
+                lambda: self._pipe.call("PUBLISH", self._pipe.key(channels.MISSED), b""), on=self._announcing
+            )
+
+    def _on_missed_message(self, _: bytes) -> None:
+        self._miss_soon()
+
+    def _miss_soon(self) -> None:
+        if self._missed_soon is None:
+            self._missed_soon = asyncio.get_running_loop().call_later(MISSED_LINGER_S, self._miss)
+
+    def _miss(self) -> None:
+        if self._missed_soon is not None:
+            self._missed_soon.cancel()
+            self._missed_soon = None
+        for listener in tuple(self.on_missed):
+            try:
+                listener()
+            except Exception:  # the others are called all the same, and the next loss is noticed
+                logger.exception("bus.listener_failed")
 
     async def _subscribe_again(self, connection: RedisConnection) -> bool:
         """Subscribe to all channels. Return False if the connection was lost meanwhile."""

@@ -67,6 +67,20 @@ def _reply_error(text: str) -> Exception:
     return ResponseError(text)
 
 
+class Unanswered:
+    """Takes the place of the caller of commands whose reply is not awaited. ``lost``: called when Redis refuses one of them, or may not
+    have received it; must not block."""
+
+    __slots__ = ("lost",)
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self.lost = lost
+
+
+Caller = asyncio.Future[Any] | Unanswered | None
+"""Of a command. None: nothing reports whether Redis has executed it."""
+
+
 class RedisConnection(asyncio.Protocol):
     """Open with `open_connection`. ``patient``: blocking commands are sent, so silence is no sign of death."""
 
@@ -77,7 +91,7 @@ class RedisConnection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._flushing: asyncio.Handle | None = None
         self._flushing_late: asyncio.TimerHandle | None = None
-        self._waiting: deque[asyncio.Future[Any] | None] = deque()
+        self._waiting: deque[Caller] = deque()
         self._listener: Listener | None = None
         self._patient = patient
         self._received_at = 0.0
@@ -95,9 +109,9 @@ class RedisConnection(asyncio.Protocol):
         self._send(command, future)
         return future
 
-    def send(self, *command: Any) -> None:
+    def send(self, *command: Any, unanswered: Unanswered | None = None) -> None:
         """Send a command and ignore its reply."""
-        self._send(command, None)
+        self._send(command, unanswered)
 
     def send_late(self, *command: Any) -> None:
         """Send the command with the next one, `LATE_S` later at the latest, without waiting for the reply."""
@@ -115,10 +129,9 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _send(self, command: tuple[Any, ...], future: asyncio.Future[Any] | None, *, late: bool = False) -> None:
+    def _send(self, command: tuple[Any, ...], caller: Caller, *, late: bool = False) -> None:
         if self._transport is None or self.closed.done():
-            if future is not None:
-                future.set_exception(RedisUnavailable("the connection is closed"))
+            fail(caller, RedisUnavailable("the connection is closed"))
             return
         if self._flushing is None:
             if not late:
@@ -127,7 +140,7 @@ class RedisConnection(asyncio.Protocol):
                 self._flushing_late = self._loop.call_later(LATE_S, self._flush)
         self._out.append(hiredis.pack_command(command))
         if self._listener is None:
-            self._waiting.append(future)
+            self._waiting.append(caller)
             if self._watch is None and not self._patient:
                 self._received_at = self._loop.time()
                 self._watch = self._loop.call_later(ANSWER_S, self._check)
@@ -192,15 +205,13 @@ class RedisConnection(asyncio.Protocol):
             ):  # Redis sends the reason unasked when it closes a connection, for example with too many clients
                 self.close()
                 return
-            future = waiting.popleft()
+            caller = waiting.popleft()
             if isinstance(answer, RedisRefused) and str(answer).startswith(_STALE):
                 self._close_stale()
-            if future is None or future.done():
-                continue
             if isinstance(answer, ResponseError | RedisRefused):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+                fail(caller, answer)
+            elif isinstance(caller, asyncio.Future) and not caller.done():
+                caller.set_result(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -208,14 +219,20 @@ class RedisConnection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         while self._waiting:
-            future = self._waiting.popleft()
-            if future is not None and not future.done():
-                future.set_exception(RedisUnavailable(str(error or "the connection was closed")))
+            fail(self._waiting.popleft(), RedisUnavailable(str(error or "the connection was closed")))
         if not self.closed.done():
             self.closed.set_result(None)
 
 
 _NOTHING = object()
+
+
+def fail(caller: Caller, error: Exception) -> None:
+    """Report to a caller that its command failed."""
+    if isinstance(caller, Unanswered):
+        caller.lost()
+    elif caller is not None and not caller.done():
+        caller.set_exception(error)
 
 
 async def open_connection(uri: str, *, patient: bool = False) -> RedisConnection:

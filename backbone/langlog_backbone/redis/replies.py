@@ -49,7 +49,7 @@ class ReplyRouter:
     async def start(self) -> None:
         """Subscribe; returns once no later reply can be missed. May be called again."""
         if self._started is None:
-            self._bus.on_reconnect.append(self._reconnected)
+            self._bus.on_missed.append(self._reconnected)
             self._started = asyncio.ensure_future(self._bus.subscribe(channels.gateway(self.id), self._deliver))
         await asyncio.shield(self._started)
 
@@ -57,7 +57,7 @@ class ReplyRouter:
         if self._timer is not None:
             self._timer.cancel()
         if self._started is not None:
-            self._bus.on_reconnect.remove(self._reconnected)
+            self._bus.on_missed.remove(self._reconnected)
             await self._bus.unsubscribe(channels.gateway(self.id), self._deliver)
 
     def pending_reply(self, command_id: str) -> asyncio.Future[bytes]:

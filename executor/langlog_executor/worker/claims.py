@@ -86,7 +86,7 @@ class Worker:
 
     async def start(self) -> None:
         await self._backbone.bus.subscribe(channels.CONTROL, self._on_control)
-        self._backbone.bus.on_reconnect.append(self._on_reconnect)
+        self._backbone.bus.on_missed.append(self._on_missed)
         self._tools.loops.on_held.append(self._on_loops_held)
         self._begin_claiming()
         self._aside(self._query_controls_again(), "worker.controls_failed")
@@ -278,7 +278,7 @@ class Worker:
         self._controls = {k: v for k, v in self._controls.items() if now - v[0] < CONTROL_KEPT_S}
         self._controls[control.run_id] = (now, control)
 
-    def _on_reconnect(self) -> None:
+    def _on_missed(self) -> None:
         self._lease.hurry()
         self._aside(self._controls_queried(), "worker.controls_failed")
 

@@ -141,7 +141,7 @@ class Hub:
     async def _start(self) -> None:
         """Subscribe, and read the positions. Raises ApiError 503."""
         self._received, self._early = None, []
-        self._bus.on_reconnect.append(self._check_now.set)
+        self._bus.on_missed.append(self._check_now.set)
         try:
             async with asyncio.timeout(SUBSCRIBE_S):
                 await self._bus.subscribe(channels.LISTS, self._on_message, remote=False)
@@ -179,7 +179,7 @@ class Hub:
 
     async def _unsubscribe(self) -> None:
         with contextlib.suppress(ValueError):
-            self._bus.on_reconnect.remove(self._check_now.set)
+            self._bus.on_missed.remove(self._check_now.set)
         await self._bus.unsubscribe(channels.LISTS, self._on_message)
         await self._bus.unsubscribe(channels.SUCCESSION, self._on_succession)
 

@@ -291,7 +291,7 @@ class Watches:
         """Called with each event of a watched thread before its watches get it. Must not block or raise."""
         self.on_missed: list[Callable[[], object]] = []
         """Called when Redis was unavailable."""
-        bus.on_reconnect.append(self._missed)
+        bus.on_missed.append(self._missed)
 
     async def start(self) -> None:
         await self._bus.subscribe(channels.SUCCESSION, self._succeeded, remote=False)
@@ -380,7 +380,7 @@ class Watches:
                 watch.wake()
 
     async def stop(self) -> None:
-        self._bus.on_reconnect.remove(self._missed)
+        self._bus.on_missed.remove(self._missed)
         await self._bus.unsubscribe(channels.SUCCESSION, self._succeeded)
         await asyncio.gather(*self._leaving, return_exceptions=True)
 

@@ -48,11 +48,11 @@ class RecentReplies:
         self._bytes = 0
 
     async def start(self) -> None:
-        self._bus.on_reconnect.append(self._reconnected)
+        self._bus.on_missed.append(self._reconnected)
         await self._bus.subscribe(channels.RESEND_REPLIES, self._on_resend_request)
 
     async def stop(self) -> None:
-        self._bus.on_reconnect.remove(self._reconnected)
+        self._bus.on_missed.remove(self._reconnected)
         await self._bus.unsubscribe(channels.RESEND_REPLIES, self._on_resend_request)
 
     def publish(self, command_id: str, channel: str, data: bytes) -> None:
