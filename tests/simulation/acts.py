@@ -57,15 +57,16 @@ class Acts:
     async def _workers_stop(self) -> None:
         """While one run is under way and another waits; cancels reach a run that a worker has, and one that none has."""
         ledger, workers = self._world.ledger, self._of("worker")
+        lost = self._world.marks["lease.lost"]
         cancelled, moved = await self._run(["sleep:40"]), await self._run(["sleep:2.5", "step"])
         await self._until(lambda: {cancelled, moved} <= ledger.begun, SETTLES_WITHIN_S, "a run is not begun")
-        await self._cancel(cancelled, "while a worker has it")
+        await self._cancel(cancelled, "while a worker has it", lost)
         for process in workers:
             process.wanted = False
             process.stop()
         await self._until(lambda: not any(p.running for p in workers), STOPPED_WITHIN_S, "a worker does not stop")
         waiting = await self._run(["step"])
-        await self._cancel(waiting, "while no worker has it")
+        await self._cancel(waiting, "while no worker has it", self._world.marks["lease.lost"])
         for process in workers:
             process.wanted = True
             process.start()
@@ -171,14 +172,14 @@ class Acts:
         await self._send(cmd.CreateThread(thread_id=thread_id, if_exists="do_nothing"))
         await self._send(cmd.PatchThread(thread_id=thread_id, metadata={"n": self._number}))
 
-    async def _cancel(self, run_id: str, when: str) -> None:
+    async def _cancel(self, run_id: str, when: str, lost: int) -> None:
+        """``lost``: number of leases that were lost before the run was created."""
         self._world.ledger.checks["a cancelled run ends in time"] += 1
         await self._send(cmd.CancelRuns(thread_id=run_id, run_ids=[run_id], action="interrupt"))
         late = f"{run_id} was cancelled {when}, and is not over"
         ended, marks = self._world.ledger.ended, self._world.marks
-        lost = marks["lease.lost"]
         await self._until(lambda: run_id in ended or marks["lease.lost"] > lost, CANCELLED_WITHIN_S, late)
-        # a worker that had not renewed its lease since the last fault loses its runs yet: they are taken up again
+        # a worker that had not renewed its lease since the last fault loses its runs yet, also before the cancel: they are taken up again
         await self._until(lambda: run_id in ended, SETTLES_WITHIN_S, late)
 
     async def _send(self, command: cmd.Body) -> None:
