@@ -29,6 +29,7 @@ from .operations.keys import keys
 from .operations.rebuild import rebuild, verify
 from .operations.replay import replay
 from .operations.restore import restore
+from .operations.webhooks import webhooks
 from .operations.why import why
 from .projects.new import new
 from .projects.validate import validate
@@ -47,7 +48,7 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    dev, dead, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
+    dev, dead, webhooks, gateway, executor, projector, scheduler, threads, runs, log, health, why, rebuild, verify, replay, keys, validate,
     new, dockerfile, build, up, import_,
 ):  # fmt: skip
     cli.add_command(command)

@@ -129,6 +129,11 @@ def confirmed(question: str, *, yes: bool, what: str) -> bool:
     """
     if yes:
         return True
+    check_terminal(what)
+    return click.confirm(question, err=True)
+
+
+def check_terminal(what: str) -> None:
+    """Raise click.UsageError if there is no terminal for a prompt. ``what``: the action, as the beginning of a sentence."""
     if not sys.stdin.isatty():
         raise click.UsageError(f"{what}: confirm with --yes (there is no terminal for a prompt).")
-    return click.confirm(question, err=True)

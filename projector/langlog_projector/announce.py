@@ -111,7 +111,9 @@ class Announcer:
             self._timer_set = self._timer_set or (isinstance(event, ev.RunEnded) and event.webhook is not None)
         elif isinstance(event, ev.RunCreated):
             self._timer_set = self._timer_set or event.not_before is not None
-        elif isinstance(event, ev.WebhookAttempted | ev.CronCreated | ev.CronChanged | ev.CronAdvanced):
+        elif isinstance(
+            event, ev.WebhookAttempted | ev.WebhookDueAgain | ev.CronCreated | ev.CronChanged | ev.CronAdvanced
+        ):
             self._timer_set = True
 
     def stop(self) -> None:

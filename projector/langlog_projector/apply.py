@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.envelope import Cause
 
-from .folding.changes import Changes, RunRow
+from .folding.changes import Changes, RunRow, WebhookDue, WebhookTry
 
 SQL = load_sql("langlog_projector", "apply.sql")
 
@@ -101,9 +102,16 @@ async def _write_webhooks(connection: asyncpg.Connection, changes: Changes) -> N
     if changes.webhooks:
         rows = [(run_id, *row) for run_id, row in changes.webhooks.items()]
         await connection.execute(SQL["insert_webhooks"], *_columns(rows, 17))
-    if changes.webhook_tries:
-        tries = [(*row[:-1], row.attempted_at - WEBHOOKS_KEPT) for row in changes.webhook_tries]
-        await connection.executemany(SQL["note_webhook_try"], tries)
+    for due, steps in groupby(changes.webhook_steps, lambda step: isinstance(step, WebhookDue)):  # in log order
+        if due:
+            await connection.executemany(SQL["webhook_due_again"], list(steps))
+        else:
+            tries = [
+                (*step[:7], step.attempted_at - WEBHOOKS_KEPT, step.kept)
+                for step in steps
+                if isinstance(step, WebhookTry)
+            ]
+            await connection.executemany(SQL["note_webhook_try"], tries)
 
 
 async def _remove(connection: asyncpg.Connection, changes: Changes) -> Removed:

@@ -35,7 +35,7 @@ class Erasure:
 
     async def after(self, connection: asyncpg.Connection, changes: Changes) -> None:
         """Run after the batch, in its transaction."""
-        runs = list({row.run_id for row in changes.webhook_tries})
+        runs = list({row.run_id for row in changes.webhook_steps})
         if runs:
             await connection.execute(SQL["settled_webhooks"], runs)
 

@@ -310,7 +310,7 @@ class Projection:
 
     async def _write(self, connection: asyncpg.Connection, batch: Batch) -> None:
         changes = batch.changes
-        if self._erasure is None or not (batch.erased or changes.webhook_tries):
+        if self._erasure is None or not (batch.erased or changes.webhook_steps):
             removed = await apply(connection, changes, batch.steps)
         else:
             async with connection.transaction():

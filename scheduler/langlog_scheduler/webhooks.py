@@ -44,6 +44,7 @@ LONGEST_SLEEP_S = 3600.0
 RETRY_S = 1.0
 """Seconds before the next attempt while Postgres or the log is unavailable."""
 BACKOFF_MAX_S = 300.0
+OUTCOMES = ("delivered", "failed", "given up")
 CLAIM_MARGIN_S = 5.0
 """Seconds by which a claim outlives the time limit of its attempt: then another scheduler may consider its holder dead."""
 
@@ -56,6 +57,8 @@ class Webhooks:
         configuration = read_configuration(self._settings.project)
         section = webhook_section(configuration.section("webhooks"))
         headers = webhook_headers(section, configuration.environment())
+        for outcome in OUTCOMES:
+            WEBHOOK_ATTEMPTS.labels(outcome)  # counted from 0 on: an increase is seen from the first one
         self._sender = WebhookSender(self._settings, webhook_policy(section, self._settings), headers)
         self._handlers = load_json_handlers(configuration.project)
         self._id = new_id()
@@ -205,9 +208,10 @@ class Webhooks:
 
     def _outcome(self, row: Any, number: int, at: str, result: Try) -> cmd.RecordWebhookAttempt:
         again = None
-        if not (result.delivered or result.hopeless or number >= self._settings.webhook_attempts):
+        made = number - row["attempts_before"]  # since it was last sent again
+        if not (result.delivered or result.hopeless or made >= self._settings.webhook_attempts):
             # full jitter: receivers that were down are not met by all at once
-            most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(number - 1, 30))
+            most = min(BACKOFF_MAX_S, self._settings.webhook_backoff_s * 2.0 ** min(made - 1, 30))
             delay = timedelta(seconds=uniform(0, most))
             again = iso(now() + delay)
         outcome = "delivered" if result.delivered else "given up" if again is None else "failed"

@@ -41,6 +41,7 @@ CODES: dict[str, int] = {
     "parked.released": 23,
     "run.result_part": 24,
     "checkpoint.steps": 25,
+    "webhook.due_again": 26,
 }
 """Type of an event without its version -> its stored code. Never change a code; append new ones. Other types
 have the code 0, which matches every filter; the reader then checks the type of the record."""

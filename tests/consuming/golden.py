@@ -74,6 +74,7 @@ TIMES = frozenset(
         "not_before",
         "started_at",
         "attempted_at",
+        "due_at",
         "next_attempt_at",
         "created_at",
         "updated_at",

@@ -130,6 +130,14 @@ def _tried(thread: str, run: str, n: int) -> Any:
     )
 
 
+def _given_up(thread: str, run: str, n: int) -> Any:
+    return cmd.RecordWebhookAttempt(thread_id=thread, run_id=f"{thread}-{run}", attempt=n, attempted_at=at(n))
+
+
+def _again(thread: str, run: str, n: int) -> Any:
+    return cmd.SendWebhookAgain(thread_id=thread, run_id=f"{thread}-{run}", attempts=n)
+
+
 def _finish(outcome: Any, thread: str, run: str, attempt: int) -> Any:
     return cmd.FinishRun(
         thread_id=thread,
@@ -195,6 +203,7 @@ of_runs = [
     ),
 ]
 tries = all_of(_tried, THREADS, SHORT_RUNS, (1, 2, 3))
+given_up = [*all_of(_given_up, THREADS, SHORT_RUNS, (1, 1, 2)), *all_of(_again, THREADS, SHORT_RUNS, (1, 1, 2))]
 reports = all_of(
     Reported,
     THREADS,
@@ -289,6 +298,7 @@ FAMILIES: list[list[Any]] = [
     of_threads,
     of_checkpoints,
     tries,
+    given_up,
     of_assistants,
     of_crons,
     of_store,

@@ -132,6 +132,8 @@ commands = st.one_of(
     of_run(lambda t, r, n: cmd.TimeOutRun(thread_id=t, run_id=r, attempt=n)),
     of_run(lambda t, r, n: cmd.DeleteRun(thread_id=t, run_id=r)),
     of_run(_tried),
+    of_run(lambda t, r, n: cmd.RecordWebhookAttempt(thread_id=t, run_id=r, attempt=n, attempted_at=at(n))),
+    of_run(lambda t, r, n: cmd.SendWebhookAgain(thread_id=t, run_id=r, attempts=n)),
     st.builds(
         lambda t, k, ttl: cmd.CreateThread(thread_id=t, metadata={k: 1}, ttl=ttl),
         threads,

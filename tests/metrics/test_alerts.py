@@ -15,6 +15,7 @@ import promql_parser as promql
 import pytest
 import yaml
 from langlog_backbone.metrics.table import TABLE
+from langlog_scheduler.webhooks import OUTCOMES
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "langlog-rules.yaml"
@@ -101,7 +102,7 @@ def test_values_of_labels_are_those_that_are_exported() -> None:
     known = {
         "service": {"gateway", "decider", "projector", "scheduler", "workers"},
         "state": {"alive", "waiting"},
-        "outcome": {"error", "timeout", "given_up"},
+        "outcome": {"error", "timeout", *OUTCOMES},
         "reason": {"lease_lost", "queue_lost", "ready", "due"},
         "cause": {"WorkerLost"},
     }

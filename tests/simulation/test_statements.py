@@ -32,8 +32,9 @@ COLUMNS: dict[str, dict[str, tuple[str, bool]]] = {}
 
 NAMED: dict[str, tuple[str, ...]] = {
     "projector.apply.note_webhook_try": (
-        "run_id", "tries", "entry", "next_attempt_at?", "settled_at?", "delivered", "part", "at",
+        "run_id", "tries", "entry", "next_attempt_at?", "settled_at?", "delivered", "part", "at", "delivered",
     ),
+    "projector.apply.webhook_due_again": ("run_id", "tries", "at"),
     "projector.apply.remove_parts": ("blob_id[]",),
     "projector.outcomes.prune": ("topic[]", "part[]", "kept"),
     "executor.checkpoints.position": ("part",),

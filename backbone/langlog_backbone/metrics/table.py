@@ -389,6 +389,13 @@ WEBHOOKS_LATE = _read(
     part="deployment",
     merge="max",
 )
+WEBHOOKS_GIVEN_UP = _read(
+    "langlog_webhooks_given_up",
+    "gauge",
+    "Deliveries that were given up, and neither sent again nor, a week later, forgotten",
+    part="deployment",
+    merge="max",
+)
 CRONS_DUE = _read("langlog_crons_due", "gauge", "Crons whose time has come", part="deployment", merge="max")
 CRONS_LATE = _read(
     "langlog_crons_late_seconds",

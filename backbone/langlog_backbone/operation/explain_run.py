@@ -15,9 +15,11 @@ from langlog_schemas import events as ev
 
 from ..log.port import DECIDERS, Log
 from ..postgres.database import load_sql
+from ..process.activity import shown_in_line
 from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from ..redis.client import RedisPipe
+from .webhooks import Undelivered, delivery
 from .workers import scores
 
 SQL = load_sql("langlog_backbone", "why.sql")
@@ -83,6 +85,8 @@ class Facts(NamedTuple):
     """Whether the run is the last one of its thread and left it interrupted."""
     open_interrupts: tuple[Interrupt, ...] = ()
     """Open interrupts of the thread; empty: the run stopped at a breakpoint, or was cancelled."""
+    webhook: Undelivered | None = None
+    """The delivery of the run's webhook, if it has not reached its receiver. It outlives the run."""
 
 
 def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
@@ -95,6 +99,8 @@ def explain(run_id: str, facts: Facts, settings: Settings) -> list[str]:
         lines.append(
             f"{facts.parked_keys} keys are parked behind records that cannot be handled: see langlog dead list."
         )
+    if facts.webhook is not None:
+        lines.append(_undelivered(facts.webhook))
     if run is not None and facts.waits:
         lines += _open(run, facts.open_interrupts)
     if run is not None and run.ended_at is None:
@@ -176,6 +182,17 @@ def _open(run: RunFacts, interrupts: tuple[Interrupt, ...]) -> list[str]:
     return [*lines, f"{what} by a new run: POST /threads/{run.thread_id}/runs {body}"]
 
 
+def _undelivered(webhook: Undelivered) -> str:
+    to = f"Its webhook to {shown_in_line(webhook.url, VALUE_WIDTH)}"
+    reason = "" if webhook.error is None else f": {shown_in_line(webhook.error, VALUE_WIDTH)}"
+    tries = f"{webhook.attempts} attempt{'s' if webhook.attempts > 1 else ''}"
+    if webhook.status == "given up":
+        again = f" langlog webhooks retry {webhook.run_id} sends it again." if webhook.kept else ""
+        return f"{to} was given up at {_when(webhook.given_up_at)} after {tries}{reason}.{again}"
+    due = f"attempted from {_when(webhook.next_attempt_at)} on"
+    return f"{to} has failed ({tries}{reason}) and is {due}." if webhook.attempts else f"{to} is {due}."
+
+
 def _when(moment: datetime | None) -> str:
     return "an unknown time" if moment is None else moment.isoformat(timespec="seconds")
 
@@ -218,7 +235,9 @@ async def gather(settings: Settings, pool: asyncpg.Pool, log: Log, pipe: RedisPi
         thread = await pool.fetchrow(SQL["waits"], row["thread_id"], row["ordinal"])
         waits = thread is not None and thread["status"] == "interrupted"
         open_interrupts = _interrupts(thread["interrupts"]) if waits else ()
-    return Facts(run, queue, undecided, unfolded, parked, keys, waits, open_interrupts)
+    hook = await pool.fetchrow(SQL["webhook"], run_id)
+    webhook = None if hook is None else delivery(hook)
+    return Facts(run, queue, undecided, unfolded, parked, keys, waits, open_interrupts, webhook)
 
 
 def _interrupts(text: str | None) -> tuple[Interrupt, ...]:

@@ -62,6 +62,7 @@ class DeploymentFigures:
         runs = await pool.fetch(SQL["runs"], GRAPHS_MAX)
         parked = await pool.fetchrow(SQL["parked"])
         webhooks = await pool.fetchrow(SQL["webhooks"])
+        given_up = await pool.fetchval(SQL["webhooks_given_up"])
         crons = await pool.fetchrow(SQL["crons"])
         states = ("running", "waiting", "delayed", "blocked")
         return [
@@ -71,6 +72,7 @@ class DeploymentFigures:
             family(table.PARKED_RECORDS, parked["records"]),
             family(table.WEBHOOKS_WAITING, webhooks["waiting"]),
             family(table.WEBHOOKS_LATE, webhooks["late_s"]),
+            family(table.WEBHOOKS_GIVEN_UP, given_up),
             family(table.CRONS_DUE, crons["due"]),
             family(table.CRONS_LATE, crons["late_s"]),
         ]

@@ -15,16 +15,20 @@ from langlog_schemas.messages import ProcessInfo
 
 from ..log.port import DECIDERS, Log, LogUnavailable
 from ..postgres.database import load_sql
+from ..process.activity import shown_in_line
 from ..process.server_errors import RedisUnavailable
 from ..process.unavailable import Dependency, is_unavailable
 from ..redis.client import RedisPipe
 from ..time.clock import now_iso
 from . import group_lag
 from .service_reports import processes
+from .webhooks import shown_url
 from .workers import QueueView, WorkerView, queue_and_workers
 
 SQL = load_sql("langlog_backbone", "health.sql")
 WEBHOOKS_SHOWN = 50
+URL_CHARACTERS = 200
+"""Maximum length of a receiver's address in a finding."""
 SLOW_WAIT_S = 10.0
 """Seconds that a dispatched run may wait for a worker before it is a finding."""
 NOTABLE_LAG = 1_000
@@ -90,7 +94,7 @@ class WebhookView(msgspec.Struct, frozen=True):
     thread_id: str
     """Thread of the run."""
     url: str
-    """Address of the receiver."""
+    """Address of the receiver, without credentials and query."""
     attempts: int
     """Attempts so far."""
     ended_at: datetime
@@ -128,6 +132,8 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The next deliveries, at most 50."""
     webhooks_waiting: int | None
     """Deliveries that are not settled, in all."""
+    webhooks_given_up: int | None = None
+    """Deliveries that were given up."""
 
 
 async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mapping[Dependency, str]) -> SystemHealth:
@@ -136,6 +142,7 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
     runs: RunsView | None = None
     parked: asyncpg.Record | None = None
     hooks: list[asyncpg.Record] | None = None
+    given_up: int | None = None
     queue: QueueView | None = None
     running: list[ProcessInfo] | None = None
     groups: list[GroupView] | None = None
@@ -144,6 +151,7 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
             runs = await _runs(pool)
             parked = await pool.fetchrow(SQL["parked"])
             hooks = await pool.fetch(SQL["webhooks"], WEBHOOKS_SHOWN)
+            given_up = await pool.fetchval(SQL["webhooks_given_up"])
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -165,7 +173,7 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
         at=now_iso(),
         ready=not away,
         findings=sorted(
-            [*findings(away, runs, queue, groups, keys, webhooks), *not_ready(running or ())],
+            [*findings(away, runs, queue, groups, keys, webhooks, given_up), *not_ready(running or ())],
             key=lambda one: GRAVITY.index(one.severity),
         ),
         runs=runs,
@@ -177,6 +185,7 @@ async def gather(pool: asyncpg.Pool, log: Log, pipe: RedisPipe, failures: Mappin
         parked_records=None if parked is None else parked["records"],
         webhooks=webhooks,
         webhooks_waiting=None if hooks is None else (hooks[0]["total"] if hooks else 0),
+        webhooks_given_up=given_up,
     )
 
 
@@ -202,7 +211,7 @@ def _webhook(row: asyncpg.Record) -> WebhookView:
     return WebhookView(
         run_id=row["run_id"],
         thread_id=row["thread_id"],
-        url=row["url"],
+        url=shown_url(row["url"]),
         attempts=row["attempts"],
         ended_at=row["ended_at"],
         next_attempt_at=row["next_attempt_at"],
@@ -236,6 +245,7 @@ def findings(
     groups: Iterable[GroupView] | None,
     parked_keys: int | None,
     webhooks: Iterable[WebhookView] | None,
+    given_up: int | None,
 ) -> Iterable[Finding]:
     """Yield the problems that the facts show. Pure."""
     for name, reason in away.items():
@@ -264,7 +274,15 @@ def findings(
             part = "deciders" if group.group == DECIDERS else "projectors"
             text = f"{group.group} is {group.lag:,} records of {group.topic} behind the log."
             yield Finding("warning", text, part)
-    failing = [webhook for webhook in webhooks or () if webhook.attempts]
+    yield from _of_webhooks(webhooks or (), given_up or 0)
+
+
+def _of_webhooks(webhooks: Iterable[WebhookView], given_up: int) -> Iterable[Finding]:
+    failing = [webhook for webhook in webhooks if webhook.attempts]
     if failing:
-        text = f"{len(failing)} webhook deliveries have failed and are tried again; the first: {failing[0].url}"
+        first = shown_in_line(failing[0].url, URL_CHARACTERS)
+        text = f"{len(failing)} webhook deliveries have failed and are tried again; the first: {first}"
         yield Finding("info", text, "webhooks")
+    if given_up:
+        text = f"{given_up} webhook deliveries were given up. langlog webhooks list names them; retry sends them again."
+        yield Finding("warning", text, "webhooks")

@@ -18,6 +18,9 @@ SELECT count(DISTINCT key) AS keys, count(*) AS records FROM dead_letters WHERE 
 SELECT count(*) AS waiting, greatest(coalesce(extract(epoch FROM now() - min(next_attempt_at)), 0), 0)::float8 AS late_s
 FROM webhooks WHERE next_attempt_at IS NOT NULL
 
+-- name: webhooks_given_up
+SELECT count(*) FROM webhooks WHERE settled_at IS NOT NULL AND NOT delivered
+
 -- name: crons
 SELECT count(*) AS due, coalesce(extract(epoch FROM now() - min(next_run_date)), 0)::float8 AS late_s
 FROM crons WHERE enabled AND (ends_at IS NULL OR next_run_date <= ends_at) AND next_run_date <= now()

@@ -21,3 +21,6 @@ SELECT count(DISTINCT key) AS keys, count(*) AS records FROM dead_letters WHERE 
 SELECT run_id, thread_id, url, attempts, ended_at, next_attempt_at, attempt_log -> -1 AS last_attempt,
        count(*) OVER () AS total
 FROM webhooks WHERE next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT $1
+
+-- name: webhooks_given_up
+SELECT count(*) FROM webhooks WHERE settled_at IS NOT NULL AND NOT delivered

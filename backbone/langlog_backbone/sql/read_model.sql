@@ -134,18 +134,27 @@ CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, a
     started_at timestamptz,
     ended_at timestamptz NOT NULL,
     error text,
-    kwargs text,                        -- these two go when the delivery is settled
+    kwargs text,                        -- these two go when the delivery is settled, unless it was given up
     state_values text,
     attempts int NOT NULL DEFAULT 0,    -- tries so far
     next_attempt_at timestamptz,        -- null: settled
     settled_at timestamptz,
     delivered boolean NOT NULL DEFAULT false,
     attempt_log jsonb NOT NULL DEFAULT '[]',
-    user_id text COLLATE "C" NOT NULL DEFAULT ''  -- whose share of the deliveries at once it takes; empty: nobody's
+    user_id text COLLATE "C" NOT NULL DEFAULT '', -- whose share of the deliveries at once it takes; empty: nobody's
+    attempts_before int NOT NULL DEFAULT 0        -- tries before it was last sent again; 0: it was not
 );
+DO $$ BEGIN   -- a read model of before this column
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'webhooks'::regclass AND attname = 'attempts_before' AND NOT attisdropped
+    ) THEN
+        ALTER TABLE webhooks ADD COLUMN attempts_before int NOT NULL DEFAULT 0;
+    END IF;
+END $$;
 CREATE INDEX IF NOT EXISTS webhooks_due_by_user ON webhooks (user_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhooks_settled ON webhooks (part, settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS webhooks_given_up ON webhooks (settled_at, run_id) WHERE settled_at IS NOT NULL AND NOT delivered;
 
 CREATE TABLE IF NOT EXISTS checkpoints (
     thread_id text COLLATE "C" NOT NULL,

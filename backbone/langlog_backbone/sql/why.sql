@@ -32,3 +32,8 @@ WHERE thread_id = $1 AND NOT EXISTS (SELECT FROM runs WHERE thread_id = $1 AND o
 SELECT run_id FROM runs WHERE thread_id = $1
 ORDER BY (status IN ('pending', 'running')) DESC, (attempt > 0 AND ended_at IS NULL) DESC,
          CASE WHEN status IN ('pending', 'running') THEN ordinal END, ordinal DESC LIMIT 1
+
+-- name: webhook
+-- The delivery of a run's webhook, unless it has reached its receiver.
+SELECT run_id, thread_id, url, attempts, ended_at, next_attempt_at, settled_at, attempt_log -> -1 AS last_attempt, kwargs IS NOT NULL AS kept
+FROM webhooks WHERE run_id = $1 AND NOT delivered

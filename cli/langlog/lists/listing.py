@@ -38,9 +38,12 @@ class Listing(NamedTuple):
 
     def width(self) -> int | None:
         """Width of the terminal; None in a pipe, where nothing is truncated."""
-        if self.wide or not sys.stdout.isatty():
-            return None
-        return max(shutil.get_terminal_size().columns, NARROWEST)
+        return None if self.wide else terminal_width()
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal, in characters; None in a pipe."""
+    return max(shutil.get_terminal_size().columns, NARROWEST) if sys.stdout.isatty() else None
 
 
 async def print_list(server: Server, listing: Listing) -> None:

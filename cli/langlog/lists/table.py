@@ -27,6 +27,7 @@ COLOURS: dict[str, dict[str, Any]] = {
     "interrupted": {"fg": "yellow"},
     "error": {"fg": "red"},
     "timeout": {"fg": "red"},
+    "given up": {"fg": "red"},
     "pending": {"dim": True},
     "deleted": {"dim": True},
 }

@@ -67,6 +67,8 @@ def _waited(before: str, what: str, rest: str) -> str:
             return "waited for a worker"
         case _, "webhook":
             return "waited for the webhook"
+        case _, "webhook due":
+            return "given up, until an operator sent it again"
         case _, "node done":
             return f"ran {rest.partition(':')[0]}"
         case _, "node failed" | "interrupt":
@@ -157,6 +159,8 @@ def describe(recorded: RecordedEvent) -> tuple[str, str]:  # noqa: C901 - one ca
             return "removed", _by(record)
         case ev.WebhookAttempted():
             return "webhook", _webhook(event)
+        case ev.WebhookDueAgain():
+            return "webhook due", _joined(_by(record), f"again, given up after {event.attempts} attempts")
         case _:
             return event.TYPE.rpartition(".v")[0], _by(record)
 

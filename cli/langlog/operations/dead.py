@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import options
+from .connected import read_model, read_model_and_log, run_with_settings
 
 if TYPE_CHECKING:
-    import asyncpg
     from langlog_backbone.operation.parked_keys import ParkedKeys
     from langlog_backbone.process.settings import Settings
 
@@ -29,7 +29,7 @@ def dead() -> None:
 @options.data_dir
 def list_(data_dir: Path | None) -> None:
     """List the parked keys: number of waiting records, since when, and the error of the first."""
-    _run(_list, data_dir)
+    run_with_settings(_list, data_dir)
 
 
 @dead.command(short_help="Show every record of KEY that waits.")
@@ -38,7 +38,7 @@ def list_(data_dir: Path | None) -> None:
 @options.data_dir
 def show(key: str, *, as_json: bool, data_dir: Path | None) -> None:
     """Show the waiting records of KEY, in the order in which they will be handled."""
-    _run(_show, data_dir, key, as_json=as_json)
+    run_with_settings(_show, data_dir, key, as_json=as_json)
 
 
 @dead.command(short_help="Handle the records of KEY again, in order.")
@@ -46,7 +46,7 @@ def show(key: str, *, as_json: bool, data_dir: Path | None) -> None:
 @options.data_dir
 def retry(key: str, data_dir: Path | None) -> None:
     """Handle the records of KEY again, in order, after the cause was fixed."""
-    _run(_retry, data_dir, key)
+    run_with_settings(_retry, data_dir, key)
 
 
 @dead.command(short_help="Discard the first record of KEY for good.")
@@ -55,47 +55,14 @@ def retry(key: str, data_dir: Path | None) -> None:
 @options.data_dir
 def drop(key: str, *, yes: bool, data_dir: Path | None) -> None:
     """Permanently discard the first record of KEY, the one that failed, and process the others."""
-    _run(_drop, data_dir, key, yes=yes)
-
-
-def _run(what: Any, data_dir: Path | None, *args: Any, **flags: Any) -> None:
-    from langlog_backbone.process.environment import read_settings
-    from langlog_backbone.process.logging import configure_logging
-
-    from ..services.running import run
-
-    settings = read_settings(data_dir=data_dir)
-    configure_logging(settings)
-    run(what(settings, *args, **flags))
-
-
-@contextlib.asynccontextmanager
-async def _postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    from langlog_backbone.postgres.database import connect_pool
-
-    pool = await connect_pool(settings, size=1)
-    try:
-        yield pool
-    finally:
-        await pool.close()
-
-
-@contextlib.asynccontextmanager
-async def _read_model(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """Yield Postgres only, of a running langlog or of an unused data folder, for reading."""
-    from ..whereabouts import log_and_read_model
-
-    async with contextlib.AsyncExitStack() as stack:
-        if not settings.database_uri:
-            settings, _ = await stack.enter_async_context(log_and_read_model(settings, compared=False))
-        yield await stack.enter_async_context(_postgres(settings))
+    run_with_settings(_drop, data_dir, key, yes=yes)
 
 
 async def _list(settings: Settings) -> int:
     from langlog_backbone.operation import parked_keys
     from langlog_backbone.process.activity import shown_in_line
 
-    async with _read_model(settings) as pool:
+    async with read_model(settings) as pool:
         parked = await parked_keys.keys(pool)
     for one in parked:
         since = one.since.isoformat(timespec="seconds")
@@ -114,7 +81,7 @@ async def _show(settings: Settings, key: str, *, as_json: bool) -> int:
     from langlog_backbone.process.activity import shown_in_line
 
     parked = False
-    async with _read_model(settings) as pool:
+    async with read_model(settings) as pool:
         async for record in parked_keys.records_of(pool, key):
             parked = True
             if as_json:
@@ -179,20 +146,14 @@ async def _released(parked: ParkedKeys, key: str, drop: str | None) -> int:
 @contextlib.asynccontextmanager
 async def operator(settings: Settings) -> AsyncIterator[ParkedKeys]:
     """Yield an object that lists and releases parked keys, connected to all servers."""
-    from langlog_backbone.log import open_log
     from langlog_backbone.operation.parked_keys import ParkedKeys
-    from langlog_backbone.read_model.same_log import check_same_log
     from langlog_backbone.redis.client import Bus, RedisPipe
 
     from .why import existing
 
     settings = existing(settings)
     async with contextlib.AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(_postgres(settings))
-        log = open_log(settings)
-        stack.push_async_callback(log.stop)
-        await log.start()
-        await check_same_log(pool.fetch, log, settings.projection)
+        pool, log = await stack.enter_async_context(read_model_and_log(settings))
         pipe = RedisPipe(settings)
         stack.push_async_callback(pipe.stop)
         bus = Bus(pipe, settings)

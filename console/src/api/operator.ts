@@ -47,6 +47,7 @@ export interface SystemHealth {
   parked_records: number | null;
   webhooks: Webhook[] | null;
   webhooks_waiting: number | null;
+  webhooks_given_up: number | null;
 }
 
 /** Response of `…/why`: sentences. */

@@ -140,6 +140,16 @@ class WebhookTry(NamedTuple):
     delivered: bool
     part: int
     attempted_at: datetime
+    kept: bool
+    """Its content stays, although it is settled."""
+
+
+class WebhookDue(NamedTuple):
+    """A delivery that was given up after so many attempts, and is due again."""
+
+    run_id: str
+    attempts: int
+    due_at: datetime
 
 
 class Changes:
@@ -156,7 +166,7 @@ class Changes:
         self.assistants: dict[str, tuple[Any, ...]] = {}
         self.versions: dict[tuple[str, int], tuple[Any, ...]] = {}
         self.webhooks: dict[str, WebhookRow] = {}
-        self.webhook_tries: list[WebhookTry] = []
+        self.webhook_steps: list[WebhookTry | WebhookDue] = []
         """In log order."""
         self.crons = CronChanges()
         self.store = StoreChanges()
@@ -253,8 +263,9 @@ class Changes:
             "error": event.error,
         }
         settled = at if again is None else None
-        self.webhook_tries.append(
-            WebhookTry(event.run_id, event.attempt, json_text([entry]), again, settled, event.delivered, partition, at)
+        text = json_text([entry])
+        self.webhook_steps.append(
+            WebhookTry(event.run_id, event.attempt, text, again, settled, event.delivered, partition, at, event.kept)
         )
 
     def remove_thread(self, thread_id: str) -> None:

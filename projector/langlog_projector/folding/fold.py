@@ -20,7 +20,7 @@ from langlog_schemas.runs.ends import end_of
 from msgspec import Raw
 from msgspec.structs import replace
 
-from .changes import ORIGIN, Changes, json_text, jsonb
+from .changes import ORIGIN, Changes, WebhookDue, json_text, jsonb
 
 _Lifecycle = (
     ev.ThreadCreated
@@ -89,7 +89,7 @@ class Fold:
             case _:
                 pass
         if isinstance(event, ev.RunEnded) and event.webhook is not None:
-            return any(row.run_id == event.run_id for row in changes.webhook_tries)
+            return any(step.run_id == event.run_id for step in changes.webhook_steps)
         return False
 
     def event(  # noqa: C901 - one case an event
@@ -117,6 +117,10 @@ class Fold:
                     return True
             case ev.WebhookAttempted():
                 self.changes.add_webhook_attempt(event, partition)
+            case ev.WebhookDueAgain():
+                self.changes.webhook_steps.append(
+                    WebhookDue(event.run_id, event.attempts, datetime.fromisoformat(event.due_at))
+                )
             case ev.AssistantCreated() | ev.AssistantVersioned() | ev.AssistantLatestSet() | ev.AssistantDeleted():
                 self._assistant(event, at)
             case ev.CronCreated() | ev.CronChanged() | ev.CronAdvanced() | ev.CronDeleted():

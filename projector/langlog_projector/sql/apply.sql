@@ -74,16 +74,21 @@ WHERE n.kwargs IS NOT NULL OR r.run_id IS NOT NULL
 ON CONFLICT (run_id) DO NOTHING
 
 -- name: note_webhook_try
--- A try counts once, in order. With the last one the payload is removed. Its time is also the partition's clock: deliveries that
+-- A try counts once, in order. With the last one the payload is removed, unless it is kept ($9) to be sent again. Its time is also the partition's clock: deliveries that
 -- have been settled for long enough are removed. (A clock over all partitions would depend on how they are read.)
 WITH noted AS (
     UPDATE webhooks
     SET attempts = $2, attempt_log = attempt_log || $3::jsonb, next_attempt_at = $4, settled_at = $5, delivered = $6,
-        kwargs = CASE WHEN $5::timestamptz IS NULL THEN kwargs END,
-        state_values = CASE WHEN $5::timestamptz IS NULL THEN state_values END
+        kwargs = CASE WHEN $5::timestamptz IS NULL OR $9 THEN kwargs END,
+        state_values = CASE WHEN $5::timestamptz IS NULL OR $9 THEN state_values END
     WHERE run_id = $1 AND attempts = $2 - 1 AND settled_at IS NULL
 )
 DELETE FROM webhooks WHERE part = $7 AND settled_at < $8
+
+-- name: webhook_due_again
+-- Only of a delivery that was given up after so many tries ($2), and has its payload. It has as many tries as a new one.
+UPDATE webhooks SET next_attempt_at = $3, settled_at = NULL, attempts_before = attempts
+WHERE run_id = $1 AND attempts = $2 AND settled_at IS NOT NULL AND NOT delivered AND kwargs IS NOT NULL
 
 -- name: remove_threads
 -- With their last metadata, by which gateways decide which callers are notified of the removal.

@@ -31,5 +31,5 @@ SELECT run_id, attempts FROM webhooks WHERE run_id = ANY ($1::text[])
 
 -- name: delivery
 SELECT run_id, thread_id, url, status, assistant_id, metadata, multitask_strategy, attempt, created_at, started_at, ended_at, error,
-       kwargs, state_values
+       kwargs, state_values, attempts_before
 FROM webhooks WHERE run_id = $1 AND attempts = $2 AND next_attempt_at IS NOT NULL

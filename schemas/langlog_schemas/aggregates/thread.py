@@ -173,6 +173,7 @@ def _evolve(state: ThreadState, event: ev.AnyEvent, time: str) -> ThreadState:  
             | ev.CommandRepeated()
             | ev.CheckpointsDeleted()
             | ev.WebhookAttempted()
+            | ev.WebhookDueAgain()
             | ev.RunStarted()
             | ev.RunFrames()
             | ev.CheckpointWritten()

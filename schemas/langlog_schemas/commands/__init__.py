@@ -51,6 +51,7 @@ from .runs import (
     FinishRun,
     RecordWebhookAttempt,
     RequeueRun,
+    SendWebhookAgain,
     StartDueRun,
     TimeOutRun,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "ReleaseParked",
     "RequeueRun",
     "RunError",
+    "SendWebhookAgain",
     "SetLatestAssistant",
     "StartDueRun",
     "StoreCommand",
@@ -138,6 +140,7 @@ AnyThreadCommand = (
     | StartDueRun
     | TimeOutRun
     | RecordWebhookAttempt
+    | SendWebhookAgain
 )
 """Commands to a thread and its runs."""
 AnyAssistantCommand = CreateAssistant | PatchAssistant | SetLatestAssistant | DeleteAssistant

@@ -135,3 +135,12 @@ class RecordWebhookAttempt(ThreadCommand, kw_only=True, frozen=True):
     status_code: int | None = None
     error: str | None = None
     next_attempt_at: str | None = None
+
+
+class SendWebhookAgain(ThreadCommand, kw_only=True, frozen=True):
+    """Attempt a delivery that was given up again, as often as a new one. Of no effect once it had further attempts."""
+
+    TYPE: ClassVar[str] = "webhook.send_again.v1"
+    run_id: str
+    attempts: int
+    """Number of attempts that the delivery had when it was given up."""

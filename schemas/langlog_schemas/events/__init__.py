@@ -77,6 +77,7 @@ from .runs import (
     RunTimedOut,
     Step,
     WebhookAttempted,
+    WebhookDueAgain,
 )
 from .threads import (
     CheckpointsDeleted,
@@ -160,6 +161,7 @@ __all__ = [
     "ThreadStatus",
     "ThreadUpdated",
     "WebhookAttempted",
+    "WebhookDueAgain",
     "WorkerEvent",
     "count",
     "decode",
@@ -185,6 +187,7 @@ LifecycleEvent = (
     | FinalRunEvent
     | RunDeleted
     | WebhookAttempted
+    | WebhookDueAgain
 )
 """Events that the decider appends about a thread and its runs."""
 AnyAssistantEvent = AssistantRejected | AssistantCreated | AssistantVersioned | AssistantLatestSet | AssistantDeleted

@@ -139,6 +139,18 @@ class WebhookAttempted(RunEvent, kw_only=True, frozen=True):
     status_code: int | None = None
     error: str | None = None
     next_attempt_at: str | None = None
+    kept: bool = False
+    """The delivery was given up, and its content stays, so that it can be sent again. False where it was given up by an older version."""
+
+
+class WebhookDueAgain(RunEvent, kw_only=True, frozen=True):
+    """A delivery that was given up is due again: see `commands.SendWebhookAgain`. The run and its thread may have been deleted since."""
+
+    TYPE: ClassVar[str] = "webhook.due_again.v1"
+    attempts: int
+    """Number of attempts that the delivery had when it was given up; one that has had others since is left as it is."""
+    due_at: str
+    """Time from which on it is attempted."""
 
 
 class RunStarted(RunEvent, kw_only=True, frozen=True):

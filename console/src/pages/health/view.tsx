@@ -88,7 +88,7 @@ function Figures({ health }: { health: SystemHealth }) {
       <Figure title="Pending" value={runs?.pending} of={runs && runs.delayed > 0 ? `${runs.delayed.toLocaleString("en")} delayed` : undefined} />
       <Figure title="Waiting for a worker" value={health.queued} of={runs?.unblocked_wait_s == null ? undefined : `oldest ${duration(runs.unblocked_wait_s * 1000)}`} href={oldest} />
       <Figure title="Parked keys" value={health.parked_keys} of={health.parked_records ? plural(health.parked_records, "record") : undefined} bad={(health.parked_keys ?? 0) > 0} />
-      <Figure title="Webhooks under way" value={health.webhooks_waiting} />
+      <Figure title="Webhooks under way" value={health.webhooks_waiting} of={health.webhooks_given_up ? `${health.webhooks_given_up.toLocaleString("en")} given up` : undefined} bad={(health.webhooks_given_up ?? 0) > 0} />
     </section>
   );
 }

@@ -155,6 +155,9 @@ export function timelineOf(records: readonly AuditEvent[], running: readonly Run
       case "webhook.attempted":
         bar({ label: "Webhook", note: text(data["error"]) || String(data["status"] ?? ""), depth: 0, start: at, end: at, tone: data["error"] ? "bad" : "step", events: [event] });
         break;
+      case "webhook.due_again":
+        bar({ label: "Webhook", note: "due again", depth: 0, start: at, end: at, tone: "step", events: [event] });
+        break;
       default:
         if (!ENDS.has(type)) break;
         waited(at, [event]);

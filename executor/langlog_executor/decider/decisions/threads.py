@@ -87,6 +87,13 @@ def decide_thread(  # noqa: C901 - one case a command
                     status_code=command.status_code,
                     error=command.error,
                     next_attempt_at=command.next_attempt_at,
+                    kept=not command.delivered and command.next_attempt_at is None,
+                )
+            ]
+        case cmd.SendWebhookAgain():
+            return [
+                ev.WebhookDueAgain(
+                    thread_id=state.thread_id, run_id=command.run_id, attempts=command.attempts, due_at=meta.time
                 )
             ]
         case _:

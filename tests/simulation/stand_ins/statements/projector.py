@@ -140,6 +140,7 @@ def insert_webhooks(server: PostgresServer, rows: list[dict[str, Any]]) -> int:
                 "next_attempt_at": n["ended_at"],
                 "user_id": first(n["user_id"], r.get("user_id")),
                 "attempts": 0,
+                "attempts_before": 0,
                 "settled_at": None,
                 "delivered": False,
                 "attempt_log": "",
@@ -159,6 +160,7 @@ def note_webhook_try(
     delivered: bool,
     part: int,
     before: datetime,
+    kept: bool,
 ) -> int:
     hooks = server.tables["webhooks"]
     row = hooks.get((run_id,))
@@ -176,10 +178,26 @@ def note_webhook_try(
             "settled_at": settled,
             "delivered": delivered,
         }
-        if settled is not None:
+        if settled is not None and not kept:
             changed["kwargs"] = changed["state_values"] = None
         server.tables.put("webhooks", (run_id,), changed)
     return server.tables.remove("webhooks", old)
+
+
+@writes("projector", "apply", "webhook_due_again")
+def webhook_due_again(server: PostgresServer, run_id: str, attempts: int, due_at: datetime) -> int:
+    row = server.tables["webhooks"].get((run_id,))
+    if (
+        row is None
+        or row["attempts"] != attempts
+        or row["settled_at"] is None
+        or row["delivered"]
+        or row["kwargs"] is None
+    ):
+        return 0
+    again = {"next_attempt_at": due_at, "settled_at": None, "attempts_before": attempts}
+    server.tables.put("webhooks", (run_id,), {**row, **again})
+    return 1
 
 
 def _of_threads(server: PostgresServer, name: str, threads: set[str]) -> int:
