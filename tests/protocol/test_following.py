@@ -146,6 +146,33 @@ async def test_an_input_for_a_thread_that_asks_is_the_answer(thread: Thread) -> 
     assert anew[-1].data["payload"] == {"about": "c"}, "from an earlier checkpoint it asks anew"
 
 
+@pytest.mark.parametrize("by", ["protocol", "rest"])
+async def test_a_question_has_the_namespace_of_the_graph_that_asks(thread: Thread, by: str) -> None:
+    """Clients show it beside the subgraph, and send the namespace with the answer. A run by REST tells it if it streams subgraphs."""
+    if by == "protocol":
+        await thread.start("outer_asker", {"text": "a"})
+    else:
+        await thread.start("steps", {"count": 1})
+        body = {"assistant_id": "outer_asker", "input": {"text": "a"}, "stream_mode": "updates"}
+        await thread.post("/runs/wait", {**body, "stream_subgraphs": True})
+    received = await thread.follow(lambda event: event.root("interrupted"))
+    (question,) = [event for event in received if event.method == "input.requested"]
+    assert [label.partition(":")[0] for label in question.namespace] == ["inner", "asker"]
+    labels, id = "\ufffd".join(question.namespace), question.data["interrupt_id"]
+    assert json.loads(question.text)["event_id"].endswith(f":input|{labels}|{id}")
+    if by == "protocol":
+        started = [e.namespace for e in received if e.method == "lifecycle" and e.data["event"] == "started"]
+        assert question.namespace in started
+    (shown,) = await thread.follow(
+        times(1, lambda event: event.method == "input.requested"), channels=["input"], namespaces=[["inner"]]
+    )
+    assert shown == question
+    answer = {"interrupt_id": id, "namespace": question.namespace, "response": "yes"}
+    assert (await thread.command("input.respond", **answer))["type"] == "success"
+    await thread.follow(lambda event: event.root("completed"), since=received[-1].seq)
+    assert (await thread.get("/state"))["values"] == {"text": "a", "answer": "yes"}
+
+
 async def test_what_nodes_write_is_told_when_the_graph_was_compiled_so(thread: Thread) -> None:
     every = {"channels": ["lifecycle", "updates", "custom"]}
     await thread.start("reporter", {"text": "a"})

@@ -34,6 +34,8 @@ class ProtocolEvents:
         self._emit = emit
         self._graph_id = graph_id
         self._requested: set[str] = set()
+        self._raised_in: dict[str, Namespace] = {}
+        """Interrupt -> the graph that raised it; an interrupt of the whole graph may be missing."""
         self._interrupted = False
 
     def running(self, answered: Sequence[str] = ()) -> None:
@@ -53,12 +55,18 @@ class ProtocolEvents:
             data |= msgspec.structs.asdict(refusal)
         self._send(f"@@lifecycle/{status}", (), data)
 
+    def raised_in(self, namespace: Namespace, interrupt_id: object) -> None:
+        """Note where an interrupt was raised. The graphs around report it too, later: the first report counts."""
+        if isinstance(interrupt_id, str):
+            self._raised_in.setdefault(interrupt_id, namespace)
+
     def interrupted(self, interrupts: Sequence[Interrupt]) -> None:
         """Emit the interrupts of a graph that has stopped for a human, then the stop. The last values follow."""
         for interrupt in interrupts:
             if interrupt.id not in self._requested:
                 self._requested.add(interrupt.id)
-                self._send(f"@@input.requested/{interrupt.id}", (), requested(interrupt))
+                namespace = self._raised_in.get(interrupt.id, ())
+                self._send(f"@@input.requested/{interrupt.id}", namespace, requested(interrupt))
         self.closed("interrupted")
         self._interrupted = True
 

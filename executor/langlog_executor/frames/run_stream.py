@@ -104,8 +104,10 @@ class RunStream:
                 )
 
     async def _take(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
-        if self._recorded is not None and _has_interrupt(payload):
-            await self._recorded()
+        if _has_interrupt(payload):
+            self._note_interrupts(namespace, payload[INTERRUPT])
+            if self._recorded is not None:
+                await self._recorded()
         self.chunk(namespace, mode, payload)
 
     def chunk(self, namespace: tuple[str, ...], mode: str, payload: Any) -> None:
@@ -131,6 +133,11 @@ class RunStream:
             self._send(mode, namespace, failure_named(payload))
         elif mode in self._modes:
             self._send(mode, namespace, payload)
+
+    def _note_interrupts(self, namespace: tuple[str, ...], interrupts: Any) -> None:
+        if isinstance(interrupts, tuple | list):  # a remote graph may send anything
+            for interrupt in interrupts:
+                self._protocol.raised_in(namespace, getattr(interrupt, "id", None))
 
     def _send(self, name: str, namespace: tuple[str, ...], payload: Any) -> None:
         self._emit("|".join((name, *namespace)) if namespace else name, encoding.encode(payload))

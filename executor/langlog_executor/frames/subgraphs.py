@@ -61,6 +61,8 @@ class Subgraphs:
         self._events.subgraph_started(namespace, name, task_id or None, cause)
 
     def _result(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> None:
+        for interrupt in data.get("interrupts") or ():
+            self._events.raised_in(namespace, interrupt.get("id") if isinstance(interrupt, Mapping) else None)
         for inner, opened in list(self._open.items()):
             if inner[:-1] != namespace or opened.task_id != data.get("id"):
                 continue

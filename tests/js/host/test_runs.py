@@ -315,6 +315,8 @@ async def test_subgraphs_and_questions_over_the_streaming_protocol(client: LangG
         assert [handle.graph_name async for handle in thread.subgraphs] == ["child"]
         state = await client.threads.get_state(thread.thread_id)
         assert [interrupt["value"] for interrupt in state["interrupts"]] == [{"ask": "leaf"}]
+        (question,) = thread.interrupts
+        assert [label.partition(":")[0] for label in question["namespace"]] == ["child"]
         await thread.run.respond("said")
         assert (await thread.output)["leaf_said"] == "said"
 

@@ -83,6 +83,9 @@ def ask(state: Asked) -> Asked:
 
 
 asker = StateGraph(Asked).add_node("ask", ask).add_edge(START, "ask").add_edge("ask", END).compile()
+inner_asker = StateGraph(Asked).add_node("asker", asker).add_edge(START, "asker").add_edge("asker", END).compile()
+"""Asks two graphs down."""
+outer_asker = StateGraph(Asked).add_node("inner", inner_asker).add_edge(START, "inner").add_edge("inner", END).compile()
 
 
 @tool

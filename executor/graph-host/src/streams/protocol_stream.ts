@@ -1,5 +1,5 @@
 /** What a graph yields in a run of the streaming protocol (wire contract §9). The same as `protocol_stream.py` makes of graphs in Python. */
-import { hasInterrupts, INTERRUPT, isChunk, isMessage, type Json } from "../library.js";
+import { hasInterrupts, INTERRUPT, type Interrupt, interruptId, isChunk, isMessage, type Json } from "../library.js";
 import { json } from "../values.js";
 import { MessageBlocks, textOfMessage } from "./blocks.js";
 import { type Emit, FRAME, INTERRUPTED, INTERRUPTS, named, shownInterrupts, TASK, VALUES } from "./items.js";
@@ -99,7 +99,7 @@ function taskOf(payload: Json): Json {
   if (typeof call?.id === "string") known["input"] = { tool_call: { id: call.id } };
   if ("result" in payload) {
     known["result"] = null;
-    known["interrupts"] = (payload.interrupts ?? []).map(() => null);
+    known["interrupts"] = (payload.interrupts ?? []).map((each: Interrupt) => ({ id: interruptId(each) }));
     known["error"] = payload.error?.message ?? payload.error ?? null;
   }
   return known;
