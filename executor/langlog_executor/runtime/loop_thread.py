@@ -101,7 +101,15 @@ class Work(Generic[T]):
             return
         context = contextvars.copy_context()
         context.run(GRAPH.set, self.graph_id)
-        self.task = loop.loop.create_task(self._start(), context=context)
+        coroutine = self._start()
+        try:
+            self.task = loop.loop.create_task(coroutine, context=context)
+        except (
+            BaseException
+        ) as error:  # by the task factory that a graph has given the loop: the waiting caller gets it
+            coroutine.close()
+            io.post(self._fail, error, finished)
+            return
         if self._cancelled:
             self.task.cancel()
 
@@ -122,10 +130,19 @@ class Work(Generic[T]):
         error = task.exception()
         if error is None:
             self.done.set_result(task.result())
-        elif isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
-            self.done.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
         else:
-            self.done.set_exception(error)
+            self._raise(error)
+
+    def _fail(self, error: BaseException, finished: Callable[[Work[Any]], None]) -> None:
+        finished(self)
+        if not self.done.done():
+            self._raise(error)
+
+    def _raise(self, error: BaseException) -> None:
+        """Give the error to the waiting caller, as one that a future may hold."""
+        if isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        self.done.set_exception(error)
 
 
 class GraphLoop:
@@ -204,6 +221,7 @@ class GraphLoop:
                 logger.exception("graph_loop.shaken")
         # closing a loop shuts down its executor, which is shared: give it a replacement
         self.loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(max_workers=1))
+        self.loop.set_task_factory(None)  # a graph may have set one that raises
         try:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:

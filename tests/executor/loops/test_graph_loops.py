@@ -246,6 +246,24 @@ async def test_an_exception_comes_back_and_an_exit_harms_nobody(loops: GraphLoop
     await loops.submit("g", nothing).done
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+async def test_work_that_a_task_factory_of_a_graph_refuses_fails(loops: GraphLoops, error: type[BaseException]) -> None:
+    """Its caller would wait for ever."""
+
+    def refuse(*args: object, **options: object) -> asyncio.Task[None]:
+        raise error("no task")
+
+    async def replace() -> None:
+        asyncio.get_running_loop().set_task_factory(refuse)
+
+    await loops.submit("g", replace).done
+    for _ in range(2):
+        work = loops.submit("h", nothing)
+        with pytest.raises((ZeroDivisionError, RuntimeError), match="no task"):
+            await work.done
+        assert work.loop is not None and not work.loop.work
+
+
 async def test_an_idle_loop_ends_and_the_threads_for_sync_nodes_stay(
     isolated: GraphLoops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
