@@ -6,11 +6,14 @@ import datetime
 import decimal
 import enum
 import functools
+import itertools
 import re
+import sys
 import threading
+import traceback
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 from langchain_core.messages import HumanMessage
-from langlog_executor.values import encoding
+from langlog_executor.values import encoding, error_text
 from langlog_executor.values.storable import NotStorable, storable
 from pydantic import BaseModel, SecretBytes, SecretStr
 
@@ -155,3 +158,70 @@ def test_numbers_that_json_does_not_have_are_stored_as_they_are_shown() -> None:
 def test_a_table_is_refused_with_what_to_do() -> None:
     with pytest.raises(NotStorable, match="to_dict"):
         storable({"rows": PandasFrame()})
+
+
+class Endless:
+    """Yields values without end, and has a length, as sequences have."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.repeat(1)
+
+
+class EndlessMapping(Mapping[str, int]):
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, itertools.count())
+
+    def __getitem__(self, key: str) -> int:
+        return 1
+
+
+class EndlessList(list[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.repeat("\ud800")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Endless(), EndlessMapping(), EndlessList(["\ud800"]), range(10**15)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_without_end_is_shown_in_bounded_memory(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
+    monkeypatch.setattr(encoding, "MAX_LISTED", 1_000)
+    monkeypatch.setattr(encoding, "MAX_VALUES", 1_000)
+    assert len(encoding.encode({"value": value, "other": 1})) < 20_000
+
+
+def test_the_traceback_of_a_deep_recursion_is_described_by_its_innermost_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Describing a frame takes so long that a million of them hold the graph loop for a minute."""
+    described = 0
+    init = traceback.FrameSummary.__init__
+
+    def counted(self: traceback.FrameSummary, *args: Any, **options: Any) -> None:
+        nonlocal described
+        described += 1
+        init(self, *args, **options)
+
+    monkeypatch.setattr(traceback.FrameSummary, "__init__", counted)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)
+
+    def deeper(left: int) -> None:
+        if not left:
+            raise ValueError("deep down")
+        deeper(left - 1)
+
+    try:
+        deeper(20_000)
+    except ValueError as error:
+        text = error_text.traceback_of(error)
+    finally:
+        sys.setrecursionlimit(before)
+    assert "ValueError: deep down" in text and described <= 2 * error_text.FRAMES_MAX

@@ -12,9 +12,10 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import itertools
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -33,6 +34,9 @@ MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
 """Maximum number of values that `plain` visits in one call. A graph of objects that refer to each other has more ways
 through it than memory has room."""
+MAX_LISTED = 10_000_000
+"""Maximum number of values that are read from one object by iterating over it: a ``range``, or a class of the graph's own,
+may have more of them than memory has room, or no last one."""
 INTEGER_BITS_MAX = 1_000
 """Maximum bits of an integer; larger ones become text: readers of JSON refuse them, and writing their digits takes time
 with the square of their number."""
@@ -68,7 +72,7 @@ def _hook(value: Any) -> Any:  # noqa: C901 - one case a kind of value
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return dict(value)
+        return {key: value[key] for key in _listed(value)}
     to_list = getattr(value, "tolist", None)
     if to_list is not None and not isinstance(value, type):  # numpy arrays and scalars
         return to_list()
@@ -76,8 +80,16 @@ def _hook(value: Any) -> Any:  # noqa: C901 - one case a kind of value
     if callable(as_dict) and hasattr(value, "__fields__") and not isinstance(value, type):  # pydantic v1
         return as_dict()
     if isinstance(value, Iterable) and hasattr(value, "__len__") and not isinstance(value, type):  # deque, dict views
-        return list(value)
+        return _listed(value)
     return repr(value)
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    """Return what the object yields. Raises ValueError for more than `MAX_LISTED` values."""
+    listed = list(itertools.islice(values, MAX_LISTED + 1))
+    if len(listed) > MAX_LISTED:
+        raise ValueError(f"an object of the class {class_name(values)} has more than {MAX_LISTED} members")
+    return listed
 
 
 encoder = msgspec.json.Encoder(enc_hook=_hook)
@@ -124,6 +136,13 @@ class _Plain:
         finally:
             self._above.discard(id(value))
 
+    def _within(self, members: Iterable[Any]) -> Iterator[Any]:
+        """Yield members up to the first one beyond `MAX_VALUES`, which `of` marks: a class of the graph's own may have no last one."""
+        for member in members:
+            yield member
+            if self._left < 0:
+                return
+
     def _value(self, value: Any, depth: int) -> Any:  # noqa: C901 - one case a kind of value
         if value is None or isinstance(value, bool):
             return value
@@ -140,9 +159,9 @@ class _Plain:
         if isinstance(value, NATIVE):
             return msgspec.to_builtins(value)
         if isinstance(value, Mapping):
-            return {key_text(k): self.of(v, depth + 1) for k, v in value.items()}
+            return {key_text(k): self.of(v, depth + 1) for k, v in self._within(value.items())}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.of(v, depth + 1) for v in value]
+            return [self.of(v, depth + 1) for v in self._within(value)]
         if isinstance(value, type):
             return _text(repr(value))
         if dataclasses.is_dataclass(value):

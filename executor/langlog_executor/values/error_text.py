@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ MESSAGE_LIMIT = 4_000
 """Maximum length of an exception's message, in characters."""
 TRACEBACK_CHARACTERS_MAX = 100_000
 """Maximum length of a logged traceback, in characters; its end is kept, which names the exception."""
+FRAMES_MAX = 1_000
+"""Maximum number of frames of a logged traceback, of which the innermost are kept. Describing one takes far longer than walking over it."""
 NAME_LIMIT = 200
 """Maximum length of the name of an exception's class, in characters."""
 OTHER_LOOP = ("bound to a different event loop", "attached to a different loop", "Event loop is closed")
@@ -76,7 +79,7 @@ def traceback_of(error: BaseException) -> str:
     """
     try:
         own = "".join(traceback.format_list(_project_frames(error)))
-        whole = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:]
+        whole = "".join(traceback.format_exception(error, limit=-FRAMES_MAX))[-TRACEBACK_CHARACTERS_MAX:]
         return encodable(f"In the project:\n{own[-TRACEBACK_CHARACTERS_MAX:]}{whole}" if own else whole)
     except BaseException as raised:
         return f"{class_name(error)}, whose traceback cannot be formatted: {class_name(raised)}"
@@ -84,14 +87,14 @@ def traceback_of(error: BaseException) -> str:
 
 def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
     """Return the frames that are neither langlog's nor a library's. An exception from deep in a library keeps the line that called it."""
-    frames = []
+    frames: deque[tuple[str, int, str]] = deque(maxlen=FRAMES_MAX)
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         name = str(frame.f_globals.get("__name__", ""))
         ours = name.startswith(_OURS) and not name.startswith(MODULE_PREFIX)
         if not ours and not file.startswith(("<", *LIBRARIES)):
-            frames.append(traceback.FrameSummary(file, line, frame.f_code.co_name))
-    return frames
+            frames.append((file, line, frame.f_code.co_name))
+    return [traceback.FrameSummary(*frame) for frame in frames]
 
 
 def text_of(value: Any) -> str:
