@@ -341,8 +341,12 @@ async def test_a_run_knows_its_user_and_the_log_the_actor(stack: Stack) -> None:
     assert given["langgraph_auth_permissions"] == ["user"]
 
 
-async def test_a_broken_authenticator_lets_nobody_in_and_says_nothing(stack: Stack) -> None:
-    assert await call(stack, "broken", "GET", f"/threads/{uuid.uuid4()}") == (500, "Internal Server Error")
+@pytest.mark.parametrize("who", ["broken", "leaves", "interrupts", "cancels", "leaves later"])
+async def test_a_broken_authenticator_lets_nobody_in_and_says_nothing(stack: Stack, who: str) -> None:
+    """Also one that would end the server's process."""
+    for _ in range(2):
+        assert await call(stack, who, "GET", f"/threads/{uuid.uuid4()}") == (500, "Internal Server Error")
+    assert (await call(stack, OWNER, "POST", "/threads/count", {}))[0] == 200
 
 
 async def test_the_document_says_what_the_project_says_of_security(stack: Stack) -> None:

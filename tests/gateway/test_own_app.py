@@ -338,3 +338,11 @@ async def test_the_servers_websocket_works_behind_a_wrapped_application(make_sta
         async with stack.http.ws_connect(path, headers={"authorization": "alice"}) as socket:
             await socket.send_str("no command")
             assert (await socket.receive_json())["error"] == "invalid_argument"
+
+
+async def test_a_route_that_would_end_the_process_fails_alone(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path, app=f"{FAST}:app")) as stack:
+        assert await stack.call("GET", "/leave") == (500, "Internal Server Error")
+        async with stack.http.ws_connect(f"{stack.url}/leave") as socket:
+            assert (await socket.receive()).data == 1011
+        assert (await stack.call("POST", "/threads", {}))[0] == 200

@@ -23,6 +23,7 @@ import msgspec
 from langlog_schemas.runs.request import EVENT_STREAMING
 
 from ..process.service import StartError
+from .exits import contained
 from .imports import load_object
 
 if TYPE_CHECKING:
@@ -263,8 +264,9 @@ class JsonHandlers:
         context = EncryptionContext(
             model=about.model or None, field=about.field or None, metadata=msgspec.json.decode(about.context)
         )
-        async with asyncio.timeout(HANDLER_S):
-            result = await handler(context, document)
+        with contained():
+            async with asyncio.timeout(HANDLER_S):
+                result = await handler(context, document)
         result = getattr(result, "plaintext", result)  # a DecryptResult: what is in the log is not replaced
         if not isinstance(result, dict):
             raise HandlerFault(f"The encryption handler {name} gave {type(result).__name__}, not a dict")

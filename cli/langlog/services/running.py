@@ -14,8 +14,12 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
+import structlog
+
 LAST_RESORT_S = 5.0
 """Seconds after a failure for the event loop and threads to end by themselves."""
+
+logger = structlog.get_logger(__name__)
 
 
 def run(main: Coroutine[Any, Any, int]) -> NoReturn:
@@ -28,10 +32,30 @@ def run(main: Coroutine[Any, Any, int]) -> NoReturn:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with runner:
         try:
-            sys.exit(runner.run(main))
+            sys.exit(outlast_exits(runner, main))
         except Exception as error:
             _end_anyway(error)
             raise
+
+
+def outlast_exits(runner: asyncio.Runner, main: Coroutine[Any, Any, int]) -> int:
+    """Run ``main`` to its end and return its result, whatever other tasks of the loop do.
+
+    asyncio lets a SystemExit of any task through the loop. One of the project's own (``sys.exit()`` in a handler or in a middleware
+    of ``http.app``) fails the callers of that task; it does not end the services of the process.
+    """
+    task = runner.get_loop().create_task(main)
+
+    async def ended() -> int:
+        return await task
+
+    while True:
+        try:
+            return runner.run(ended())
+        except SystemExit:
+            if task.done():  # by its own exit, or in the same turn of the loop as the exit of another task
+                return task.result()
+            logger.exception("process.exit_refused", hint="the project's code must not call sys.exit() in a server")
 
 
 def _end_anyway(error: Exception) -> None:

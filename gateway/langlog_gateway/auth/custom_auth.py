@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.project.exits import contained
 from langlog_backbone.project.imports import load_object
 from langlog_backbone.time.sources import monotonic
 from langlog_backbone.values.json_shape import has_nul
@@ -176,7 +177,7 @@ class CustomAuth:
     async def _call_handler(self, request: web.Request) -> User:
         given = await self._arguments(request)
         try:
-            with _authenticating():
+            with contained(), _authenticating():
                 if inspect.iscoroutinefunction(self._authenticate):
                     result = await self._authenticate(**given)
                 else:
@@ -236,7 +237,7 @@ class CustomAuth:
             shown = self._auth.types.StudioUser(user["identity"], is_authenticated=True)
         ctx = self._context(permissions=user["permissions"], user=shown, resource=resource, action=action)
         try:
-            with _authenticating():
+            with contained(), _authenticating():
                 answer = await handler(ctx=ctx, value=value)
         except Exception as error:
             raise _refusal(error) or error from None

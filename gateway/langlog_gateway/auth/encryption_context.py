@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 from langlog_backbone.process.service import StartError
+from langlog_backbone.project.exits import contained
 from langlog_backbone.project.imports import load_object
 from langlog_backbone.project.json_handlers import (
     CONTEXT_KEY,
@@ -90,7 +91,8 @@ class EncryptionContexts:
             from langgraph_sdk import EncryptionContext
 
             handler: Any = encryption._context_handler
-            context = await handler(Caller(user), EncryptionContext(metadata=context))
+            with contained():
+                context = await handler(Caller(user), EncryptionContext(metadata=context))
             if not isinstance(context, dict):
                 raise TypeError(f"the encryption.context handler must give a dict, not {type(context).__name__}")
         text = msgspec.json.encode(context).decode()

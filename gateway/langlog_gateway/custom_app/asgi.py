@@ -25,6 +25,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from langlog_backbone.process.service import StartError
+from langlog_backbone.project.exits import contained
 from langlog_backbone.project.lifespan import LIFESPAN_S, Lifespan
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -118,7 +119,8 @@ class CustomApp:
         scope[REQUEST] = exchange
         with self._request():
             try:
-                await self.app(scope, exchange.receive, exchange.send)
+                with contained():
+                    await self.app(scope, exchange.receive, exchange.send)
             except Exception:
                 if exchange.failure is None:
                     raise

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import structlog
 from aiohttp import WSMsgType, web
+from langlog_backbone.project.exits import contained
 
 from ..http.errors import internal_error
 from .headers import headers_of
@@ -61,7 +62,8 @@ class Socket:
         }
         del scope["method"]
         try:
-            await app(scope, self.receive, self.send)
+            with contained():
+                await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
             await self._close(GOING_AWAY)
             raise

@@ -1,5 +1,8 @@
 """Everybody owns what they make: the authorization most projects have, for the test matrix."""
 
+import asyncio
+import sys
+
 from langgraph_sdk import Auth
 
 auth = Auth()
@@ -11,11 +14,19 @@ def authenticate(authorization, path, method, headers, query_params, request=Non
         raise Auth.exceptions.HTTPException(status_code=401, detail="no credentials", headers={"x-secret": "1"})
     if authorization == "broken":
         raise RuntimeError("authenticator broke")
+    if authorization == "leaves":
+        sys.exit(1)
+    if authorization == "interrupts":
+        raise KeyboardInterrupt
+    if authorization == "cancels":
+        raise asyncio.CancelledError
     return {"identity": authorization, "permissions": ["user"], "team": "blue"}
 
 
 @auth.on
 async def own(ctx, value):
+    if ctx.user.identity == "leaves later":
+        sys.exit(1)
     owner = {"owner": ctx.user.identity}
     value.setdefault("metadata", {}).update(owner)
     return owner

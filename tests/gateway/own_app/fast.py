@@ -1,5 +1,6 @@
 """An application of FastAPI's: it makes a document of itself."""
 
+import sys
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, WebSocket
@@ -47,6 +48,17 @@ async def enter(name: str) -> str:
     """Create a thread by the server's own API."""
     thread = await server.threads.create(metadata={"entered": name})
     return (await server.threads.get(thread["thread_id"]))["metadata"]["entered"]
+
+
+@app.get("/leave")
+async def leave() -> str:
+    sys.exit(1)
+
+
+@app.websocket("/leave")
+async def leave_socket(socket: WebSocket) -> None:
+    await socket.accept()
+    sys.exit(1)
 
 
 @app.get("/lives")
