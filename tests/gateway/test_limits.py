@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider.decisions.sizes import metadata_refusal
+from langlog_gateway.http.validation import FILTER_VALUES_MAX
 
 from .conftest import Attempt, MakeStack, Stack
 
@@ -157,6 +158,16 @@ async def test_members_that_cost_time_for_each_entry_are_bounded(make_stack: Mak
             status, answer = await stack.call(method, path.replace("{thread}", thread["thread_id"]), body)
             assert status == 422, (path, answer)
             assert len(answer["detail"]) <= 10_000
+
+
+@pytest.mark.parametrize("what", ["threads", "runs", "assistants", "runs/crons", "interrupts"])
+async def test_a_metadata_filter_of_too_many_values_is_422(make_stack: MakeStack, what: str) -> None:
+    """Postgres searches its index for each of them, and would be busy for as long as it may take for one statement."""
+    async with make_stack() as stack:
+        for values, status in ((FILTER_VALUES_MAX, 200), (FILTER_VALUES_MAX + 1, 422)):
+            for wanted in ({"a": list(range(values - 1))}, {f"k{n}": n for n in range(values)}):
+                for way in ("count", "search"):
+                    assert (await stack.call("POST", f"/{what}/{way}", {"metadata": wanted}))[0] == status
 
 
 async def test_what_a_client_sent_is_not_sent_back_in_full(make_stack: MakeStack) -> None:

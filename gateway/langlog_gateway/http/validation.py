@@ -27,6 +27,9 @@ T = TypeVar("T")
 BAD_JSON = "Invalid JSON in request body"
 NUL_INSIDE = "Strings must not contain the NUL character (\\u0000): it cannot be stored"
 TOO_DEEP = f"JSON must not be nested deeper than {JSON_DEPTH_MAX} arrays and objects"
+FILTER_VALUES_MAX = 20_000
+"""Maximum number of values in a metadata filter. Postgres looks each of them up in its index and compares all of them with each
+object that was changed lately: with 100,000 of them for ten seconds."""
 REPORTED_BYTES_MAX = 100_000
 """Size in bytes above which a body is not decoded again for a report of its errors."""
 DIGITS_MAX = 18
@@ -113,6 +116,23 @@ def check_sizes(settings: Settings, *, metadata: Any = None, config: Any = None,
     ):
         if isinstance(value, dict) and value and (size := len(msgspec.json.encode(value))) > limit:
             raise ApiError(422, f"{name} has {size} bytes as JSON, more than {limit}. Keep what is large in the store.")
+
+
+def metadata_filter(metadata: dict[str, Any]) -> str:
+    """Return what metadata must contain, as JSON. Raises ApiError 422 for more than `FILTER_VALUES_MAX` values."""
+    count = 0
+    waiting: list[Any] = [metadata]
+    while waiting:
+        inner = waiting.pop()
+        count += len(inner)
+        waiting += [
+            value for value in (inner.values() if isinstance(inner, dict) else inner) if isinstance(value, dict | list)
+        ]
+    if count > FILTER_VALUES_MAX:
+        raise ApiError(
+            422, f"metadata has {count} values, a filter at most {FILTER_VALUES_MAX}: search by fewer of them"
+        )
+    return msgspec.json.encode(metadata).decode()
 
 
 def check_webhook(policy: WebhookPolicy, url: str) -> None:

@@ -18,7 +18,7 @@ from ..auth.visibility import narrowed
 from ..core import Core, encoded_response, json_response, no_content, origin_of, page_headers
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.run_config import mirrored
-from ..http.validation import check_sizes, path_uuid, read_body, truthy, uuid_of, whole_number
+from ..http.validation import check_sizes, metadata_filter, path_uuid, read_body, truthy, uuid_of, whole_number
 from ..requests.assistants import (
     ASSISTANT_COUNT,
     ASSISTANT_CREATE,
@@ -325,7 +325,7 @@ class Assistants:
 
 
 def _filter(metadata: dict[str, Any]) -> str | None:
-    return msgspec.json.encode(metadata).decode() if metadata else None
+    return metadata_filter(metadata) if metadata else None
 
 
 def _xray(text: str | None) -> bool | int:

@@ -19,7 +19,7 @@ from ..auth.access import admit, authorize, caller, guarded
 from ..core import Core, encoded_response, no_content, origin_of, page_headers
 from ..http.errors import ApiError, not_found, unprocessable
 from ..http.run_config import mirrored
-from ..http.validation import decode_body, path_uuid, read_body, uuid_of, whole_number
+from ..http.validation import decode_body, metadata_filter, path_uuid, read_body, uuid_of, whole_number
 from ..requests.crons import CRON_COUNT, CRON_CREATE, CRON_PATCH, CRON_SEARCH
 from ..requests.runs import RUN_CREATE
 from ..responses import crons
@@ -349,4 +349,4 @@ def _uuid(value: str | None, what: str) -> str | None:
 
 
 def _filter(metadata: dict[str, Any]) -> str | None:
-    return msgspec.json.encode(metadata).decode() if metadata else None
+    return metadata_filter(metadata) if metadata else None

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from ..auth.sight import Sight, sight_of
 from ..auth.visibility import Parameters
 from ..core import Core, encoded_response, page_headers
 from ..http.page_cursor import Cursor, cursor_of
-from ..http.validation import read_body, uuid_of
+from ..http.validation import metadata_filter, read_body, uuid_of
 from ..requests.runs import RUNS_COUNT, RUNS_SEARCH, RunsCount, RunsSearch
 from ..responses import runs
 from .submission import SQL
@@ -98,7 +97,7 @@ def conditions(body: RunsCount, sight: Sight, parameters: Parameters) -> str:
     if body.cron_id is not None:
         clauses.append("metadata ? 'cron_id'")
     if body.metadata:
-        clauses.append(f"metadata @> {parameters.add(msgspec.json.encode(body.metadata).decode(), '::jsonb')}")
+        clauses.append(f"metadata @> {parameters.add(metadata_filter(body.metadata), '::jsonb')}")
     for sign, moment in ((">=", body.created_after), ("<", body.created_before)):
         if moment is not None:
             clauses.append(f"created_at {sign} {parameters.add(moment, '::timestamptz')}")

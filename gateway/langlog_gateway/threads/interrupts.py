@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.aggregates.thread import NO_INTERRUPTED_RUN
@@ -14,7 +13,7 @@ from ..auth.sight import Sight, sight_of
 from ..auth.visibility import Parameters
 from ..core import Core, encoded_response, page_headers
 from ..http.errors import not_found, unprocessable
-from ..http.validation import read_body, uuid_of
+from ..http.validation import metadata_filter, read_body, uuid_of
 from ..requests.interrupts import INTERRUPT_COUNT, INTERRUPT_SEARCH, INTERRUPTS_RESPOND, InterruptCount
 from ..responses.interrupts import Answered, interrupt
 from ..runs.bulk import readable_threads, submit_all
@@ -123,5 +122,5 @@ def _conditions(body: InterruptCount, sight: Sight, parameters: Parameters) -> s
     named = {"assistant_id": body.assistant_id, "graph_id": body.graph_id}
     wanted = {**body.metadata, **{name: value for name, value in named.items() if value is not None}}
     if wanted:
-        filters.append(f"t.metadata @> {parameters.add(msgspec.json.encode(wanted).decode(), '::jsonb')}")
+        filters.append(f"t.metadata @> {parameters.add(metadata_filter(wanted), '::jsonb')}")
     return " AND ".join(filters) or "TRUE"

@@ -14,7 +14,7 @@ from ..auth.visibility import Parameters, conditions
 from ..http.backends import Reads
 from ..http.errors import ApiError, unprocessable
 from ..http.page_cursor import Cursor, cursor_of
-from ..http.validation import uuid_of
+from ..http.validation import metadata_filter, uuid_of
 from ..requests.threads import ThreadCount, ThreadSearch
 from ..responses.members import raw
 from ..responses.threads import THREAD_COLUMNS, Thread, selected_thread, thread
@@ -40,7 +40,7 @@ def filters(body: ThreadSearch | ThreadCount, visible: Filter | None, parameters
     named = {"graph_id": body.graph_id, "assistant_id": body.assistant_id}
     metadata = {**body.metadata, **{name: value for name, value in named.items() if value is not None}}
     if metadata:
-        parts.append(f"metadata @> {parameters.add(_json(metadata), '::jsonb')}")
+        parts.append(f"metadata @> {parameters.add(metadata_filter(metadata), '::jsonb')}")
     if body.id_prefix:
         # as a range, which the index knows: ids are in C order
         begins = parameters.add(body.id_prefix.lower(), "::text")
