@@ -102,3 +102,11 @@ async def test_an_artifact_is_the_models_answer_or_the_whole_values_where_it_gav
     assert BULK in texts[silent]
     assert "'silent': True" in texts[silent]
     assert reading.values_with(BULK) == 1
+
+
+@pytest.mark.parametrize("url", [URL, "/mcp"])
+@pytest.mark.parametrize("id", [{}, {"a": 1}, [1], True])
+async def test_a_request_whose_id_is_no_text_or_number_is_invalid(stack: Stack, url: str, id: object) -> None:
+    message = {"jsonrpc": "2.0", "id": id, "method": "ListTasks", "params": {}}
+    status, answer = await stack.call("POST", url, message, headers={"accept": "application/json"})
+    assert (status, answer["id"], answer["error"]["code"]) == (200, None, -32600)

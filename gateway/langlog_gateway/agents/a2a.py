@@ -40,6 +40,7 @@ from .json_rpc import (
     Id,
     RpcError,
     accepts,
+    id_of,
     object_of,
     refusal,
     result,
@@ -179,7 +180,7 @@ class A2a:
         try:
             if not isinstance(message, dict):
                 raise RpcError(INVALID_REQUEST, NO_REQUEST)
-            id = message.get("id")
+            id = id_of(message)
             method = _method_of(message)
             if method not in self._methods and method not in self._streaming:
                 raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")

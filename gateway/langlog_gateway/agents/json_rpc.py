@@ -33,6 +33,14 @@ class RpcError(Exception):
         return _encode(JsonRpcAnswer("2.0", id, error=RpcFailure(self.code, self.message)))
 
 
+def id_of(message: Object) -> Id:
+    """Return the id of a request; None of a notification. Raises RpcError for one that is no text or number (JSON-RPC 2.0, §4)."""
+    id = message.get("id")
+    if isinstance(id, bool) or not isinstance(id, str | int | float | None):
+        raise RpcError(INVALID_REQUEST, "id must be a string or a number")
+    return id
+
+
 def object_of(members: Object, name: str) -> Object:
     """Return a member that is an object; empty if it is absent or null. Raises RpcError."""
     value = members.get(name)

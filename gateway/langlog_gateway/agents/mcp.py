@@ -21,7 +21,17 @@ from ..core import Core, json_response
 from ..http.errors import JSON, ApiError
 from ..http.validation import NUL_INSIDE, decode_any
 from ..runs.agent_runs import AgentRuns
-from .json_rpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, accepts, object_of, refusal, result
+from .json_rpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    RpcError,
+    accepts,
+    id_of,
+    object_of,
+    refusal,
+    result,
+)
 
 SQL = load_sql("langlog_gateway", "agents.sql")
 
@@ -60,7 +70,10 @@ class Mcp:
             return refusal(400, "Invalid message format.")
         if message.get("jsonrpc") != "2.0":
             return refusal(400, "Invalid JSON-RPC message. Missing or invalid jsonrpc version.")
-        id, method = message.get("id"), message.get("method")
+        try:
+            id, method = id_of(message), message.get("method")
+        except RpcError as error:
+            return json_response(error.answer(None))
         if id is None or not isinstance(method, str):  # notifications and responses are taken and need no answer
             return web.Response(status=202)
         try:
