@@ -1,11 +1,13 @@
 // Markdown of a message, made safe: a model wrote it, or an attacker through the model. The libraries are loaded when the
 // first text needs them. What is drawn is bounded: the rest of a long text is a click away, as plain text.
+import { Fragment } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { isDrawn } from "./markup";
+import { counted, isMarked, whyUndrawn, whyUnparsed } from "./markup";
 
 /** Characters of a plain text that are shown at first. */
 const PLAIN_SHOWN = 20_000;
 
+/** Draws a text. Throws what the parser throws, and `Costly`. */
 type Draw = (text: string) => DocumentFragment;
 let loaded: Promise<Draw> | null = null;
 let draw: Draw | null = null;
@@ -14,8 +16,8 @@ function load(): Promise<Draw> {
   loaded ??= Promise.all([import("marked"), import("dompurify")]).then(([{ Marked }, { default: purify }]) => {
     // HTML inside Markdown is shown as the text it is; what is drawn comes from Markdown alone, and is cleaned all the same
     const html = ({ text }: { text: string }): string => (/^<br\s*\/?>$/i.test(text) ? "<br>" : escaped(text));
-    const marked = new Marked({ gfm: true, breaks: true, async: false, renderer: { html } });
     draw = (text) => {
+      const marked = new Marked({ gfm: true, breaks: true, async: false, renderer: { html }, extensions: counted() });
       const fragment = purify.sanitize(marked.parse(text) as string, {
         RETURN_DOM_FRAGMENT: true,
         USE_PROFILES: { html: true },
@@ -56,8 +58,11 @@ function escaped(text: string): string {
 
 export function Markdown({ text }: { text: string }) {
   const place = useRef<HTMLDivElement>(null);
-  const [failed, setFailed] = useState<string | null>(null);
-  const wanted = useMemo(() => isDrawn(text), [text]) && failed !== text;
+  const [refused, setRefused] = useState<{ text: string; why: string } | null>(null);
+  const marked = useMemo(() => isMarked(text), [text]);
+  const unparsed = useMemo(() => whyUnparsed(text), [text]);
+  const why = marked ? (unparsed ?? (refused?.text === text ? refused.why : null)) : null;
+  const wanted = marked && why === null;
   const [ready, setReady] = useState(draw !== null);
   useEffect(() => {
     if (!wanted || ready) return;
@@ -75,11 +80,17 @@ export function Markdown({ text }: { text: string }) {
     if (!drawn || draw === null) return;
     try {
       place.current?.replaceChildren(draw(text));
-    } catch {
-      setFailed(text); // the parser cannot follow it, a person may
+    } catch (error) {
+      setRefused({ text, why: whyUndrawn(error) }); // a person may follow it
     }
   }, [drawn, text]);
-  return drawn ? <div key="drawn" class="markdown" ref={place} /> : <Plain key="plain" text={text} />;
+  if (drawn) return <div key="drawn" class="markdown" ref={place} />;
+  return (
+    <Fragment key="plain">
+      {why !== null && <p class="quiet">Shown without its formatting: {why}.</p>}
+      <Plain text={text} />
+    </Fragment>
+  );
 }
 
 /** A text as it is, with its line breaks; long ones in parts. */
