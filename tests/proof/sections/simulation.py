@@ -95,4 +95,7 @@ FOUND = (
     "same id ([`test_frames_of_two_attempts_in_one_millisecond_have_ids_of_their_own`](../../tests/simulation/test_found.py)).",
     "A stream that read frames which Redis had lost, and whose next read failed because Postgres was away, dropped the frames that it had read "
     "([`test_frames_that_were_found_before_a_read_failed_are_not_lost`](../../tests/gateway/test_frames.py)).",
+    "Redis was silent until a projector's connection was closed, and answered again before the gateway's subscription was: the message of a "
+    "run's end was lost, only its publisher noticed, and the stream never ended. Publishers now say that they have lost messages "
+    "([`test_a_stream_ends_although_the_message_of_its_end_was_lost_on_the_way_to_redis`](../../tests/simulation/test_found.py)).",
 )
