@@ -30,8 +30,10 @@ class Sealed(ValueError):
 
 
 def headers_of(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Return Kafka headers, as client libraries pass them, in the form of `event_of` and `Follower`."""
-    return {name: (value or b"").decode() for name, value in pairs}
+    """Return Kafka headers, as client libraries pass them, in the form of `event_of` and `Follower`.
+
+    What is no text in a record of another producer is replaced (U+FFFD)."""
+    return {name: (value or b"").decode(errors="replace") for name, value in pairs}
 
 
 def event_of(headers: Headers, value: bytes) -> AnyEvent:

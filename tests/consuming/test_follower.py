@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langlog_projector.folding.fold import Fences
 from langlog_schemas import envelope
 from langlog_schemas import events as ev
-from langlog_schemas.consumer import Follower, Sealed, UnknownType, event_of
+from langlog_schemas.consumer import Follower, Sealed, UnknownType, event_of, headers_of
 from langlog_schemas.envelope import Cause
 
 from tests.consuming.golden import RUN, THREAD, TIME
@@ -170,3 +170,8 @@ print(type(Follower().event("run-events", 0, {{"ce_type": "langlog.run.succeeded
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert done.stdout.strip() == "RunSucceeded", done.stderr
+
+
+def test_headers_of_another_producer_that_are_no_text_are_replaced() -> None:
+    pairs = [("ce_type", b"thread.created.v1"), ("trace", b"caf\xe9"), ("empty", None)]
+    assert headers_of(pairs) == {"ce_type": "thread.created.v1", "trace": "caf\N{REPLACEMENT CHARACTER}", "empty": ""}

@@ -19,6 +19,7 @@ from langlog_schemas import events as ev
 
 from tests.dead.stack import LIMIT_S, Stack
 from tests.stack.fixtures import MakeSettings
+from tests.stack.foreign_batches import ForeignRecord, produce, record_batch
 from tests.stack.waiting import until
 
 NO_TEXT: dict[str, tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]] = {
@@ -117,6 +118,25 @@ async def test_a_foreign_record_stops_nobody(topic: str, stack: Stack, settings:
                 await producer.send_and_wait(settings.topic_prefix + topic, value, key, partition, headers=given)
     finally:
         await producer.stop()
+    await everybody_goes_on(stack)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("log_kind", ["kafka"], indirect=True)
+@pytest.mark.parametrize("topic", [cmd.TOPIC, ev.RUN_EVENTS, ev.STORE_EVENTS])
+async def test_a_record_whose_header_has_a_name_that_is_no_text_stops_nobody(
+    topic: str, stack: Stack, settings: Settings
+) -> None:
+    """Clients of Kafka in C and Go send such names, and aiokafka does not decode them."""
+    bootstrap = settings.log_uri.removeprefix("kafka://")
+    for part in range(settings.partitions):
+        given = [(b"caf\xe9", b"1"), *((name.encode(), value.encode()) for name, value in headers().items())]
+        batch = record_batch([ForeignRecord(headers=[(b"\xff\xfe", None)]), ForeignRecord(b"parked", b"{}", given)])
+        await produce(bootstrap, settings.topic_prefix + topic, part, batch)
+    await everybody_goes_on(stack)
+    bad = [row for row in await stack.parked("parked", settings.partitions) if row[2] == "bad"]
+    assert {(where, type) for where, type, _ in bad} == {(topic, UNKNOWN)}
+    await stack.restart()
     await everybody_goes_on(stack)
 
 

@@ -44,7 +44,10 @@ NAMES = {
         "aiokafka.consumer.group_coordinator:GroupCoordinator.coordinator_id",
         "aiokafka.consumer.group_coordinator:GroupCoordinator.group_id",
         "aiokafka.consumer.group_coordinator:GroupCoordinator.member_id",
+        "aiokafka.consumer.fetcher:MemoryRecords",
         "aiokafka.protocol.group:LeaveGroupRequest",
+        "aiokafka.record.memory_records:MemoryRecords",
+        "aiokafka.record.util:decode_varint",
     ),
     "langgraph": (
         "langgraph._internal._config:ensure_config",

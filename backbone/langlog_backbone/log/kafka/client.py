@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ...process.settings import Settings
 from ...time.sources import monotonic
 from ..port import LogFault
+from .foreign_batches import Consumer
 from .security import security_options
 from .sharing import Sharing
 
@@ -127,7 +128,7 @@ def make_producer(bootstrap: str, settings: Settings) -> AIOKafkaProducer:
 
 
 def make_consumer(bootstrap: str, settings: Settings) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **consumer_options(settings), **security_options(settings))
+    return Consumer(bootstrap_servers=bootstrap, **consumer_options(settings), **security_options(settings))
 
 
 def make_member(bootstrap: str, settings: Settings, group: str, sharing: Sharing) -> AIOKafkaConsumer:
