@@ -49,6 +49,7 @@ async def test_a_node_calls_its_server_without_credentials(server: LiveServer, h
     report = values["report"]
     assert report["leaf"] == {"headers": [], "user": None}
     assert report["owners"] >= 1
+    assert report["instrumented"] >= 1, "headers of tracing are no credentials"
     assert report["item"] == {"x": 1}
     assert report["streamed"]
     assert report["alice"] == "NotFoundError", "credentials are authenticated, and filters apply"

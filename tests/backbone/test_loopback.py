@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 from aiohttp import web
 from langgraph_sdk import get_client
 from langlog_backbone.project.loopback import Loopback
+from langlog_backbone.values.tracing_headers import is_tracing_header
+from opentelemetry import baggage, trace
 from structlog.testing import capture_logs
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -127,6 +130,42 @@ async def test_a_refused_request_says_that_it_is_authenticated_like_any_other(st
 PROOF = {"x-proof": "p"}
 
 
+SPAN = trace.SpanContext(
+    trace_id=0xA3CE929D0E0E47364BF92F3577B34DA6,
+    span_id=0xF067AA0BA902B7,
+    is_remote=False,
+    trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
+    trace_state=trace.TraceState([("vendor", "1")]),
+)
+INSTRUMENTED = {
+    "W3C": {"traceparent": "00-a3ce929d0e0e47364bf92f3577b34da6-00f067aa0ba902b7-01", "tracestate": "v=1"},
+    "LangSmith": {"langsmith-trace": "t", "baggage": "langsmith-metadata=1"},
+    "Sentry": {"sentry-trace": "a3ce929d0e0e47364bf92f3577b34da6-00f067aa0ba902b7-1", "baggage": "sentry-release=1"},
+    "B3 in one": {"b3": "a3ce929d0e0e47364bf92f3577b34da6-00f067aa0ba902b7-1-05e3ac9a4f6e3b90"},
+    "B3": {"X-B3-TraceId": "1", "X-B3-SpanId": "2", "X-B3-ParentSpanId": "3", "X-B3-Sampled": "1", "X-B3-Flags": "1"},
+    "Datadog": {
+        "x-datadog-trace-id": "1",
+        "x-datadog-parent-id": "2",
+        "x-datadog-sampling-priority": "1",
+        "x-datadog-origin": "synthetics",
+        "x-datadog-tags": "_dd.p.dm=-1",
+        "ot-baggage-user": "1",
+    },
+    "New Relic": {"newrelic": "e30=", "X-NewRelic-ID": "1", "X-NewRelic-Transaction": "t"},
+    "X-Ray": {"X-Amzn-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"},
+    "Cloud Trace": {"X-Cloud-Trace-Context": "a3ce929d0e0e47364bf92f3577b34da6/1;o=1"},
+    "Jaeger": {"uber-trace-id": "1:2:0:1", "uberctx-member": "1"},
+    "OpenTracing": {"ot-tracer-traceid": "1", "ot-tracer-spanid": "2", "ot-tracer-sampled": "true"},
+    "Envoy": {"x-request-id": "1", "x-ot-span-context": "2"},
+    "Elastic": {"elastic-apm-traceparent": "00-a3ce929d0e0e47364bf92f3577b34da6-00f067aa0ba902b7-01"},
+    "SkyWalking": {"sw8": "1", "sw8-correlation": "", "sw8-x": "0"},
+    "Azure": {"Request-Id": "|1.2.", "Request-Context": "appId=1", "Correlation-Context": "a=1"},
+    "Instana": {"X-INSTANA-T": "1", "X-INSTANA-S": "2", "X-INSTANA-L": "1"},
+    "others": {"x-dynatrace": "1", "x-honeycomb-trace": "1", "singularityheader": "1"},
+}
+"""By tool: what its instrumentation of an HTTP client adds."""
+
+
 async def proved(request: web.Request) -> web.Response:
     """Tell whether the request has the proof; ``/elsewhere`` redirects to another host, ``/here`` to this one."""
     if request.path == "/elsewhere":
@@ -148,6 +187,8 @@ async def proved(request: web.Request) -> web.Response:
         ({"cookie": "c=1"}, False),
         ({"x-tenant": "t"}, False),
         ({"x-langlog-loopback": "forged"}, False),
+        ({"x-datadog": "no header of tracing"}, False),
+        ({"sentry-trace": "t", "baggage": "b", "authorization": "a"}, False),
     ],
 )
 async def test_a_request_without_headers_of_its_own_proves_where_it_comes_from(
@@ -159,6 +200,30 @@ async def test_a_request_without_headers_of_its_own_proves_where_it_comes_from(
         answer = await asking.post("/threads", json={}, headers=headers)
         assert answer.json() is expected
         assert "x-proof" not in answer.request.headers
+
+
+@pytest.mark.parametrize("headers", INSTRUMENTED.values(), ids=list(INSTRUMENTED))
+async def test_headers_that_tracing_adds_are_none_of_the_callers_own(headers: dict[str, str]) -> None:
+    async def instrument(request: httpx.Request) -> None:
+        request.headers.update(headers)
+
+    async with listening(proved) as url, client(Loopback(url, proof=lambda: PROOF)) as asking:
+        asking.event_hooks["request"].append(instrument)
+        assert (await asking.post("/threads", json={})).json() is True
+
+
+def test_the_propagators_that_are_installed_add_no_header_of_another_name() -> None:
+    """OpenTelemetry's own, and whichever others this environment has."""
+    found = list(metadata.entry_points(group="opentelemetry_propagator"))
+    assert {"tracecontext", "baggage"} <= {each.name for each in found}
+    within = baggage.set_baggage("member", "value", trace.set_span_in_context(trace.NonRecordingSpan(SPAN)))
+    for each in found:
+        propagator = each.load()()
+        carrier: dict[str, str] = {}
+        propagator.inject(carrier, within)
+        assert carrier, each.name
+        names = {name.lower() for name in (*carrier, *propagator.fields)}
+        assert {name for name in names if not is_tracing_header(name)} == set(), each.name
 
 
 async def test_what_the_sdk_sends_by_itself_proves_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:

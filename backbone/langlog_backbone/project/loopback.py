@@ -4,9 +4,9 @@
 `get_asgi_transport` for a transport into the server's own process. Here the transport is HTTP to a gateway: from graphs to
 LANGLOG_BASE_URL, from a gateway to itself. Requests are then like any other client's: streams stream.
 
-Where the project authenticates, requests with no headers but the SDK's own prove that they come from the project's code
-(`credentials.loopback_proof`), and nothing authenticates or authorizes them, as on other servers. A header of any other name, such as
-``authorization`` or ``cookie``, means that the caller is to be authenticated by it: the proof is then not sent. It is added to what the
+Where the project authenticates, requests with no headers but the SDK's own and those of tracing prove that they come from the project's
+code (`credentials.loopback_proof`), and nothing authenticates or authorizes them, as on other servers. A header of any other name, such
+as ``authorization`` or ``cookie``, means that the caller is to be authenticated by it: the proof is then not sent. It is added to what the
 transport sends, not to the client's request, so it goes to this server alone, whatever redirects the client follows.
 
 Concurrency: one transport for the process, on every event loop of it. A client is often made once, where its module is imported,
@@ -28,6 +28,8 @@ from typing import Any
 
 import httpx
 import structlog
+
+from ..values.tracing_headers import is_tracing_header
 
 logger = structlog.get_logger(__name__)
 
@@ -54,10 +56,9 @@ OF_SDK = frozenset(
     {
         *("accept", "accept-encoding", "connection", "host", "user-agent"),
         *("content-length", "content-type", "transfer-encoding", "cache-control", "last-event-id"),
-        *("langsmith-trace", "baggage", "traceparent", "tracestate"),
     }
 )
-"""Headers that httpx, the SDK, and tracing add to requests of a client that was given none."""
+"""Headers that httpx and the SDK add to requests of a client that was given none; those of tracing are in `values.tracing_headers`."""
 
 CLIENT_MODULES = ("langgraph_sdk._async.client", "langgraph_sdk.client")
 """Modules in which the SDK opens clients without an address: since 0.3.6, and before."""
@@ -135,11 +136,12 @@ class Loopback(httpx.AsyncBaseTransport):
 
 
 def has_no_credentials(request: httpx.Request) -> bool:
-    """Return whether a request has no headers but those that the SDK sends by itself."""
+    """Return whether a request has no headers but those that the SDK sends by itself, and those of tracing."""
     if request.url.host != CLIENT_HOST or request.url.scheme != "http":
         return False  # a redirect led elsewhere
     return all(
-        value == _api_key() if name == "x-api-key" else name in OF_SDK for name, value in request.headers.multi_items()
+        value == _api_key() if name == "x-api-key" else name in OF_SDK or is_tracing_header(name)
+        for name, value in request.headers.multi_items()
     )
 
 

@@ -8,6 +8,7 @@ from langgraph_sdk import get_client
 
 server = get_client()
 as_alice = get_client(headers={"authorization": "alice"})
+instrumented = get_client(headers={"sentry-trace": "1-2-1", "baggage": "a=1", "x-datadog-trace-id": "1", "b3": "1-2-1"})
 
 
 class State(TypedDict, total=False):
@@ -33,6 +34,7 @@ async def ask(state: State) -> State:
         "item": (await server.store.get_item(["a"], key="k"))["value"],
         "cron": cron["cron_id"],
         "streamed": "values" in streamed,
+        "instrumented": await instrumented.threads.count(metadata={"owner": "bob"}),
         "alice": alice,
         "route": await server.http.get("/seen"),
     }
