@@ -14,9 +14,10 @@ import redis.asyncio as aioredis
 
 from tests.loss.cluster import Cluster, running_cluster
 from tests.protocol.following import Thread
+from tests.stack.releases import TRANSFORMERS
 from tests.stack.server import Process, kafka_env
 
-PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+PROJECT = Path(__file__).parent / "project" / ("langgraph.json" if TRANSFORMERS else "without_transformers.json")
 BUFFER_FRAMES = 300
 MAX_SUBSCRIPTIONS = 4
 MAX_MESSAGE_BYTES = 20_000

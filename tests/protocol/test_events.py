@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -252,3 +253,11 @@ def test_the_tree_shows_one_run_alone_with_subgraphs_below_the_graph_that_runs_t
     inner = {"namespace": ["child:1", "inner:2"], "status": "completed", "graph_name": "inner"}
     child = {"namespace": ["child:1"], "status": "running", "graph_name": "child", "children": [inner]}
     assert result == {"namespace": [], "status": "running", "graph_name": "agent", "children": [child]}
+
+
+def test_the_project_for_an_older_langgraph_lacks_only_what_has_transformers() -> None:
+    folder = Path(__file__).parent / "project"
+    whole, older = (json.loads((folder / name).read_text()) for name in ("langgraph.json", "without_transformers.json"))
+    graphs = {name: path for name, path in whole["graphs"].items() if not path.startswith("./transforming.py:")}
+    assert older == whole | {"graphs": graphs}
+    assert "langgraph.stream" not in (folder / "graphs.py").read_text()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.protocol.conftest import Pair
 from tests.protocol.following import ALL, Thread, ThreadEvent, over, times
+from tests.stack.releases import stream_transformers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -173,6 +174,7 @@ async def test_a_question_has_the_namespace_of_the_graph_that_asks(thread: Threa
     assert (await thread.get("/state"))["values"] == {"text": "a", "answer": "yes"}
 
 
+@stream_transformers
 async def test_what_nodes_write_is_told_when_the_graph_was_compiled_so(thread: Thread) -> None:
     every = {"channels": ["lifecycle", "updates", "custom"]}
     await thread.start("reporter", {"text": "a"})

@@ -10,6 +10,9 @@ from langgraph_sdk import get_client, get_sync_client
 
 from tests.protocol.conftest import LIMIT_S, Pair
 from tests.protocol.following import ALL, Thread, ThreadEvent, times
+from tests.stack.releases import stream_transformers
+
+pytestmark = stream_transformers
 
 EVERY = [*ALL, "custom", "updates"]
 NEAR = {"name": "nodes", "payload": {"node": "near", "depth": 0}}

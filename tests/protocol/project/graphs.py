@@ -13,7 +13,6 @@ from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.stream.transformers import CustomTransformer, UpdatesTransformer
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -137,6 +136,4 @@ def report(state: Asked) -> Asked:
 
 
 reporting = StateGraph(Asked).add_node("report", report).add_edge(START, "report").add_edge("report", END)
-reporter = reporting.compile(transformers=[CustomTransformer, UpdatesTransformer])
-"""Streams its steps and what they write, since it was compiled so."""
 quiet = reporting.compile()

@@ -1,13 +1,17 @@
-"""Graphs that bring stream transformers of their own."""
+"""Graphs that are compiled with stream transformers, which langgraph before 1.2 does not have."""
 
 import asyncio
 from typing import Any
 
-from graphs import Steps, fail, more, speak, step  # type: ignore[import-not-found]  # beside this file
+from graphs import Steps, fail, more, reporting, speak, step  # type: ignore[import-not-found]  # beside this file
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.stream import StreamChannel, StreamTransformer
+from langgraph.stream.transformers import CustomTransformer, UpdatesTransformer
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
+
+reporter = reporting.compile(transformers=[CustomTransformer, UpdatesTransformer])
+"""Streams its steps and what they write, since it was compiled so."""
 
 
 class Walk(TypedDict, total=False):
