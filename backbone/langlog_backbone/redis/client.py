@@ -38,6 +38,9 @@ MAX_WAITING_BYTES = 256_000_000
 """Maximum bytes of large messages that one process may be sending; further ones are dropped."""
 MISSED_LINGER_S = 0.1
 """Seconds in which losses of several publishers are collected: when Redis was unavailable, most have one to announce."""
+LOSSES_APART_S = 2.0
+"""Minimum seconds between two announcements of one process. Each makes all gateways read again what they follow, so that a process
+whose connection breaks every moment must not announce every loss."""
 CLOSE_S = 2.0
 """Seconds for large messages under way when the bus stops."""
 
@@ -396,6 +399,7 @@ class Bus:
             await until_available(
                 lambda: self._pipe.call("PUBLISH", self._pipe.key(channels.MISSED), b""), on=self._announcing
             )
+            await asyncio.sleep(LOSSES_APART_S)
 
     def _on_missed_message(self, _: bytes) -> None:
         self._miss_soon()
