@@ -126,8 +126,11 @@ async def test_all_are_sent_again_the_first_given_up_first(both: Stack, receiver
     assert (await langlog(both, "retry", "--all", "--yes")).stdout.startswith("3 webhooks are due again")
     for run in runs:
         assert (await attempted(both, run, 3))["state"] == "delivered"
-    due = await both.backbone.pool.fetch("SELECT attempts_before FROM webhooks")
-    assert [row["attempts_before"] for row in due] == [2, 2, 2]
+    logs = [
+        msgspec.json.decode(row["attempt_log"])
+        for row in await both.backbone.pool.fetch("SELECT attempt_log FROM webhooks")
+    ]
+    assert [["sent_again" in entry for entry in log] for log in logs] == [[False, True, False]] * 3
     assert (await langlog(both, "retry", "--all", "--yes")).stdout.startswith("No webhook was given up")
     assert await verified(both)
 

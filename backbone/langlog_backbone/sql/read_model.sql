@@ -141,16 +141,8 @@ CREATE TABLE IF NOT EXISTS webhooks (   -- what is told of runs that are over, a
     settled_at timestamptz,
     delivered boolean NOT NULL DEFAULT false,
     attempt_log jsonb NOT NULL DEFAULT '[]',
-    user_id text COLLATE "C" NOT NULL DEFAULT '', -- whose share of the deliveries at once it takes; empty: nobody's
-    attempts_before int NOT NULL DEFAULT 0        -- tries before it was last sent again; 0: it was not
+    user_id text COLLATE "C" NOT NULL DEFAULT ''  -- whose share of the deliveries at once it takes; empty: nobody's
 );
-DO $$ BEGIN   -- a read model of before this column
-    IF NOT EXISTS (
-        SELECT FROM pg_attribute WHERE attrelid = 'webhooks'::regclass AND attname = 'attempts_before' AND NOT attisdropped
-    ) THEN
-        ALTER TABLE webhooks ADD COLUMN attempts_before int NOT NULL DEFAULT 0;
-    END IF;
-END $$;
 CREATE INDEX IF NOT EXISTS webhooks_due_by_user ON webhooks (user_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhooks_settled ON webhooks (part, settled_at) WHERE settled_at IS NOT NULL;

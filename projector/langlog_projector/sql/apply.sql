@@ -86,8 +86,9 @@ WITH noted AS (
 DELETE FROM webhooks WHERE part = $7 AND settled_at < $8
 
 -- name: webhook_due_again
--- Only of a delivery that was given up after so many tries ($2), and has its payload. It has as many tries as a new one.
-UPDATE webhooks SET next_attempt_at = $3, settled_at = NULL, attempts_before = attempts
+-- Only of a delivery that was given up after so many tries ($2), and has its payload. It has as many tries as a new one, counted from the one
+-- that is marked here.
+UPDATE webhooks SET next_attempt_at = $3, settled_at = NULL, attempt_log = jsonb_set(attempt_log, '{-1,sent_again}', 'true')
 WHERE run_id = $1 AND attempts = $2 AND settled_at IS NOT NULL AND NOT delivered AND kwargs IS NOT NULL
 
 -- name: remove_threads

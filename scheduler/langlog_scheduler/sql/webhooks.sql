@@ -31,5 +31,7 @@ SELECT run_id, attempts FROM webhooks WHERE run_id = ANY ($1::text[])
 
 -- name: delivery
 SELECT run_id, thread_id, url, status, assistant_id, metadata, multitask_strategy, attempt, created_at, started_at, ended_at, error,
-       kwargs, state_values, attempts_before
+       kwargs, state_values,
+       (SELECT coalesce(max(tried.number), 0) FROM jsonb_array_elements(attempt_log) WITH ORDINALITY AS tried (entry, number)
+        WHERE tried.entry ? 'sent_again') AS attempts_before
 FROM webhooks WHERE run_id = $1 AND attempts = $2 AND next_attempt_at IS NOT NULL

@@ -140,7 +140,6 @@ def insert_webhooks(server: PostgresServer, rows: list[dict[str, Any]]) -> int:
                 "next_attempt_at": n["ended_at"],
                 "user_id": first(n["user_id"], r.get("user_id")),
                 "attempts": 0,
-                "attempts_before": 0,
                 "settled_at": None,
                 "delivered": False,
                 "attempt_log": "",
@@ -195,7 +194,11 @@ def webhook_due_again(server: PostgresServer, run_id: str, attempts: int, due_at
         or row["kwargs"] is None
     ):
         return 0
-    again = {"next_attempt_at": due_at, "settled_at": None, "attempts_before": attempts}
+    again = {
+        "next_attempt_at": due_at,
+        "settled_at": None,
+        "attempt_log": f"{row['attempt_log']} again after {attempts}, ",
+    }
     server.tables.put("webhooks", (run_id,), {**row, **again})
     return 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -189,4 +190,6 @@ def webhook_attempts(server: PostgresServer, ids: list[str]) -> list[dict[str, A
 @reads("scheduler", "webhooks", "delivery")
 def delivery(server: PostgresServer, run_id: str, attempts: int) -> list[dict[str, Any]]:
     w = server.tables["webhooks"].get((run_id,))
-    return [w] if w is not None and w["attempts"] == attempts and w["next_attempt_at"] is not None else []
+    if w is None or w["attempts"] != attempts or w["next_attempt_at"] is None:
+        return []
+    return [{**w, "attempts_before": max(map(int, re.findall(r"again after (\d+), ", w["attempt_log"])), default=0)}]
