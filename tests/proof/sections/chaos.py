@@ -35,6 +35,7 @@ def text(figures: dict[str, Any]) -> str:
         f"{figures['faults_total']} faults. **Violations: {len(figures['violations'])}.** A client waited {every['calls_p50_ms']:.0f} ms (p50) "
         f"and at most {every['calls_max_ms'] / 1000:.1f} s for an answer, over all of its tries.",
         "",
+        *(f"Not ended as planned: {failed.splitlines()[0]}\n" for failed in figures["faults_failed"]),
         "| fault | times | calls: p50, ms | longest, ms |",
         "| --- | --- | --- | --- |",
     ]
