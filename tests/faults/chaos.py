@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from langlog_backbone.embedded.child import ChildFailed
 from langlog_schemas import events
 
 from tests.faults.load import Load, pauses
@@ -178,7 +179,11 @@ class Chaos:
         await replicated(self._rig)
         await broker.kill()
         broker.lose_disk()
-        await broker.start()
+        try:
+            await broker.start()
+        except ChildFailed:
+            # it led the controllers, and is back before the others have elected another: Kafka ends then, and its supervisor starts it again
+            await broker.start()
 
 
 WEIGHTS = {
