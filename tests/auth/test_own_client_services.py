@@ -49,6 +49,6 @@ async def test_the_projects_code_calls_any_gateway_without_credentials(kafka: st
             assert asked["alice"] == 0
             assert PROOF_HEADER not in asked["seen"]["headers"]
             async with http.post(f"{url}/threads/count", json={}, headers={"authorization": ""}) as answer:
-                assert answer.status == 401, "whoever is not the project's own code is authenticated"
+                assert answer.status == 401, "a caller outside the project is authenticated"
         for process in cluster.processes.values():
             assert PROOF_HEADER not in process.output.read_text(), "no log has the header"

@@ -13,7 +13,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lang
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Lock this part of the cache. A process that locks the same part twice, one lock within the other, waits for ever."""
+    """Lock this part of the cache. A process that locks the same part twice, one lock within the other, waits without end."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

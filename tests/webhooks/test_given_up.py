@@ -181,7 +181,7 @@ async def test_what_waits_for_its_next_attempt_is_listed_and_not_sent(
             await attempted(stack, run, 1)
         (row,) = map(msgspec.json.decode, (await langlog(stack, "list", "--json")).stdout.splitlines())
         assert (row["status"], row["error"], row["given_up_at"]) == ("waiting", "answered 500", None)
-        assert (await langlog(stack, "list", "--state", "given-up")).stdout == "There is none.\n"
+        assert (await langlog(stack, "list", "--state", "given-up")).stdout == "No webhook is in that state.\n"
         assert (await langlog(stack, "list", "--thread", new_id())).stdout == "No webhook waits or was given up.\n"
         assert "has failed (1 attempt: answered 500) and is attempted from" in await why(stack, run["run_id"])
         done = await langlog(stack, "retry", run["run_id"], unknown := new_id())

@@ -97,7 +97,7 @@ async def _list(
     there = {"given up": numbers.given_up, "waiting": numbers.waiting}
     more = sum(there[state] for state in states) - (limit - left)
     if not as_json and left == limit:
-        click.echo("No webhook waits or was given up." if len(states) > 1 else "There is none.")
+        click.echo("No webhook waits or was given up." if len(states) > 1 else "No webhook is in that state.")
     elif left == 0 and more > 0:
         click.echo(f"{more:,} more {'is' if more == 1 else 'are'} not shown: see --limit.", err=True)
     return 0

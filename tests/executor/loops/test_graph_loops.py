@@ -248,7 +248,7 @@ async def test_an_exception_comes_back_and_an_exit_harms_nobody(loops: GraphLoop
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
 async def test_work_that_a_task_factory_of_a_graph_refuses_fails(loops: GraphLoops, error: type[BaseException]) -> None:
-    """Its caller would wait for ever."""
+    """Its caller would wait without end."""
 
     def refuse(*args: object, **options: object) -> asyncio.Task[None]:
         raise error("no task")
