@@ -399,7 +399,7 @@ class Bus:
             await until_available(
                 lambda: self._pipe.call("PUBLISH", self._pipe.key(channels.MISSED), b""), on=self._announcing
             )
-            await asyncio.sleep(LOSSES_APART_S)
+            await asyncio.sleep(LOSSES_APART_S)  # limits how often gateways read again; later losses wait in the event
 
     def _on_missed_message(self, _: bytes) -> None:
         self._miss_soon()
