@@ -65,6 +65,39 @@ async def test_a_fork_at_an_earlier_checkpoint_has_the_history_up_to_it_and_goes
     assert places(await client.threads.get_history(thread, limit=100)) == places(history)
 
 
+async def test_a_copy_of_a_thread_that_waits_for_an_answer_waits_for_it_too(client: LangGraphClient, api: Api) -> None:
+    suite = str(uuid.uuid4())
+    thread = (await client.threads.create(metadata={"suite": suite}))["thread_id"]
+    asked: Any = await client.runs.wait(thread, "interrupting", input={"draft": "d"})
+    original = await client.threads.get(thread)
+    copy: Any = await client.threads.copy(thread)
+    assert copy["status"] == "interrupted" and "values" not in copy
+    copied = await client.threads.get(copy["thread_id"])
+    for member in ("status", "values", "interrupts", "error"):
+        assert copied[member] == original[member], member  # type: ignore[literal-required] # each is one of Thread's keys
+    found = await client.threads.search(metadata={"suite": suite}, status="interrupted")
+    assert {t["thread_id"] for t in found} == {thread, copy["thread_id"]}
+    answer = {"namespace": [], "interrupt_id": asked["__interrupt__"][0]["id"], "response": "yes"}
+    command = {"id": 1, "method": "input.respond", "params": answer}
+    answered = await api.post(f"/threads/{copy['thread_id']}/commands", command)
+    assert answered["type"] == "success", answered
+    (run,) = await client.runs.list(copy["thread_id"])
+    assert await client.runs.join(copy["thread_id"], run["run_id"]) == {
+        "draft": "draft of d",
+        "answer": "yes",
+        "final": "draft of d -> yes",
+    }
+    assert await client.threads.get(thread) == original
+
+
+async def test_a_copy_of_a_thread_that_waits_for_nothing_is_like_one_that_never_ran(client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "counter", input={"by": 3})
+    copied = await client.threads.get((await client.threads.copy(thread))["thread_id"])
+    assert copied["status"] == "idle"
+    assert not {"values", "interrupts", "error"} & copied.keys()
+
+
 async def test_a_fork_at_the_latest_checkpoint_waits_for_the_same_answers(client: LangGraphClient, api: Api) -> None:
     thread = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread, "asking_twice", input={"messages": []})

@@ -1,7 +1,8 @@
 """Copying a thread, whole or up to a checkpoint: by value, through the log (wire contract §3).
 
 The checkpoints are read from Postgres and appended as state updates of the new thread, with their ids, in records within the log's
-limit. A gateway that dies in between leaves a thread with fewer checkpoints, and the client without a response.
+limit. A copy of a thread that waits for an answer waits for it too. A gateway that dies in between leaves a thread with fewer
+checkpoints, or one that does not wait, and the client without a response.
 """
 
 from __future__ import annotations
@@ -31,6 +32,29 @@ async def copied_state(reads: Reads, source: str, target: str, record_bytes: int
     blobs = await reads.rows(SQL["blobs"], source)
     writes = await reads.rows(SQL["writes"], source)
     return _commands(target, bundle(checkpoints, blobs, writes), record_bytes)
+
+
+async def waiting_state(reads: Reads, source: Any, target: str) -> list[cmd.UpdateState]:
+    """Return the command that gives a copy the values and open interrupts of a thread that waits, to follow its checkpoints.
+
+    ``source`` is the thread's row from before its checkpoints were read. No command if it did not wait then, or has gone on since:
+    then the copied checkpoints may be later than what it waited for.
+    """
+    if source["status"] != "interrupted":
+        return []
+    rows = await reads.rows_as_stored(SQL["get"], source["thread_id"])
+    if not rows or any(rows[0][column] != source[column] for column in ("status", "state_updated_at")):
+        return []
+    state = rows[0]
+    return [
+        cmd.UpdateState(
+            thread_id=target,
+            checkpoints=[],
+            values=Raw((state["state_values"] or "null").encode()),
+            interrupts=Raw((state["interrupts"] or "{}").encode()),
+            status="interrupted",
+        )
+    ]
 
 
 async def forked_state(

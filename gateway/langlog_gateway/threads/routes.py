@@ -30,7 +30,7 @@ from ..requests.threads import (
 from ..resources.crons import remove_crons_of
 from ..responses import threads
 from . import search as thread_search
-from .copy import copied_state
+from .copy import copied_state, waiting_state
 from .search import SQL
 
 
@@ -206,7 +206,10 @@ class Threads:
         return encoded_response(threads.Pruned(pruned))
 
     async def copy(self, request: web.Request) -> web.Response:
-        """Creates a thread with the metadata and checkpoints of another. Runs are not copied."""
+        """Creates a thread with the metadata and checkpoints of another. Runs are not copied.
+
+        The copy of a thread that waits for an answer waits for it too, with the same open interrupts.
+        """
         thread_id = canonical_uuid(request.match_info["thread_id"])
         if thread_id is None:
             raise ApiError(400, "badly formed hexadecimal UUID string")
@@ -222,6 +225,7 @@ class Threads:
         commands: list[cmd.Body] = [
             cmd.CreateThread(thread_id=target, metadata=metadata, ttl=_ttl_of(row), if_exists="do_nothing"),
             *await copied_state(self._core.reads, thread_id, target, self._core.commands.max_record_bytes),
+            *await waiting_state(self._core.reads, row, target),
         ]
         for reply in await self._core.commands.execute_all(commands, origin, "copy"):
             if reply.status != 200:
