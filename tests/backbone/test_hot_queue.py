@@ -215,7 +215,7 @@ async def test_a_claim_on_another_connection_is_ended_as_well(queue: HotQueue) -
         await queue.push([task(f"r{n}")])
         assert len(await queue.claim("w", 1, 1)) == 1
     assert queue._blocking is not None
-    first = queue._claiming
+    first = queue._blocking._id
     queue._blocking.drop()
     connection = queue._blocking._connection
     assert connection is not None
@@ -226,7 +226,7 @@ async def test_a_claim_on_another_connection_is_ended_as_well(queue: HotQueue) -
             await queue.end_claim()
             await asyncio.wait([waiting], timeout=0.02)
     assert waiting.result() == []
-    assert queue._claiming is not first
+    assert queue._blocking._id is not first
 
 
 async def test_the_id_of_a_connection_is_asked_for_once(queue: HotQueue) -> None:
@@ -234,5 +234,6 @@ async def test_the_id_of_a_connection_is_asked_for_once(queue: HotQueue) -> None
     for n in range(3):
         await queue.push([task(f"r{n}")])
         assert len(await queue.claim("w", 1, 1)) == 1
-        asked.add(id(queue._claiming))
+        assert queue._blocking is not None
+        asked.add(id(queue._blocking._id))
     assert len(asked) == 1

@@ -10,8 +10,9 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis import connection as redis_connection
+from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.connection import ANSWER_S, QUIET_S, RedisConnection, Unanswered, open_connection
-from langlog_backbone.redis.list_consumer import consume
+from langlog_backbone.redis.list_consumer import ListConsumer
 
 from tests.stack.sources import in_virtual_time
 
@@ -90,14 +91,17 @@ def in_memory(monkeypatch: pytest.MonkeyPatch, *answers: dict[bytes, list[bytes]
 
 @pytest.fixture
 def silent_at_first(monkeypatch: pytest.MonkeyPatch) -> list[Wire]:
-    return in_memory(monkeypatch, {}, {b"BRPOP": [b"*-1\r\n", b"*2\r\n$4\r\nlist\r\n$5\r\nentry\r\n"]})
+    return in_memory(
+        monkeypatch, {}, {b"CLIENT": [b":7\r\n"], b"BRPOP": [b"*-1\r\n", b"*2\r\n$4\r\nlist\r\n$5\r\nentry\r\n"]}
+    )
 
 
 @in_virtual_time
 async def test_a_list_is_read_on_from_another_connection(silent_at_first: list[Wire]) -> None:
     taken: asyncio.Queue[bytes] = asyncio.Queue()
     available = Availability("lists", "redis")
-    consuming = asyncio.create_task(consume(Settings(), "list", taken.put, 1, available))
+    consumer = ListConsumer(Settings(), "list", taken.put, 1, available, through=RedisPipe(Settings()))
+    consuming = asyncio.create_task(consumer.run())
     async with asyncio.timeout(3600):
         assert await taken.get() == b"entry"
     assert available.failures == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from langlog_backbone.operation.workers import queue_and_workers
+from langlog_backbone.redis.queries import QUERIES, QueryClient
+from langlog_backbone.redis.replies import ReplyRouter
 
 from tests.executor.stack import LIMIT_S, Run, Stack, running_stack
 from tests.stack.fixtures import MakeSettings
@@ -69,6 +72,8 @@ def graph(node):
 first, second, where, block = graph(use), graph(use), graph(where), graph(block)
 """
 NAMES = ("first", "second", "where", "block")
+STATE = b'{"graph_id": "where", "thread_id": "4b1b2a3e-0000-4000-8000-000000000000"}'
+"""A query for the state of a thread that has none."""
 LIFESPAN = """
 import contextlib
 
@@ -168,6 +173,47 @@ async def test_a_worker_whose_loop_is_blocked_leaves_runs_to_others(
         async with asyncio.timeout(LIMIT_S):
             while await succeeded(stack, await stack.start("where")) != pid:
                 pass  # it claims again
+
+
+async def test_a_worker_whose_loop_is_blocked_leaves_queries_to_others(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    file = project(tmp_path / "project", worker_lifespan="./resources.py:prepare")
+    async with running_stack(make_settings(project=file, workers=2)) as stack, asking(stack) as queries:
+        blocking, _ = await blocked(stack)
+        try:
+            for _ in range(4):  # at first that worker does not know yet: it puts back what waits for its loop
+                asked = [queries.query("state", STATE, LIMIT_S) for _ in range(8)]
+                assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+            assert not blocking.ended.done()
+        finally:
+            (stack.folder / "go").touch()
+        await succeeded(stack, blocking)
+
+
+async def test_a_query_that_waits_while_all_loops_are_blocked_is_answered_once_one_is_free(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    file = project(tmp_path / "project", worker_lifespan="./resources.py:prepare")
+    async with running_stack(make_settings(project=file, workers=1)) as stack, asking(stack) as queries:
+        blocking, _ = await blocked(stack)
+        asked = asyncio.create_task(queries.query("state", STATE, LIMIT_S))
+        waiting = stack.backbone.pipe.key(QUERIES)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while not await stack.backbone.pipe.call("LLEN", waiting):
+                    await asyncio.sleep(0.01)  # the worker puts it back, and tells only by that
+        finally:
+            (stack.folder / "go").touch()
+        assert (await asked).status == 200
+        await succeeded(stack, blocking)
+
+
+@contextlib.asynccontextmanager
+async def asking(stack: Stack) -> AsyncIterator[QueryClient]:
+    replies = ReplyRouter(stack.backbone.bus)
+    await replies.start()
+    yield QueryClient(stack.backbone.pipe, replies)
 
 
 async def seen_blocked(stack: Stack) -> bool:

@@ -235,6 +235,8 @@ class StubQueries(QueryServer):
         self._kinds = {"state": (msgspec.json.Decoder(StateQuestion).decode, self._state)}
         self._before = {"state": self._recorded}
         self._own = {}
+        self._hosted = None
+        self._under_way = set()
 
     async def _recorded(self, question: StateQuestion) -> tuple[Any, ...]:
         await self._reader.recorded_so_far(question.thread_id)

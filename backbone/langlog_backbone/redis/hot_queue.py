@@ -18,17 +18,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from langlog_schemas import messages
 from langlog_schemas.messages import Task
 from redis import Redis as SyncRedis
-from redis.exceptions import ResponseError
 
 from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
+from .blocking import BlockingPipe
 from .client import RedisPipe
-from .connection import RedisConnection
 
 CLAIM_AHEAD = 15
 """Maximum number of further tasks that a claim takes along with the one waited for."""
@@ -132,13 +130,9 @@ class HotQueue:
         self._pipe = pipe
         self._settings = settings
         self._lease_ms = int(settings.lease_s * 1000)
-        self._blocking: RedisPipe | None = None
+        self._blocking: BlockingPipe | None = None
         self._plenty = False
         """Whether the last claim was filled: more tasks may be available without waiting."""
-        self._claiming: asyncio.Future[Any] | None = None
-        """Client id, in Redis, of the connection on which a claim waits."""
-        self._claimed_by: RedisConnection | None = None
-        """That connection, once the id is known."""
 
     async def stop(self) -> None:
         if self._blocking is not None:
@@ -195,7 +189,7 @@ class HotQueue:
         A claim that raised or was cancelled may have moved tasks all the same: `held` finds them.
         """
         if self._blocking is None:
-            self._blocking = RedisPipe(self._settings, patient=True)
+            self._blocking = BlockingPipe(self._settings)
         client, queue, held = self._blocking, self._pipe.key("queue"), self._pipe.key("held", worker)
         limit = min(limit, 1 + CLAIM_AHEAD)
         if self._plenty:
@@ -204,11 +198,8 @@ class HotQueue:
                 return task
         try:
             limit_s = wait_s + ANSWER_S if wait_s else None
-            if self._claimed_by is None or client.connection is not self._claimed_by:
-                self._claiming = client.submit("CLIENT", "ID")
-                self._claiming.add_done_callback(self._identified)
             async with asyncio.timeout(limit_s):
-                first = await client.call("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
+                first = await client.wait("BLMOVE", queue, held, "RIGHT", "LEFT", wait_s)
         except (TimeoutError, asyncio.CancelledError) as error:
             client.drop()  # a BLMOVE that stays behind would claim a task later, unnoticed
             if isinstance(error, TimeoutError):
@@ -216,21 +207,14 @@ class HotQueue:
             raise
         return [] if first is None else await self._take(client, queue, held, first, limit - 1)
 
-    def _identified(self, done: asyncio.Future[Any]) -> None:
-        known = not done.cancelled() and done.exception() is None and done is self._claiming
-        self._claimed_by = self._blocking.connection if known and self._blocking is not None else None
-
     async def end_claim(self) -> None:
         """Make a waiting claim return, empty or with the tasks it has just received. Raises RedisUnavailable.
 
         Redis may still pass a task to a claim that was only cancelled, after the canceller has checked. A claim whose command
         arrives after this call keeps waiting: call it again.
         """
-        if self._claiming is not None:
-            try:
-                await self._pipe.call("CLIENT", "UNBLOCK", await self._claiming)
-            except ResponseError as error:  # a server that does not allow it
-                raise RedisUnavailable(str(error)) from None
+        if self._blocking is not None:
+            await self._blocking.end_wait(self._pipe)
 
     async def give_back(self, worker: str, kept: Collection[str] = (), *, leave: bool = False) -> int:
         """Return the tasks that the worker holds and has not begun to the queue, as the same attempt: all but the ids in ``kept``.

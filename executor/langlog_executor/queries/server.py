@@ -4,13 +4,14 @@
 
 Concurrency: `QueryServer.serve` receives queries on the I/O loop, at most `MAX_AT_ONCE` at a time; graph code answers them on a
 graph loop. When it dies, the gateway sends the query again after a third of its time, and responds with 504 at its deadline. A
-worker that stops puts unanswered queries back into Redis. A query whose deadline has passed is dropped.
+worker that stops puts unanswered queries back into Redis. One whose graph loop a node blocks takes no queries, and puts back those
+that wait for the loop. A query whose deadline has passed is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
 from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.list_consumer import consume
+from langlog_backbone.redis.list_consumer import ListConsumer
 from langlog_backbone.redis.queries import QUERIES
 from langlog_backbone.redis.replies import ANSWER
 from langlog_backbone.time.clock import now_ms
@@ -90,6 +91,8 @@ class QueryServer:
         self._backbone = io.backbone
         self._json = json_cipher(reader.serde)
         self._loops = loops
+        self._under_way: set[Work[bytes]] = set()
+        """Work of queries on graph loops, begun or not."""
         threads = ThreadQueries(graphs, reader, store, max_bytes=io.backbone.settings.max_answer_bytes)
         drawings = GraphQueries(graphs, store)
         imports = ImportQueries(graphs, reader, store)
@@ -122,8 +125,31 @@ class QueryServer:
 
     async def serve(self) -> None:
         """Receive and answer queries until cancelled; those under way are cancelled too."""
-        key = self._backbone.pipe.key(QUERIES)
-        await consume(self._backbone.settings, key, self._take, MAX_AT_ONCE, Availability("worker.queries", "redis"))
+        pipe = self._backbone.pipe
+        available = Availability("worker.queries", "redis")
+        consumer = ListConsumer(
+            self._backbone.settings, pipe.key(QUERIES), self._take, MAX_AT_ONCE, available, through=pipe
+        )
+
+        def on_loops_held() -> None:
+            if not self._blocked:
+                consumer.resume()
+                return
+            consumer.pause()
+            for work in tuple(self._under_way):
+                work.withdraw()  # unless it has begun; another worker answers
+
+        self._loops.on_held.append(on_loops_held)
+        try:
+            await consumer.run()
+        finally:
+            self._loops.on_held.remove(on_loops_held)
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether queries would wait for a graph loop that a node blocks, while other workers may answer them. Those about graphs in
+        JavaScript would not."""
+        return self._loops.held and self._hosted is None
 
     async def _take(self, data: bytes) -> None:
         try:
@@ -134,13 +160,22 @@ class QueryServer:
         limit_s = (query.deadline_ms - now_ms()) / 1000 if query.deadline_ms else DEFAULT_LIMIT_S
         if limit_s <= 0:
             return
+        if self._blocked:
+            self._put_back(data)
+            return
         try:
             answer = await self._answer(query, limit_s)
-        except asyncio.CancelledError:  # this worker stops: another one answers
-            self._backbone.pipe.send("RPUSH", self._backbone.pipe.key(QUERIES), data)
-            raise
+        except asyncio.CancelledError:  # this worker stops, or a node blocks it: another one answers
+            self._put_back(data)
+            if _stopping():
+                raise
+            return
         if answer is not None:
             await self._publish(query, self._fitting(answer))
+
+    def _put_back(self, data: bytes) -> None:
+        """Have the query be the next one that a worker takes."""
+        self._backbone.pipe.send("RPUSH", self._backbone.pipe.key(QUERIES), data)
 
     def _fitting(self, answer: Answer) -> Answer:
         """Return the answer, or an error if it is too large."""
@@ -167,7 +202,8 @@ class QueryServer:
         logger.warning("query.answer_lost", query_id=query.id, kind=query.kind)
 
     async def _answer(self, query: Query, limit_s: float) -> Answer | None:
-        """Return the answer; None if no requester waits for it any more."""
+        """Return the answer; None if no requester waits for it any more. Raises CancelledError when this worker stops, or when the
+        query's work was withdrawn."""
         handler = self._own.get(query.kind) or self._kinds.get(query.kind)
         if handler is None:
             return Answer(id=query.id, status=400, detail=f"Unknown kind of query: {query.kind}")
@@ -184,7 +220,7 @@ class QueryServer:
             before = self._before.get(query.kind)
             async with asyncio.timeout(limit_s):
                 more = () if before is None else await before(question)
-                work = self._loops.submit(graph_id, lambda: _coroutine(answer(question, *more)))
+                work = self._submit(graph_id, lambda: _coroutine(answer(question, *more)))
                 return Answer(id=query.id, body=await asyncio.shield(work.done))
         except EmbeddingFailed as error:
             logger.warning("query.embedding_failed", query_id=query.id, error=shown(text_of(error), 500))
@@ -197,20 +233,23 @@ class QueryServer:
         except REFUSALS as error:
             return Answer(id=query.id, status=_status_of(error), detail=shown(str(error)))
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if _stopping() or (work is not None and work.withdrawn):
                 raise
             return Answer(id=query.id, status=500, detail="CancelledError")  # raised by the graph's code
         except BaseException as error:  # the graph's code may raise anything; the asker still gets an answer
-            if isinstance(error, UNAVAILABLE_ERRORS) and (work is None or came_from_io(error)):
-                logger.warning("query.postgres_away", kind=query.kind, error=str(error))
-                return Answer(id=query.id, status=503, detail="The read model is away")
-            logger.warning("query.failed", kind=query.kind, query_id=query.id, traceback=traceback_of(error))
-            raised = described(error)
-            return Answer(id=query.id, status=500, detail=f"{raised.error}: {raised.message}")
+            return _failure(query, error, work)
         finally:
             if work is not None and not work.done.done():
                 work.cancel()
+
+    def _submit(self, graph_id: str, start: Callable[[], Coroutine[Any, Any, bytes]]) -> Work[bytes]:
+        """Run a coroutine on a graph loop, unless a node blocks that before it begins: then the work is withdrawn."""
+        work = self._loops.submit(graph_id, start)
+        self._under_way.add(work)
+        work.done.add_done_callback(lambda _: self._under_way.discard(work))
+        if self._blocked:
+            work.withdraw()
+        return work
 
     def _answering_here(self, kind: str, body: bytes) -> Callable[[Any], Awaitable[bytes]] | None:
         """Return the handler of a query on the I/O loop: it needs no graph, or one on the graph host. None: a graph loop answers."""
@@ -218,6 +257,22 @@ class QueryServer:
             return own[1]
         hosted = self._hosted
         return hosted.answer if hosted is not None and hosted.has(_graph_id(body).graph_id) else None
+
+
+def _stopping() -> bool:
+    """Whether the present task is to end, and not only what it awaits."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _failure(query: Query, error: BaseException, work: Work[bytes] | None) -> Answer:
+    """Return the answer to a query that raised."""
+    if isinstance(error, UNAVAILABLE_ERRORS) and (work is None or came_from_io(error)):
+        logger.warning("query.postgres_away", kind=query.kind, error=str(error))
+        return Answer(id=query.id, status=503, detail="The read model is away")
+    logger.warning("query.failed", kind=query.kind, query_id=query.id, traceback=traceback_of(error))
+    raised = described(error)
+    return Answer(id=query.id, status=500, detail=f"{raised.error}: {raised.message}")
 
 
 def _status_of(error: Exception) -> int:

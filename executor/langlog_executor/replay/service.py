@@ -21,7 +21,7 @@ from langlog_backbone.process.retry import Availability
 from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
 from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.redis import channels
-from langlog_backbone.redis.list_consumer import consume
+from langlog_backbone.redis.list_consumer import ListConsumer
 from langlog_backbone.redis.replays import REPLAYS
 from langlog_backbone.time.clock import now_ms
 from langlog_schemas import messages
@@ -52,8 +52,11 @@ class ReplayService:
 
     async def serve(self) -> None:
         """Receive and execute replays until cancelled."""
-        key = self._backbone.pipe.key(REPLAYS)
-        await consume(self._backbone.settings, key, self._take, AT_ONCE, Availability("executor.replays", "redis"))
+        pipe, available = self._backbone.pipe, Availability("executor.replays", "redis")
+        consumer = ListConsumer(
+            self._backbone.settings, pipe.key(REPLAYS), self._take, AT_ONCE, available, through=pipe
+        )
+        await consumer.run()
 
     async def drain(self) -> None:
         """Do not wait for replays: they have no lasting result."""

@@ -58,6 +58,8 @@ class Work(Generic[T]):
         self.loop: GraphLoop | None = None
         """Loop that it was begun on, or waits for."""
         self.task: asyncio.Task[T] | None = None
+        self.withdrawn = False
+        """Whether it never begins, because it was cancelled or withdrawn before."""
 
     @property
     def begun(self) -> bool:
@@ -81,15 +83,21 @@ class Work(Generic[T]):
 
     def cancel(self) -> None:
         """Cancel the coroutine, once its loop is free; work that has not begun never begins."""
+        if not self.withdraw():
+            self._cancelled = True
+            if self.loop is not None:
+                self.loop.inbox.post(self._cancel)
+
+    def withdraw(self) -> bool:
+        """Have work that has not begun never begin, and cancel ``done``. Return False, and change nothing, if it has begun."""
         with self._lock:
-            waits, loop = not self._begun, self.loop
-            self._begun = self._cancelled = True
-        if waits:
-            if loop is not None:
-                loop.discard(self)
-            self.done.cancel()
-        elif loop is not None:
-            loop.inbox.post(self._cancel)
+            if self._begun:
+                return False
+            self._begun = self._cancelled = self.withdrawn = True
+        if self.loop is not None:
+            self.loop.discard(self)
+        self.done.cancel()
+        return True
 
     def _cancel(self) -> None:
         if self.task is not None:

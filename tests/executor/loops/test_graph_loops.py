@@ -363,3 +363,13 @@ async def test_with_one_loop_everything_runs_where_the_lifespan_ran_and_waits_fo
     assert await work.done == "released"
     with pytest.raises(RuntimeError):
         loops.hold_one_loop()
+
+
+async def test_work_is_withdrawn_only_before_it_begins(loops: GraphLoops) -> None:
+    work, release = await blocked(loops, "g")
+    waiting = loops.submit("h", nothing)
+    assert waiting.withdraw() and waiting.withdrawn and waiting.done.cancelled()
+    assert not work.withdraw() and not work.withdrawn
+    release.set()
+    assert await work.done == "released"
+    assert waiting.task is None
