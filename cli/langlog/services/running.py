@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 from collections.abc import Coroutine
@@ -41,8 +42,9 @@ def run(main: Coroutine[Any, Any, int]) -> NoReturn:
 def outlast_exits(runner: asyncio.Runner, main: Coroutine[Any, Any, int]) -> int:
     """Run ``main`` to its end and return its result, whatever other tasks of the loop do.
 
-    asyncio lets a SystemExit of any task through the loop. One of the project's own (``sys.exit()`` in a handler or in a middleware
-    of ``http.app``) fails the callers of that task; it does not end the services of the process.
+    asyncio lets a SystemExit or KeyboardInterrupt of any task through the loop. One of the project's own (``sys.exit()`` in a handler
+    or in a middleware of ``http.app``, or in a task that these start) fails the callers of that task; it does not end the services of
+    the process. Raises KeyboardInterrupt for an interrupt of the system before the loop handles that signal.
     """
     task = runner.get_loop().create_task(main)
 
@@ -52,10 +54,19 @@ def outlast_exits(runner: asyncio.Runner, main: Coroutine[Any, Any, int]) -> int
     while True:
         try:
             return runner.run(ended())
-        except SystemExit:
+        except (SystemExit, KeyboardInterrupt) as error:
+            # by the signal: once the services handle it on the loop, it raises nothing
+            by_signal = (
+                isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            )
+            if by_signal and (task.cancelled() or not task.done()):
+                raise
             if task.done():  # by its own exit, or in the same turn of the loop as the exit of another task
                 return task.result()
-            logger.exception("process.exit_refused", hint="the project's code must not call sys.exit() in a server")
+            logger.exception(
+                "process.exit_refused",
+                hint="the project's code must not call sys.exit() or raise KeyboardInterrupt in a server",
+            )
 
 
 def _end_anyway(error: Exception) -> None:
