@@ -8,6 +8,7 @@ import socket
 import msgspec
 from langlog_backbone.metrics.table import SLOW_READERS
 from langlog_backbone.redis import channels
+from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.replays import REPLAYS
 from langlog_schemas import messages
 from langlog_schemas.messages import ReplayKind, ReplayPart, ReplayQuery
@@ -15,7 +16,6 @@ from langlog_schemas.messages import ReplayKind, ReplayPart, ReplayQuery
 from .conftest import MakeStack, Stack, make_thread
 
 LIMIT_S = 60.0
-LOOK_S = 0.01
 STEP_BYTES = 900_000
 STEPS_MAX = 100
 """More of them than sockets and the gateway hold together."""
@@ -39,10 +39,12 @@ async def past_run(stack: Stack) -> str:
 
 
 async def claimed(stack: Stack) -> Executor:
-    pipe = stack.backbone.pipe
-    async with asyncio.timeout(LIMIT_S):
-        while not (data := await pipe.call("RPOP", pipe.key(REPLAYS))):
-            await asyncio.sleep(LOOK_S)  # the list belongs to executors, which alone wait for it
+    client = RedisPipe(stack.backbone.settings, patient=True)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            _, data = await client.call("BRPOP", client.key(REPLAYS), 0)
+    finally:
+        client.drop()
     return Executor(stack, messages.decode_replay_query(data))
 
 
