@@ -88,7 +88,7 @@ class Batch:
             if record.topic == ev.DEAD_LETTERS:
                 if releases_events(record):
                     return n
-                if envelope.ERASED not in record.headers:
+                if envelope.ERASED not in record.headers and envelope.GAP not in record.headers:
                     self.changes.dead_letters.add(record)
                 continue
             read = self._read(record)
@@ -132,12 +132,14 @@ class Batch:
             raise Unfoldable from error
 
     def _event_of(self, record: Record) -> ev.AnyEvent | str | None:
-        """Return the event to fold, or the earlier error of the record; None: it is erased, dropped, or waits behind its key.
+        """Return the event to fold, or the earlier error of the record; None: it is erased, a gap, dropped, or waits behind its key.
 
         Raises whatever is wrong with the record.
         """
         parked, type_name = self._parked, envelope.type_of(record.headers)
-        if envelope.ERASED in record.headers or (parked.dropped and origin_of(record) in parked.dropped):
+        if envelope.ERASED in record.headers or envelope.GAP in record.headers:
+            return None
+        if parked.dropped and origin_of(record) in parked.dropped:
             return None
         if parked.keys and (record.topic, record.key) in parked.keys and type_name != ev.ThreadDeleted.TYPE:
             self.changes.dead_letters.park(origin_of(record), record, None)

@@ -32,6 +32,9 @@ SEALED = "ll_sealed"
 """Header of a record whose body is encrypted."""
 ERASED = "ll_erased"
 """Header of a record as it is read: its key is destroyed, so it has no body. Never in the log."""
+GAP = "ll_gap"
+"""Header of an offset without a record of any producer: Kafka's mark at the end of a transaction, or a record that it has compacted. A reader returns it with a key of its partition and no body, so that offsets have no gaps; consumers pass it over. In the log only where
+that was copied."""
 KEY_ID = "ll_key"
 """Header of a record as it is read: id of the key that its body was encrypted with. Never in the log."""
 

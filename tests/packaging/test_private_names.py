@@ -45,6 +45,7 @@ NAMES = {
         "aiokafka.consumer.group_coordinator:GroupCoordinator.group_id",
         "aiokafka.consumer.group_coordinator:GroupCoordinator.member_id",
         "aiokafka.consumer.fetcher:MemoryRecords",
+        "aiokafka.consumer.fetcher:PartitionRecords",
         "aiokafka.protocol.group:LeaveGroupRequest",
         "aiokafka.record.memory_records:MemoryRecords",
         "aiokafka.record.util:decode_varint",

@@ -10,11 +10,14 @@ import pytest
 from langlog_backbone.log import DECIDERS, Log, LogFault, NewRecord, started_log
 from langlog_backbone.log.kafka.copy_target import CopyTarget
 from langlog_backbone.log.kafka.kafka_log import TOPICS
+from langlog_backbone.log.partitioner import key_in
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.transfer.copying import Copied, DifferentContent, compare, copy
 from langlog_backbone.transfer.reading import ends_of, starts_of
 from langlog_backbone.transfer.targets import Displaced, append, opened_target
 
+from tests.stack.fixtures import _delete_topics
+from tests.stack.foreign_transactions import transaction
 from tests.transfer.conftest import BEGAN, at_rest, everything, fill, nobody_looks, records
 
 pytestmark = pytest.mark.kafka
@@ -187,3 +190,31 @@ async def test_the_settings_of_topics_that_were_there_are_kept(embedded: Setting
         await target.stop()
     assert during == before | {"message.timestamp.type": "CreateTime"}
     assert after == before
+
+
+async def test_what_transactions_of_others_leave_keeps_its_place_in_each_copy(
+    embedded: Settings, topics: Settings, tmp_path: Path
+) -> None:
+    """Kafka marks the end of a transaction at an offset of its own, which no record has."""
+    bootstrap = topics.log_uri.removeprefix("kafka://")
+    async with started_log(topics) as log:
+        await fill(log, 60)
+        for part in range(log.partitions):
+            stored = topics.topic_prefix + "commands"
+            key = key_in(part, log.partitions).encode()
+            await transaction(bootstrap, stored, part, [b"{}"], key=key)
+            await transaction(bootstrap, stored, part, [b"{}"], key=key, commits=False)
+        ends = await ends_of(log)
+    await copied(topics, embedded)
+    original = await everything(topics)
+    assert {place: len(records) for place, records in original.items()} == ends
+    assert await everything(embedded) == original
+    again = msgspec.structs.replace(topics, topic_prefix=f"{topics.topic_prefix}again.")
+    try:
+        await copied(topics, again)
+        assert await everything(again) == original
+        back = msgspec.structs.replace(embedded, log_uri=f"sqlite://{tmp_path / 'back.sqlite'}")
+        await copied(again, back)
+        assert await everything(back) == original
+    finally:
+        await _delete_topics(again)

@@ -7,6 +7,7 @@ Pure functions; safe everywhere. Source: Kafka's ``Utils.murmur2`` and ``BuiltIn
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import count
 
 CACHED_KEYS = 8_192
 """Number of cached keys. Keys come in bursts (all records of a run): a cached one costs a tenth of a hashed one."""
@@ -39,3 +40,9 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition of a record with this key."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+@lru_cache(maxsize=CACHED_KEYS)
+def key_in(partition: int, partitions: int) -> str:
+    """Return a key whose records are in this partition, always the same."""
+    return next(key for key in map(str, count()) if partition_of(key, partitions) == partition)

@@ -6,7 +6,8 @@ partitions (Kafka's murmur2 over the key), offsets and guarantees:
 * records of one key keep the order in which one appender awaited them, or passed them in one call;
 * an append that returned is durable; one that raised `AppendUnknown` may still land, once or (after the appender has
   tried again) twice: readers drop duplicates by id;
-* a reader sees each partition in offset order without gaps, and wakes up when something arrives: nothing polls;
+* a reader sees each partition in offset order without gaps, and wakes up when something arrives: nothing polls. Offsets of Kafka
+  without a record of any producer come as records that are marked (``envelope.GAP``), which are passed over where records are handled;
 * what was cut off the front of a partition (`Log.cut`) is gone for every reader, and offsets stay as they were.
 
 Concurrency: `append` may be called by many tasks of the event loop that started the log; concurrent appends share a commit.
@@ -173,8 +174,8 @@ class Log(Protocol):
         ...
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
-        """Return the records at these offsets of one partition, in offset order; those that are not there (yet, or any
-        more) are left out.
+        """Return the records at these offsets of one partition, in offset order, gaps among them; those that are not there (yet,
+        or any more) are left out.
 
         For looking things up, a page at a time: all of them are held in memory. Joins no group. Raises LogUnavailable.
         """

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 from langlog_schemas import commands as cmd
+from langlog_schemas import envelope
 from langlog_schemas import events as ev
 
 from ..log.port import Log, Positions, Record, TopicPartition
@@ -51,7 +52,7 @@ class RecordPage(msgspec.Struct, frozen=True):
 async def read_record(log: Log, topic: str, partition: int, offset: int) -> RecordView | None:
     """Return one complete record, or None if the log does not hold it. Raises LogUnavailable."""
     records = await log.fetch(topic, partition, [offset])
-    return view_of(records[0], None) if records else None
+    return view_of(records[0], None) if records and envelope.GAP not in records[0].headers else None
 
 
 async def newest(log: Log, wanted: RecordFilter, cursor: str | None, limit: int) -> RecordPage:

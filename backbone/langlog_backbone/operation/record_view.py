@@ -71,8 +71,8 @@ def type_matches(type_name: str, wanted: Sequence[str]) -> bool:
 def record_matches(
     record: Record, keys: Collection[str], types: Sequence[str], since: datetime | None, until: datetime | None
 ) -> bool:
-    """Return whether a record has one of the keys and types (none given: any), and a time within the limits."""
-    if keys and record.key not in keys:
+    """Return whether a record has one of the keys and types (none given: any), and a time within the limits. A gap is no record."""
+    if envelope.GAP in record.headers or (keys and record.key not in keys):
         return False
     in_time = wanted(EventQuery("", since=since, until=until), record)
     return in_time and type_matches(envelope.type_of(record.headers), types)

@@ -389,8 +389,8 @@ class DeciderService:
         return any(last is not None and record.offset <= last.offset for last in lasts)
 
     def _read(self, record: Record) -> Read | None:
-        """Return the command of a record; None if it has had its events or its dead letter."""
-        if self._parked.written(record):
+        """Return the command of a record; None if it is a gap, or has had its events or its dead letter."""
+        if self._parked.written(record) or envelope.GAP in record.headers:
             return None
         if envelope.ERASED in record.headers or record.headers.get(envelope.KEY_ID) in self._over:
             self._reply(record, 404, THREAD_MISSING.format(record.key))

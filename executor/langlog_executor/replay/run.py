@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,6 +251,7 @@ def stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]
 
 
 async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    from langlog_backbone.history.thread_history import decoded
     from langlog_backbone.log import started_log
     from langlog_backbone.process.environment import read_settings
 
@@ -266,13 +267,22 @@ async def _stored_items(until: str) -> list[tuple[tuple[str, ...], str, dict[str
             while ends:
                 for record in await reader.read():
                     partition = (record.topic, record.partition)
-                    if datetime.fromisoformat(record.headers["ce_time"]) <= moment:
-                        _fold_store(ev.decode(record.headers["ce_type"].removeprefix("langlog."), record.value), items)
+                    event = decoded(record)
+                    if event is not None and _was_written(record.headers, moment):
+                        _fold_store(event, items)
                     if partition in ends and record.offset + 1 >= ends[partition]:
                         del ends[partition]
         finally:
             await reader.stop()
     return [(namespace, key, value) for (namespace, key), value in items.items()]
+
+
+def _was_written(headers: Mapping[str, str], moment: datetime) -> bool:
+    """Return whether a record was appended until the moment. One of another producer may have no time: no store holds what it writes."""
+    try:
+        return datetime.fromisoformat(headers["ce_time"]) <= moment
+    except (KeyError, ValueError, TypeError):  # TypeError: a time without a zone
+        return False
 
 
 def _fold_store(event: ev.AnyEvent, items: dict[tuple[tuple[str, ...], str], dict[str, Any]]) -> None:

@@ -28,8 +28,10 @@ WAIT_MS = 1_000
 
 
 class KafkaFetcher:
-    def __init__(self, make: Callable[[], AIOKafkaConsumer]) -> None:
-        self._make = make
+    """``make``: a consumer that is not started; ``partitions``: per topic."""
+
+    def __init__(self, make: Callable[[], AIOKafkaConsumer], partitions: int) -> None:
+        self._make, self._partitions = make, partitions
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
         self._stopping: set[asyncio.Task[None]] = set()
@@ -88,7 +90,7 @@ class KafkaFetcher:
             fetched = await consumer.getmany(partition, timeout_ms=WAIT_MS, max_records=READ_RECORDS)
             for record in fetched.get(partition, ()):
                 if record.offset in wanted:
-                    records.append(decode_record(topic, partition.partition, record))
+                    records.append(decode_record(topic, partition.partition, record, self._partitions))
                 if record.offset >= last:
                     return records
 

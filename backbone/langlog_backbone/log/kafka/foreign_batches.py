@@ -1,10 +1,17 @@
-"""Batches of other producers in which the name of a header is not UTF-8: read all the same, with U+FFFD for what is no text.
+"""Batches of other producers: what aiokafka does not get past, and the offsets that they leave without a record.
 
-aiokafka decodes names of headers while it goes through a batch, and its error leaves the consumer where it was: no reader would ever get past
-that record. Kafka takes any bytes for a name (KIP-82), and clients in C or Go send what they are given.
+Names of headers that are not UTF-8 are read all the same, with U+FFFD for what is no text. aiokafka decodes names of headers while it goes
+through a batch, and its error leaves the consumer where it was: no reader would ever get past that record. Kafka takes any bytes for a name
+(KIP-82), and clients in C or Go send what they are given.
 
-Its own code reads each batch until that error; only then is the rest of that batch read here, once. This replaces a class of aiokafka for
-consumers that are made here, and for no other consumer of the process (`tests/packaging/test_private_names.py` holds where it is).
+Its own code reads each batch until that error; only then is the rest of that batch read here, once.
+
+A transaction ends in a mark of the broker that takes an offset, and compaction removes records. aiokafka passes over such offsets, and returns
+nothing where nothing else follows: a caller that reads to the end of a partition would never reach it, and one that goes on at such an
+offset would take what follows for records out of order. So each is returned, as `NoRecord`.
+
+Both replace a class of aiokafka for consumers that are made here, and for no other consumer of the process
+(`tests/packaging/test_private_names.py` holds where they are).
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, codec
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
@@ -40,7 +48,7 @@ _ours: ContextVar[bool] = ContextVar("consumer_of_langlog", default=False)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """aiokafka's consumer, which passes records whose header names are no text."""
+    """aiokafka's consumer, which passes records whose header names are no text, and returns each offset."""
 
     async def start(self) -> None:
         token = _ours.set(True)
@@ -60,6 +68,12 @@ class ForeignRecord(msgspec.Struct, frozen=True):
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
     checksum: None = None
+
+
+class NoRecord(msgspec.Struct, frozen=True):
+    """An offset without a record of any producer."""
+
+    offset: int
 
 
 class Batch:
@@ -165,8 +179,38 @@ def _is_no_text(error: Exception) -> bool:
     return isinstance(error, UnicodeDecodeError) or isinstance(error.__cause__, UnicodeDecodeError)
 
 
+class EachOffset(PartitionRecords):  # type: ignore[misc]
+    """The records of a partition that aiokafka has fetched from an offset on, and a `NoRecord` for each offset without one.
+
+    aiokafka compares ``next_fetch_offset``, from which the partition is read next, with the position that the consumer was sent to.
+    """
+
+    next_fetch_offset: int
+
+    def _unpack_records(self) -> Iterator[Any]:
+        at = self.next_fetch_offset
+        for record in super()._unpack_records():
+            after = record.offset + 1
+            if at < record.offset:
+                yield from self._without_records(at, record.offset)
+                self.next_fetch_offset = after
+            at = after
+            yield record
+        yield from self._without_records(at, self.next_fetch_offset)
+
+    def _without_records(self, begin: int, end: int) -> Iterator[NoRecord]:
+        for offset in range(begin, end):
+            self.next_fetch_offset = offset + 1
+            yield NoRecord(offset)
+
+
 def _fetched(data: bytes) -> Any:
     return Batches(data) if _ours.get() else MemoryRecords(data)
 
 
+def _of_partition(*about: Any) -> Any:
+    return (EachOffset if _ours.get() else PartitionRecords)(*about)
+
+
 fetcher.MemoryRecords = _fetched
+fetcher.PartitionRecords = _of_partition

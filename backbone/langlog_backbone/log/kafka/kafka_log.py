@@ -120,7 +120,7 @@ class KafkaLog:
             self._prefix,
             lambda: self._open,
         )
-        self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings))
+        self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings), self.partitions)
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
         self._failed_at: float | None = None

@@ -22,9 +22,12 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
+from langlog_schemas import envelope
 
+from ..partitioner import key_in
 from ..port import LogFault, Record, TopicPartition
 from .client import broker_log
+from .foreign_batches import NoRecord
 from .split_consumer import Fetched, SplitConsumer
 
 logger = structlog.get_logger(__name__)
@@ -37,9 +40,11 @@ STOP_TIMEOUT_S = 5.0
 """Seconds for a client to stop regularly."""
 
 
-def decode_record(topic: str, partition: int, record: Any) -> Record:
+def decode_record(topic: str, partition: int, record: Any, partitions: int) -> Record:
     """Convert a record of aiokafka. What is no text in a record of another producer is replaced (U+FFFD), so that decider and projector
-    make it a dead letter, like any record that they cannot handle."""
+    make it a dead letter, like any record that they cannot handle. An offset without a record becomes one that they pass over."""
+    if isinstance(record, NoRecord):
+        return Record(topic, partition, record.offset, key_in(partition, partitions), b"", {envelope.GAP: "1"})
     try:
         key = (record.key or b"").decode()
         headers = {name: value.decode() for name, value in record.headers}
@@ -152,7 +157,7 @@ class KafkaReader:
                     continue
                 del self._sought[partition]
             topic, number = self._names[partition.topic], partition.partition
-            records += [decode_record(topic, number, record) for record in fetched_records]
+            records += [decode_record(topic, number, record, self._partitions) for record in fetched_records]
             self._next[partition] = fetched_records[-1].offset + 1
         return records
 
