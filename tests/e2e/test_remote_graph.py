@@ -15,15 +15,16 @@ from langgraph.pregel.remote import RemoteException, RemoteGraph
 from langgraph.types import Command
 from langgraph_sdk.client import LangGraphClient
 
+from tests.e2e.conftest import PROJECT
 from tests.stack.server import LiveServer
 
 GRAPHS = Path(__file__).parents[1] / "contract" / "graphs"
 TASK_ID = re.compile(r":[0-9a-f-]{36}")
 
 
-def project_module(name: str) -> Any:
+def project_module(name: str, folder: Path = GRAPHS) -> Any:
     """A module of the server's project, to be run here."""
-    spec = importlib.util.spec_from_file_location(f"here_{name}", GRAPHS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"here_{name}", folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     result = importlib.util.module_from_spec(spec)
@@ -151,6 +152,30 @@ async def test_history_is_filtered_and_a_fork_of_it_runs_on(server: LiveServer) 
     values: Any = await remote.ainvoke(None, fork)
     assert values["total"] == 22
     assert (await remote.aget_state(config)).values == values
+
+
+async def test_a_command_for_the_graph_around_is_obeyed_there(server: LiveServer) -> None:
+    state = project_module("handing_over", PROJECT.parent).State
+    team = StateGraph(state).add_node("agent", RemoteGraph("handing_over", url=server.url)).add_edge(START, "agent")
+    around_it = StateGraph(state).add_node("team", team.compile()).add_node("expert", lambda given: {"log": ["expert"]})
+    graph = around_it.add_edge(START, "team").compile()
+    values = await graph.ainvoke({"log": []})
+    assert values == {"log": ["handed over", "expert"], "subject": "refund"}
+
+
+async def test_a_command_for_the_graph_around_is_streamed_before_the_run_fails(client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    parts = [
+        part async for part in client.runs.stream(thread, "handing_over", input={"log": []}, stream_mode="updates")
+    ]
+    assert [part.event for part in parts] == ["metadata", "updates", "command", "error"]
+    assert parts[2].data == {
+        "graph": "__parent__",
+        "update": {"subject": "refund", "log": ["handed over"]},
+        "resume": None,
+        "goto": "expert",
+    }
+    assert parts[3].data["error"] == "ParentCommand"
 
 
 async def test_a_failure_on_the_server_is_one_here(server: LiveServer) -> None:

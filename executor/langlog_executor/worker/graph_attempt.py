@@ -42,6 +42,7 @@ from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, class_name, described, of_another_loop, traceback_of
 from ..values.interrupts import interrupts_of, refusal_of
 from ..values.library_features import DRAINS, STREAM_VERSION, GraphDrained, RunControl
+from ..values.parent_command import command_of
 from .langsmith_traces import FeedbackUnavailable, feedback_urls, traced
 
 if TYPE_CHECKING:
@@ -189,10 +190,7 @@ class GraphAttempt:
         except GeneratorExit:
             raise
         except BaseException as raised:
-            self._log(raised)
-            error = described(raised)
-            if self._kwargs.strict_resume:
-                error = replace(error, refusal=refusal_of(raised))
+            error = self._error_of(raised)
         if error is None and self._kwargs.feedback_keys:
             error = await self._give_feedback_urls(self._kwargs.feedback_keys)
         if error is not None:
@@ -204,6 +202,14 @@ class GraphAttempt:
                 return replace(ended, output=self.stream.last.output(ended.output or ended.values) or ended.output)
         values = self.stream.values_json
         return Ended(values=values, output=self.stream.last.output(values))
+
+    def _error_of(self, raised: BaseException) -> RunError:
+        """Return the error of a run whose graph has raised this. A command for the graph around it is emitted first."""
+        self._log(raised)
+        if (command := command_of(raised)) is not None:
+            self._emit("command", encoding.encode(command))
+        error = described(raised)
+        return replace(error, refusal=refusal_of(raised)) if self._kwargs.strict_resume else error
 
     async def _give_feedback_urls(self, keys: list[str]) -> RunError | None:
         """Emit the last event of a run that requested feedback URLs; without LangSmith the run ends as recorded (wire contract §5.1)."""

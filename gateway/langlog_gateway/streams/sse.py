@@ -57,7 +57,7 @@ def modes_of(text: Iterable[str]) -> Modes | None:
     return frozenset("messages" if mode == "messages-tuple" else mode for mode in modes) or None
 
 
-ALWAYS = frozenset({"metadata", "error", "feedback"})
+ALWAYS = frozenset({"metadata", "command", "error", "feedback"})
 """Events that pass every filter."""
 WITHOUT_METADATA = "-metadata"
 """Among modes: leave `metadata` out too."""
