@@ -70,7 +70,7 @@ async def test_a_copy_of_a_thread_that_waits_for_an_answer_waits_for_it_too(clie
     thread = (await client.threads.create(metadata={"suite": suite}))["thread_id"]
     asked: Any = await client.runs.wait(thread, "interrupting", input={"draft": "d"})
     original = await client.threads.get(thread)
-    copy: Any = await client.threads.copy(thread)
+    copy = await api.post(f"/threads/{thread}/copy", {})
     assert copy["status"] == "interrupted" and "values" not in copy
     copied = await client.threads.get(copy["thread_id"])
     for member in ("status", "values", "interrupts", "error"):
@@ -90,10 +90,12 @@ async def test_a_copy_of_a_thread_that_waits_for_an_answer_waits_for_it_too(clie
     assert await client.threads.get(thread) == original
 
 
-async def test_a_copy_of_a_thread_that_waits_for_nothing_is_like_one_that_never_ran(client: LangGraphClient) -> None:
+async def test_a_copy_of_a_thread_that_waits_for_nothing_is_like_one_that_never_ran(
+    client: LangGraphClient, api: Api
+) -> None:
     thread = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread, "counter", input={"by": 3})
-    copied = await client.threads.get((await client.threads.copy(thread))["thread_id"])
+    copied = await client.threads.get((await api.post(f"/threads/{thread}/copy", {}))["thread_id"])
     assert copied["status"] == "idle"
     assert not {"values", "interrupts", "error"} & copied.keys()
 
