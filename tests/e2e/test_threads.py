@@ -35,6 +35,23 @@ async def test_a_second_thread_of_the_same_id_is_refused_or_passed_over(client: 
     assert again["metadata"] == {"k": 1}
 
 
+async def test_a_thread_that_exists_is_passed_over_with_all_that_the_request_holds(client: LangGraphClient) -> None:
+    """Supersteps too, so that a copy of threads may be started again."""
+
+    async def create(total: int, **more: Any) -> Any:
+        steps = [{"updates": [{"values": {"by": 1, "total": total}, "as_node": "__input__"}]}]
+        return await client.threads.create(thread_id=name, graph_id="counter", supersteps=steps, **more)
+
+    name = str(uuid.uuid4())
+    await create(5)
+    thread, history = await client.threads.get(name), await client.threads.get_history(name, limit=10)
+    again = await create(7, if_exists="do_nothing", ttl=60, metadata={"k": 1})
+    assert again == thread == await client.threads.get(name)
+    assert await client.threads.get_history(name, limit=10) == history
+    with pytest.raises(ConflictError):
+        await create(7)
+
+
 async def test_bad_and_unknown_ids_are_refused(client: LangGraphClient) -> None:
     with pytest.raises(UnprocessableEntityError):
         await client.threads.get("zzz")

@@ -68,11 +68,12 @@ class ThreadCreate(Struct):
     metadata: Object = {}
     """Metadata, any JSON object. `graph_id` is required for `supersteps`"""
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    """Response if the id is taken: `raise` is 409, `do_nothing` returns the existing thread"""
+    """Response if the id is taken: `raise` is 409, `do_nothing` returns the existing thread unchanged, without the request's
+    `metadata`, `ttl` and `supersteps`"""
     ttl: ThreadTtl | None = None
     """Time to live"""
     supersteps: list[Superstep] | None = None
-    """Updates of the state to apply in order after the thread exists"""
+    """Updates of the state of a new thread, applied in order once it exists; one that existed keeps its state"""
 
 
 class ThreadPatch(Struct):
