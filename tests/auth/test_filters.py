@@ -86,6 +86,21 @@ def test_a_filter_that_means_nothing_lets_nobody_in() -> None:
             conditions(wanted, Parameters())
 
 
+@pytest.mark.parametrize("none", [[], (), set()])
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_list_of_no_members_that_objects_must_have_lets_nobody_in(none: Any, grouped: bool) -> None:
+    auth = authenticated()
+
+    @auth.on
+    async def handler(ctx: Any, value: Any) -> Any:
+        wanted = {"teams": {"$contains": none}}
+        return {"$or": [{"owner": "alice"}, {"$and": [wanted]}]} if grouped else wanted
+
+    gate = CustomAuth(auth, None)  # type: ignore[arg-type]
+    with pytest.raises(FilterError, match="a list that is not empty"):
+        await gate.authorize(user_of("alice"), "threads", "read", {})
+
+
 async def refused(auth: Auth, resource: Any = "threads", action: Any = "read") -> ApiError:
     gate = CustomAuth(auth, None)  # type: ignore[arg-type]
     with pytest.raises(ApiError) as caught:

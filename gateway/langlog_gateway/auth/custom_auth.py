@@ -24,7 +24,7 @@ from langlog_backbone.project.exits import contained
 from langlog_backbone.project.imports import load_object
 from langlog_backbone.time.sources import monotonic
 from langlog_backbone.values.json_shape import has_nul
-from langlog_schemas.rules.filters import Filter, terms
+from langlog_schemas.rules.filters import Filter, check
 
 from ..http.backends import Reads
 from ..http.bodies.reader import receive_body
@@ -248,7 +248,7 @@ class CustomAuth:
         if not isinstance(answer, Mapping):
             raise TypeError(f"an authorization handler must give None, a bool or a filter, not {type(answer).__name__}")
         visible = dict(answer)
-        tuple(terms(visible))  # an invalid filter denies access
+        check(visible)  # an invalid filter denies access
         return visible
 
     def _handler(self, resource: str, action: str) -> Any:

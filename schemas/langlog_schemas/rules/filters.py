@@ -57,6 +57,23 @@ def terms(wanted: Mapping[str, Any], depth: int = 0) -> Iterator[Term | Group]:
                 raise FilterError(f"unknown operator {operator!r} in a filter")
 
 
+def check(wanted: Mapping[str, Any]) -> None:
+    """Check what an authorization handler returned, with what its groups hold. Raises FilterError.
+
+    Unlike `terms`, it refuses ``$contains`` with an empty list, which every list contains: a caller who is in no team would see
+    what belongs to any. Filters of commands and crons that older versions have made keep their meaning.
+    """
+    for term in terms(wanted):
+        if isinstance(term, Group):
+            for inner in term.filters:
+                check(inner)
+        elif term.operator == "contains" and not term.value:
+            raise FilterError(
+                f"$contains of {term.key!r} in a filter takes a value or a list that is not empty: every list contains an empty one. "
+                "Return False for a caller who may see none"
+            )
+
+
 def _group(key: str, value: Any, depth: int) -> Group:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(inner, Mapping) for inner in value):
         raise FilterError(f"{key} takes a list of filters that is not empty, not {value!r}")
