@@ -107,6 +107,7 @@ class Work(Generic[T]):
         """On the graph loop's thread: begin, unless it was cancelled or waits for another loop now."""
         if not self._claim(loop):
             return
+        _let_threads_start()
         context = contextvars.copy_context()
         context.run(GRAPH.set, self.graph_id)
         coroutine = self._start()
@@ -166,6 +167,7 @@ class GraphLoop:
         self.idle_since = monotonic()
         self._graphs: WeakKeyDictionary[asyncio.Future[Any], str] = WeakKeyDictionary()
         self._stopping = False
+        _let_threads_start()
         self.thread = threading.Thread(target=self._run, name=f"graphs-{number}", daemon=True)
         self.thread.start()
 
@@ -234,6 +236,13 @@ class GraphLoop:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+
+def _let_threads_start() -> None:
+    """Put back the hook without which Python makes no thread, where a graph has set it to None."""
+    hook: Any = threading.excepthook
+    if hook is None:
+        threading.excepthook = threading.__excepthook__
 
 
 def _is_the_projects(frame: FrameType) -> bool:

@@ -373,3 +373,22 @@ async def test_work_is_withdrawn_only_before_it_begins(loops: GraphLoops) -> Non
     release.set()
     assert await work.done == "released"
     assert waiting.task is None
+
+
+async def test_threads_start_after_a_graph_has_removed_the_hook_of_their_exceptions(
+    loops: GraphLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back at the end
+
+    async def remove() -> None:
+        threading.excepthook = None  # type: ignore[assignment]  # what a graph may do
+
+    async def in_a_thread() -> str:
+        return await asyncio.to_thread(lambda: threading.current_thread().name)
+
+    await loops.submit("g", remove).done
+    assert (await loops.submit("g", in_a_thread).done).startswith("node")
+    threading.excepthook = None  # type: ignore[assignment]
+    another = GraphLoops(loops._io, threads=1)
+    await another.submit("g", nothing).done
+    another.stop()
