@@ -46,6 +46,15 @@ async def test_a_run_ends_whatever_its_node_raises(client: LangGraphClient, grap
     assert await client.runs.wait(None, "echo", input={"text": "next"})
 
 
+@pytest.mark.parametrize("graph", ["threaded", "looped"])
+async def test_the_stream_of_a_run_that_fails_brings_one_error(client: LangGraphClient, graph: str) -> None:
+    for what in ("generator", "keyboard", "exit", "own", "cancelled", "nul"):
+        async with asyncio.timeout(LIMIT_S):
+            parts = [part async for part in client.runs.stream(None, graph, input={"how": f"raise:{what}"})]
+        errors = [part.data["error"] for part in parts if part.event == "error"]
+        assert len(errors) == 1, (what, parts)
+
+
 async def test_runs_end_on_a_worker_whose_streams_a_graph_has_closed(client: LangGraphClient) -> None:
     result = await ends(client, "threaded", ["mute", "mute", "raise:surrogate", "return"])
     assert result == {"mute": "error", "raise:surrogate": "error", "return": "success"}
