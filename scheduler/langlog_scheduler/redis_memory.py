@@ -14,7 +14,6 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.redis.kept_frames import SHARE_OF_MAXMEMORY, KeptFrames
 from langlog_backbone.redis.memory import RedisMemory, redis_memory
-from redis.exceptions import ResponseError
 
 logger = structlog.get_logger(__name__)
 
@@ -57,12 +56,12 @@ class RedisMemoryWatch:
         while True:
             try:
                 await self.check()
-            except (RedisUnavailable, ResponseError) as error:
+            except RedisUnavailable as error:
                 logger.debug("redis.memory_unknown", error=str(error))
             await asyncio.sleep(EVERY_S)  # nothing signals a change of memory
 
     async def check(self) -> None:
-        """Check once. Raises RedisUnavailable, or redis ResponseError."""
+        """Check once. Raises RedisUnavailable."""
         memory = await redis_memory(self._pipe)
         state = bound(memory, self._settings.frames_max_bytes, was_nearly_full=self._nearly_full)
         about = {"used_bytes": memory.used, "max_bytes": memory.maximum, "policy": memory.policy}

@@ -19,7 +19,6 @@ import msgspec
 import structlog
 from langlog_schemas import commands as cmd
 from msgspec import Raw
-from redis.exceptions import ResponseError
 
 from ..context import Backbone
 from ..process.server_errors import RedisUnavailable
@@ -106,7 +105,7 @@ class LastStates:
                 return None
             state = _state.decode(answer.body)
             return State(values=cmd.ABSENT) if state.checkpoint is None else self._fitting(run, state)
-        except (TimeoutError, RedisUnavailable, ResponseError, TooManyQueries, msgspec.MsgspecError):
+        except (TimeoutError, RedisUnavailable, TooManyQueries, msgspec.MsgspecError):
             return None
 
     def _fitting(self, run: OrphanedRun, state: State) -> State | None:

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, get_args
 
 import asyncpg
 from langlog_schemas.messages import ProcessInfo
-from redis.exceptions import ResponseError
 
 from ..log.port import DECIDERS, Log
 from ..postgres.database import load_sql
@@ -91,7 +90,7 @@ async def gather(pool: asyncpg.Pool | Pool, log: Log, pipe: RedisPipe, failures:
     if seen.queued is not None:
         try:
             memory = await redis_memory(pipe)
-        except (RedisUnavailable, ResponseError):
+        except RedisUnavailable:
             memory = None
     return Facts(seen, late, memory, now_ms())
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from langlog_schemas.messages import WorkerInfo
-from redis.exceptions import ResponseError
 
 from ..log.port import Log, LogUnavailable
 from ..metrics import table
@@ -127,7 +126,7 @@ async def _reached(part: Any) -> list[Family]:
         async with asyncio.timeout(SERVER_LIMIT_S):
             families: list[Family] = await part
             return families
-    except (RedisUnavailable, ResponseError, LogUnavailable, TimeoutError):
+    except (RedisUnavailable, LogUnavailable, TimeoutError):
         return []
     except Exception as error:
         if not is_unavailable(error):

@@ -3,6 +3,8 @@ what retries."""
 
 from __future__ import annotations
 
+from redis.exceptions import ResponseError
+
 
 class LogUnavailable(Exception):
     """The log cannot be reached; nothing was appended. Clients get 503."""
@@ -24,4 +26,12 @@ class RedisRefused(RedisUnavailable):
     """Redis responds, but refuses commands at the moment: it is full, read-only, loading, cannot save.
 
     Nothing is wrong with the command, which changed nothing.
+    """
+
+
+class RedisFailed(RedisUnavailable, ResponseError):
+    """Redis responds with another error than those of `RedisRefused`.
+
+    langlog's commands are the same whatever a client sends, so the cause is the server: another program's value under a key of
+    langlog's, a command that was renamed or forbidden, a node of a cluster, a proxy in front of it.
     """

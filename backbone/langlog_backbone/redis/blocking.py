@@ -11,9 +11,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from redis.exceptions import ResponseError
-
-from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from .client import RedisPipe
 from .connection import RedisConnection
@@ -42,10 +39,7 @@ class BlockingPipe(RedisPipe):
         A command that arrives after this call keeps waiting: call it again. ``through``: a pipe whose commands do not block.
         """
         if self._id is not None:
-            try:
-                await through.call("CLIENT", "UNBLOCK", await asyncio.shield(self._id))
-            except ResponseError as error:  # a server that does not allow it
-                raise RedisUnavailable(str(error)) from None
+            await through.call("CLIENT", "UNBLOCK", await asyncio.shield(self._id))
 
     def _identified(self, done: asyncio.Future[Any]) -> None:
         known = not done.cancelled() and done.exception() is None and done is self._id

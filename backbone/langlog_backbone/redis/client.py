@@ -17,12 +17,13 @@ from typing import Any
 import redis.asyncio as aioredis
 import structlog
 from msgspec import MsgspecError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from ..process.retry import Availability, until_available
+from ..process.retry import MAX_PAUSE_S, Availability, until_available
 from ..process.server_errors import RedisUnavailable
 from ..process.service import StartError
 from ..process.settings import Settings
+from ..time.sources import monotonic
 from . import channels
 from .connection import CONNECT_TIMEOUT_S, Caller, RedisConnection, Unanswered, fail, open_connection
 from .large_messages import INLINE_BYTES, REFERENCE_MARK, LargeMessages, decode, encode
@@ -34,6 +35,8 @@ logger = structlog.get_logger(__name__)
 MIN_VERSION = (6, 2)
 """Minimum version of Redis: for BLMOVE."""
 RECONNECT_PAUSE_S = 0.2
+"""Seconds before a subscription that was lost is opened again; doubled, up to `MAX_PAUSE_S`, while it does not last `STEADY_S`."""
+STEADY_S = 10.0
 MAX_WAITING_BYTES = 256_000_000
 """Maximum bytes of large messages that one process may be sending; further ones are dropped."""
 MISSED_LINGER_S = 0.1
@@ -97,7 +100,7 @@ class RedisPipe:
         return self.prefix + ":".join(parts)
 
     async def call(self, *command: Any) -> Any:
-        """Send one command and return its reply. Raises RedisUnavailable, or redis ResponseError for an invalid command."""
+        """Send one command and return its reply. Raises RedisUnavailable, also where Redis responds with an error."""
         return await self.submit(*command)
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:
@@ -212,6 +215,8 @@ class Bus:
         self._tasks: set[asyncio.Task[None]] = set()
         self._caught_up: asyncio.Future[None] | None = None
         """Done once Redis has executed all commands sent on a new connection."""
+        self._refusal: Exception | None = None
+        """Redis' response to the subscription, when it was an error."""
         self.availability = Availability("bus", "redis")
         self.on_missed: list[Callable[[], None]] = []
         """Callbacks, called when messages may have been missed, with all channels subscribed to: what is published from then on arrives."""
@@ -269,7 +274,7 @@ class Bus:
     async def publish_counted(self, channel: str, data: bytes) -> int:
         """Publish a message of any size; return the number of subscribers that received it.
 
-        Raises RedisUnavailable, or redis ResponseError when Redis refuses the body of a large message (it is full).
+        Raises RedisUnavailable, as RedisRefused when there is no room for the body of a large message.
         """
         if len(data) > INLINE_BYTES:
             _, subscribers = await self._pipe.call("PUBSUB", "NUMSUB", self._pipe.key(channel))
@@ -286,7 +291,7 @@ class Bus:
             self._outgoing_bytes -= len(data)
             try:
                 await self.publish_counted(channel, data)
-            except (RedisUnavailable, ResponseError) as error:
+            except RedisUnavailable as error:
                 logger.warning("bus.message_lost", channel=channel.partition(":")[0], bytes=len(data), error=str(error))
                 self._note_loss()
         del self._outgoing[channel]
@@ -312,7 +317,7 @@ class Bus:
                     data = await self._large.get(reference)
                     if data is None:
                         logger.warning("bus.message_gone", channel=channel.partition(":")[0], bytes=reference.bytes)
-            except (RedisUnavailable, ResponseError, MsgspecError) as error:
+            except (RedisUnavailable, MsgspecError) as error:
                 logger.warning("bus.message_lost", channel=channel.partition(":")[0], error=str(error))
                 data = None
             if data is not None:
@@ -376,15 +381,29 @@ class Bus:
 
     async def _keep(self) -> None:
         """Open another connection whenever one is lost, and subscribe again."""
+        pause_s, opened_at = RECONNECT_PAUSE_S, monotonic()
         while True:
             assert self._connection is not None
             await self._connection.closed
-            self.availability.failed(RedisUnavailable("the subscription's connection was closed"))
-            await asyncio.sleep(RECONNECT_PAUSE_S)  # Redis may accept connections only to close them
-            self._connection = await until_available(self._connect, on=self.availability)
-            if self._acks and not await self._subscribe_again(self._connection):
-                continue
+            self.availability.failed(self._why_closed())
+            # one that is closed again and again makes this process, and all gateways, read again what they follow each time
+            pause_s = RECONNECT_PAUSE_S if monotonic() - opened_at >= STEADY_S else min(2 * pause_s, MAX_PAUSE_S)
+            await asyncio.sleep(pause_s)
+            await until_available(self._connect_again, on=self.availability)
+            opened_at = monotonic()
             self._miss()
+
+    async def _connect_again(self) -> None:
+        """Connect, and subscribe to all channels. Raises RedisUnavailable: Redis may accept connections only to close them, and
+        refuse subscriptions."""
+        self._refusal = None
+        connection = self._connection = await self._connect()
+        if self._acks and not await self._subscribe_again(connection):
+            raise self._why_closed()
+
+    def _why_closed(self) -> Exception:
+        refusal, self._refusal = self._refusal, None
+        return refusal or RedisUnavailable("the subscription's connection was closed")
 
     def _note_loss(self) -> None:
         if not self._loss.is_set():
@@ -428,6 +447,7 @@ class Bus:
 
     def _on_message(self, message: Any) -> None:
         if isinstance(message, Exception):  # a subscription was refused: try again on another connection
+            self._refusal = self._refusal or message
             if self._connection is not None:
                 self._connection.close()
             return

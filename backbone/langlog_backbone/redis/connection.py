@@ -19,9 +19,8 @@ from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
-from redis.exceptions import ResponseError
 
-from ..process.server_errors import RedisRefused, RedisUnavailable
+from ..process.server_errors import RedisFailed, RedisRefused, RedisUnavailable
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_S = 5.0
@@ -64,7 +63,7 @@ _STALE = ("READONLY", "UNBLOCKED", "NOAUTH")
 def _reply_error(text: str) -> Exception:
     if _REFUSED.match(text) or _REFUSED_IN_SCRIPT.match(text):
         return RedisRefused(text)
-    return ResponseError(text)
+    return RedisFailed(text)
 
 
 class Unanswered:
@@ -104,7 +103,7 @@ class RedisConnection(asyncio.Protocol):
     # calls
 
     def submit(self, *command: Any) -> asyncio.Future[Any]:
-        """Send a command; the future gets the reply, RedisUnavailable, or ResponseError for a command that is wrong."""
+        """Send a command; the future gets the reply, or RedisUnavailable: `RedisRefused` or `RedisFailed` where Redis responds."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._send(command, future)
         return future
@@ -208,7 +207,7 @@ class RedisConnection(asyncio.Protocol):
             caller = waiting.popleft()
             if isinstance(answer, RedisRefused) and str(answer).startswith(_STALE):
                 self._close_stale()
-            if isinstance(answer, ResponseError | RedisRefused):
+            if isinstance(answer, RedisUnavailable):
                 fail(caller, answer)
             elif isinstance(caller, asyncio.Future) and not caller.done():
                 caller.set_result(answer)
@@ -261,7 +260,7 @@ async def open_connection(uri: str, *, patient: bool = False) -> RedisConnection
             except BaseException:  # a Redis that does not answer: no caller gets this connection, so none closes it
                 connection.close()
                 raise
-    except (ResponseError, RedisRefused) as error:
+    except RedisUnavailable as error:
         raise RedisUnavailable(str(error)) from None
     except (OSError, TimeoutError) as error:
         raise RedisUnavailable(str(error) or "timed out") from None

@@ -142,8 +142,8 @@ class KeptFrames:
         self._pipe.send("PEXPIRE", self._streams + thread_id, int(self._settings.frames_kept_s * 1000))
 
     async def entry(self, thread_id: str, body: bytes) -> str:
-        """Store a batch, like `add`, and return the id of its stream entry. Raises RedisUnavailable, or ResponseError when
-        Redis is full."""
+        """Store a batch, like `add`, and return the id of its stream entry. Raises RedisUnavailable, as RedisRefused
+        when Redis is full."""
         added: bytes = await self._pipe.call(*self._added(thread_id, body))
         return added.decode()
 

@@ -64,7 +64,7 @@ class LargeMessages:
         self._pipe = pipe
 
     async def put(self, data: bytes, *, once: bool) -> Reference:
-        """Store a body in Redis. Raises RedisUnavailable, or redis ResponseError when Redis refuses it (it is full)."""
+        """Store a body in Redis. Raises RedisUnavailable, as RedisRefused when Redis is full."""
         key = self._pipe.key("large", new_id())
         starts = range(0, len(data), CHUNK_BYTES)
         view = memoryview(data)
@@ -79,7 +79,7 @@ class LargeMessages:
         return Reference(key, len(data), len(starts), once=once)
 
     async def get(self, reference: Reference) -> bytes | None:
-        """Return the body; None if Redis no longer has it. Raises RedisUnavailable, or redis ResponseError."""
+        """Return the body; None if Redis no longer has it. Raises RedisUnavailable."""
         if reference.entry:
             entries: list[Any] = await self._pipe.call("XRANGE", reference.key, reference.entry, reference.entry)
             return entries[0][1][entries[0][1].index(b"f") + 1] if entries else None

@@ -16,7 +16,7 @@ class RedisMemory(NamedTuple):
 
 
 async def redis_memory(pipe: RedisPipe) -> RedisMemory:
-    """Return the memory figures of ``INFO memory``. Raises RedisUnavailable, or redis ResponseError if INFO is not allowed."""
+    """Return the memory figures of ``INFO memory``. Raises RedisUnavailable, also if INFO is not allowed."""
     text: bytes = await pipe.call("INFO", "memory")
     members = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
     return RedisMemory(

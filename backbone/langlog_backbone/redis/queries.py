@@ -44,7 +44,7 @@ class QueryClient:
     async def query(self, kind: str, body: bytes, limit_s: float) -> Answer:
         """Send a query and return a worker's answer. ``body``: JSON, in the form that the kind requires.
 
-        Raises RedisUnavailable (or redis ResponseError) when the query cannot be put into Redis, TooManyQueries when too many wait
+        Raises RedisUnavailable when the query cannot be put into Redis, TooManyQueries when too many wait
         there, and TimeoutError without an answer within ``limit_s``.
         """
         query = Query(

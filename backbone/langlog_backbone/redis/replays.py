@@ -19,7 +19,7 @@ class TooManyReplays(Exception):
 
 
 async def push_replay(pipe: RedisPipe, query: ReplayQuery) -> None:
-    """Append a replay to the list. Raises RedisUnavailable, redis ResponseError, TooManyReplays."""
+    """Append a replay to the list. Raises RedisUnavailable, TooManyReplays."""
     key, data = pipe.key(REPLAYS), messages.encode(query)
     waiting = await pipe.call("LPUSH", key, data)
     pipe.send("EXPIRE", key, LIST_KEPT_S)

@@ -31,7 +31,6 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas import frames
 from langlog_schemas.events import RunFrames
 from langlog_schemas.frames import Frame, FrameBatch
-from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
     from langlog_schemas.messages import Task
@@ -281,7 +280,7 @@ class FramesOut:
             self._followed = self._followed or self._has_subscribers
             self._lost = False
             table.FRAMES.inc(len(batch))
-        except (RedisUnavailable, ResponseError) as error:
+        except RedisUnavailable as error:
             table.FRAMES_LOST.inc(len(batch))
             if not self._lost:
                 logger.warning("frames.lost", run_id=self._task.run_id, frames=len(batch), error=str(error))

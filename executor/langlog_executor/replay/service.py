@@ -18,7 +18,7 @@ from langlog_backbone.context import Backbone
 from langlog_backbone.history.thread_history import HistoryReader
 from langlog_backbone.log import LogUnavailable
 from langlog_backbone.process.retry import Availability
-from langlog_backbone.process.server_errors import RedisRefused, RedisUnavailable
+from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.list_consumer import ListConsumer
@@ -128,7 +128,7 @@ class _Parts:
     async def send(self, kind: messages.ReplayKind, body: bytes = b"") -> None:
         try:
             await self._bus.publish_counted(self._channel, messages.encode(ReplayPart(kind=kind, body=body)))
-        except (RedisUnavailable, RedisRefused) as error:
+        except RedisUnavailable as error:
             logger.warning("replay.part_lost", kind=kind, error=str(error))
 
     async def step(self, step: StepDiff) -> None:
@@ -138,5 +138,5 @@ class _Parts:
         """Return whether a gateway follows; true while Redis is unavailable."""
         try:
             return bool(await self._bus.publish_counted(self._channel, messages.encode(ReplayPart(kind="beat"))))
-        except (RedisUnavailable, RedisRefused):
+        except RedisUnavailable:
             return True

@@ -30,7 +30,6 @@ from langlog_backbone.time.clock import iso, new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import ids, messages
 from langlog_schemas.messages import Reply
-from redis.exceptions import ResponseError
 
 from . import effect
 from .errors import UNHEARD, ApiError, try_again, unavailable, unprocessable
@@ -198,7 +197,7 @@ class Queries:
         """Return the answer's JSON. Raises ApiError: the worker's status, 503 without Redis, 504 without an answer."""
         try:
             answer = await self._client.query(kind, msgspec.json.encode(body), self._timeout)
-        except (RedisUnavailable, ResponseError):
+        except RedisUnavailable:
             raise unavailable("Redis") from None
         except TooManyQueries:
             raise try_again(OVERLOADED) from None

@@ -19,7 +19,6 @@ from langlog_backbone.redis.replays import TooManyReplays, push_replay
 from langlog_backbone.time.clock import new_id, now_ms
 from langlog_schemas import messages
 from langlog_schemas.messages import ReplayQuery
-from redis.exceptions import ResponseError
 
 from ..auth.access import admit
 from ..core import Core, json_response
@@ -142,7 +141,7 @@ class RunInsights:
             except TooManyReplays as error:
                 yield refused(str(error))
                 return
-            except (RedisUnavailable, ResponseError):
+            except RedisUnavailable:
                 yield refused("Redis is unavailable, try again shortly")
                 return
             taken = False
