@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from .log import Log
 from .postgres.pool import Pool
 from .process.retry import NAMES
-from .process.unavailable import Dependency, is_unavailable
+from .process.unavailable import Dependency, may_pass
 from .redis.hot_queue import HotQueue
 from .time.sources import monotonic
 
@@ -64,7 +64,7 @@ async def _check(name: Dependency, call: Callable[[], Awaitable[object]]) -> str
     except TimeoutError:
         return f"{NAMES[name]} has not answered within {LIMIT_S:.0f} s"
     except Exception as error:
-        if not is_unavailable(error):
+        if not may_pass(error):
             raise
         reason = f"{error}".partition("\n")[0][:200] if type(error) is OSError else type(error).__name__
         return f"{NAMES[name]} is unavailable ({reason})"

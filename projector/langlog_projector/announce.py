@@ -16,7 +16,7 @@ import structlog
 from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import READ_LIMIT_S
-from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.process.unavailable import may_pass
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.client import Bus
 from langlog_backbone.time.clock import iso
@@ -168,7 +168,9 @@ class Announcer:
         try:
             async with asyncio.timeout(READ_LIMIT_S):
                 rows = await self._pool.fetch(SQL["read_outcomes"], repeated)
-        except UNAVAILABLE_ERRORS as error:
+        except Exception as error:
+            if not may_pass(error):
+                raise
             logger.warning("projector.replies_lost", repeated=len(repeated), error=str(error))
             return [(waiting, r) for waiting, r in replies if r.type != ev.CommandRepeated.TYPE]
         first = {row["command_id"]: row for row in rows}

@@ -2,7 +2,8 @@
 
 The live projector and a rebuild use the same class with different listeners. A batch is folded in memory and written in one
 transaction with the positions (`batch`). A record that cannot be folded, or that Postgres refuses (found by halving the batch), parks its
-key (`parking`): the position passes it and all later records of the key; other keys are unaffected (a release folds them later).
+key (`parking`): the position passes it and all later records of the key; other keys are unaffected (a release folds them later). So does one
+that Postgres alone fails at by an internal error, for some time (`internal_errors`).
 
 Concurrency: one call of `open`, `project` or `check` at a time, by the owner of the partitions. If another owner has moved the positions
 meanwhile, `PositionsMoved` is raised, and the records that it folded are skipped.
@@ -27,10 +28,10 @@ from langlog_backbone.log.foreign_records import storable
 from langlog_backbone.metrics import table
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process import tracing
-from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
+from langlog_backbone.process.retry import MAX_PAUSE_S, READ_LIMIT_S, Availability, until_available
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.process.unavailable import is_unavailable, own_fault
-from langlog_backbone.time.sources import machine_time_ns
+from langlog_backbone.process.unavailable import is_internal, is_unavailable, may_pass, own_fault
+from langlog_backbone.time.sources import machine_time_ns, monotonic
 from langlog_schemas import envelope
 from langlog_schemas.envelope import Cause
 
@@ -39,6 +40,7 @@ from .batch import Batch, Unfoldable
 from .erasure import Erasure
 from .folding.changes import Changes
 from .folding.fold import Fences, ReceivedParts
+from .internal_errors import record_at_fault
 from .listener import Listener, PublishDeadLetter
 from .parking import Parked, origin_of, release_events, releases_events, take_parked
 
@@ -47,6 +49,9 @@ logger = structlog.get_logger(__name__)
 _folded = functools.cache(table.FOLDED.labels)
 
 RETRY_PAUSE_S = 0.5
+"""Seconds before a write that failed is tried again; doubled each time, up to `MAX_PAUSE_S`."""
+INTERNAL_S = 15.0
+"""Seconds for which Postgres has to fail by internal errors before a record may be at fault: many are over at the next attempt."""
 WRITE_LIMIT_S = 120.0
 """Seconds for writing one batch. A connection whose peer has vanished stays silent: the batch is written again on another one."""
 
@@ -64,6 +69,13 @@ class Projection:
         """``partition_of``: the log's function from a thread's id to its partition; None: all threads are folded here."""
         self._partition_of = partition_of
         self.availability = Availability("projector")
+        self.opening = Availability("projector.positions")
+        """Availability of reads of the positions, which succeed where only writes fail."""
+        self._opened_at = monotonic()
+        self._failed_writes = 0
+        """Number of writes that failed since the last one that did not."""
+        self._internal_since: float | None = None
+        """Since when writes fail by internal errors of Postgres."""
         self._pool = pool
         self._erasure = erasure
         self._publish_dead_letter = publish_dead_letter
@@ -102,6 +114,7 @@ class Projection:
                 self._fences.causes.pop((topic, part), None)
         self._fences.attempts = {row["run_id"]: row["attempt"] for row in attempts}
         self.positions.update(offsets)
+        self._opened_at = monotonic()
         return offsets
 
     async def _read_parts(self, connection: asyncpg.Connection, partitions: Set[int]) -> None:
@@ -124,6 +137,11 @@ class Projection:
             ):
                 self._fences.parts[blob_id].chunks[index] = data
 
+    @property
+    def away_s(self) -> float:
+        """Return the seconds for which neither a write nor reading the positions succeeds; 0 while either does."""
+        return min(max(self.availability.failing_s, self.opening.failing_s), monotonic() - self._opened_at)
+
     def close(self, partitions: Collection[TopicPartition]) -> None:
         """Drop partitions that now belong to another owner."""
         for partition in partitions:
@@ -135,6 +153,7 @@ class Projection:
         self._listener.dropped()
         self.close(list(self.positions))
         self.went_back = False
+        self._opened_at = monotonic()
 
     def next(self, records: Sequence[Record]) -> list[Record]:
         """Return the records that continue from the positions: records that were read before a change of ownership are read
@@ -160,13 +179,13 @@ class Projection:
         """Compare the positions with the saved ones: after a lost connection Postgres may have forgotten the last commits."""
         partitions = list(self.positions)
         try:
-            with self.availability.attempt():
+            with self.opening.attempt():
                 async with asyncio.timeout(READ_LIMIT_S), self._connection() as connection:
                     rows = await connection.fetch(
                         SQL["read_positions"], [t for t, _ in partitions], [p for _, p in partitions]
                     )
         except Exception as error:
-            if not is_unavailable(error):
+            if not may_pass(error):
                 raise
         else:
             if {(row["topic"], row["part"]): row["offset"] for row in rows} == self.positions:
@@ -178,7 +197,12 @@ class Projection:
 
         When it returns, they are committed, or the positions went back and `went_back` is set.
         """
-        records = [storable(record) for record in self.next(records)]
+        await self._project([storable(record) for record in self.next(records)])
+        if not self.went_back:
+            self.availability.succeeded()  # also where the last write was found to be committed, or another owner's
+            self._internal_since = None
+
+    async def _project(self, records: Sequence[Record]) -> None:
         while records:
             if releases_events(records[0]):
                 await self._release(records[0])
@@ -202,8 +226,7 @@ class Projection:
                 if not isinstance(error, Unfoldable | asyncpg.PostgresError) and not is_unavailable(error):
                     raise
                 if not isinstance(error, Unfoldable) and not own_fault(error):
-                    await self._wait_for_postgres(error, batch)
-                    records = self.next(records)
+                    records = await self._after_failure(error, batch, records)
                     continue
                 self._listener.dropped()
                 await self._reopen()
@@ -215,8 +238,8 @@ class Projection:
                 else:
                     count, middle = len(batch.records), len(batch.records) // 2
                     logger.warning("projector.batch_refused", records=count, error=error_text(error))
-                    await self.project(records[:middle])
-                    await self.project(records[middle:count])
+                    await self._project(records[:middle])
+                    await self._project(records[middle:count])
                     records = self.next(records[count:])
             else:
                 await self._written(batch, began_ns)
@@ -228,6 +251,7 @@ class Projection:
 
     async def _written(self, batch: Batch, began_ns: int) -> None:
         """Advance the positions past a batch that is committed, and notify the listener."""
+        self._failed_writes = 0
         self.positions.update({partition: step.after for partition, step in batch.steps.items()})
         _count(batch.steps)
         if tracing.on():
@@ -239,8 +263,7 @@ class Projection:
 
     async def _wait_for_postgres(self, error: Exception, batch: Batch) -> None:
         """Wait until Postgres is back after a write that failed, and notify the listener of what became of the batch."""
-        self.availability.failed(error)
-        await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
+        await self._pause(error)
         await self._reopen()
         if batch.steps and all(self.positions[partition] >= step.after for partition, step in batch.steps.items()):
             # the connection was lost over the commit, which has happened
@@ -248,6 +271,62 @@ class Projection:
             await self._listener.committed(batch.steps)
         else:
             self._listener.dropped()
+
+    async def _after_failure(self, error: Exception, batch: Batch, records: Sequence[Record]) -> Sequence[Record]:
+        """Wait, or find the record that Postgres alone fails at. Return the records that are to be written next."""
+        if not self._lasts(error):
+            await self._wait_for_postgres(error, batch)
+        elif not await self._parks_alone(error, batch.records):
+            await self._wait_for_postgres(error, batch)
+            self.went_back = True  # read again with what has arrived meanwhile, which may tell more
+            return ()
+        return self.next(records)
+
+    def _lasts(self, error: Exception) -> bool:
+        """Return whether Postgres has failed by internal errors for `INTERNAL_S`."""
+        if not is_internal(error):
+            return False
+        now = monotonic()
+        self._internal_since = now if self._internal_since is None else self._internal_since
+        return now - self._internal_since >= INTERNAL_S
+
+    async def _parks_alone(self, error: Exception, records: Sequence[Record]) -> bool:
+        """Find the record that Postgres alone fails at, to be parked. Return whether there is one."""
+        culprit = await record_at_fault(records, self._tried)
+        if culprit is None:
+            return False
+        logger.warning(
+            "projector.fails_at_one_key", topic=culprit.topic, offset=culprit.offset, error=error_text(error)
+        )
+        self._parked.refused[origin_of(culprit)] = error_text(error)
+        return True
+
+    async def _tried(self, records: Sequence[Record]) -> Exception | None:
+        """Return the error by which Postgres refuses these records at the moment, or None. Changes nothing."""
+        failure = None
+        try:
+            async with asyncio.timeout(WRITE_LIMIT_S), self._connection() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    while records:
+                        batch = self._batch()
+                        batch.fold(records)
+                        await apply(connection, batch.changes, {})
+                        records = records[len(batch.records) or 1 :]
+                finally:
+                    await transaction.rollback()
+        except Exception as error:
+            failure = error
+        self._listener.dropped()
+        await self._reopen()
+        return failure
+
+    async def _pause(self, error: Exception) -> None:
+        self.availability.failed(error)
+        pause_s = min(RETRY_PAUSE_S * 2**self._failed_writes, MAX_PAUSE_S)
+        self._failed_writes = min(self._failed_writes + 1, 8)
+        await asyncio.sleep(pause_s)  # nothing signals that the server is back
 
     async def _release(self, release: Record) -> None:
         """Fold the waiting events of a key, one by one, until one cannot be folded. Continues where it stood if it is done again.
@@ -277,9 +356,8 @@ class Projection:
                     continue
                 if not isinstance(error, asyncpg.PostgresError) and not is_unavailable(error):
                     raise
-                self.availability.failed(error)
                 self._listener.dropped()
-                await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the server is back
+                await self._pause(error)
                 await self._reopen()
                 if not self.next([release]):
                     return
@@ -299,7 +377,7 @@ class Projection:
         except PositionsMoved:
             raise
         except Exception as error:
-            if is_unavailable(error) or (isinstance(error, asyncpg.PostgresError) and not own_fault(error)):
+            if may_pass(error) and not is_internal(error):
                 raise
             await self._open(connection, list(self.positions))  # what the fold changed along the way is not true
             return error_text(error)
@@ -325,7 +403,7 @@ class Projection:
         """After a failed commit, discard the state that the fold changed, and read it again. Sets `went_back`."""
         before = dict(self.positions)
 
-        await until_available(lambda: self.open(list(self.positions)), on=self.availability, limit_s=READ_LIMIT_S)
+        await until_available(lambda: self.open(list(self.positions)), on=self.opening, limit_s=READ_LIMIT_S)
         lost = sum(max(0, offset - self.positions[partition]) for partition, offset in before.items())
         if lost:
             logger.warning("projector.positions_went_back", records=lost)

@@ -194,10 +194,14 @@ class ProjectorService:
                 await asyncio.gather(following, return_exceptions=True)
             await self._give_up()
 
+    @property
+    def projection(self) -> Projection:
+        return self._projection
+
     async def _until_stalled(self, following: asyncio.Task[None]) -> None:
         """Wait until Postgres has been unavailable for too long. Raises what following the log ends with."""
         limit_s = self._backbone.settings.projector_give_up_s
-        while (left := limit_s - self._projection.availability.failing_s) > 0:
+        while (left := limit_s - self._projection.away_s) > 0:
             await asyncio.wait([following], timeout=max(left, 1.0))
             if following.done():
                 following.result()
@@ -205,7 +209,7 @@ class ProjectorService:
     async def _give_up(self) -> None:
         """Leave the partitions to another projector that may reach Postgres; join again when this one can."""
         assert self._reader is not None
-        logger.warning("projector.gave_up", reason=self._projection.availability.reason)
+        logger.warning("projector.gave_up", reason=self._reason())
         self._gave_up = True
         await self._reader.stop()
         self._projection.abandon()
@@ -217,8 +221,9 @@ class ProjectorService:
     async def _check_postgres(self) -> None:
         """Raise what writing a batch would, if tables are locked or the server is read-only; changes nothing."""
         assert self._pool is not None
-        async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
-            await connection.execute('UPDATE positions SET "offset" = "offset" WHERE false')
+        with self._projection.opening.attempt():
+            async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
+                await connection.execute('UPDATE positions SET "offset" = "offset" WHERE false')
 
     async def _follow(self) -> None:
         assert self._reader is not None
@@ -291,7 +296,7 @@ class ProjectorService:
     async def not_ready(self) -> str | None:
         if self._reader is None:
             return "it has not started"
-        reason = reason_of([self._projection.availability, self._restoring])
+        reason = self._reason()
         if reason is not None and self._gave_up:
             return f"{reason}; its partitions are left to other projectors"
         if reason is not None:
@@ -301,6 +306,9 @@ class ProjectorService:
         if behind := self._behind():
             return f"{behind} events from before its start are not folded yet"
         return None
+
+    def _reason(self) -> str | None:
+        return reason_of([self._projection.availability, self._projection.opening, self._restoring])
 
     def _behind(self) -> int:
         """Return the number of events from before the start that are not folded yet; records the time when none is left."""
@@ -342,7 +350,7 @@ class ProjectorService:
         # may take minutes where the log was cut: this is no failure
         await until_available(lambda: restore(self._log, pool, schema, parts), on=self._restoring)
         return await until_available(
-            lambda: self._projection.open(partitions), on=self._projection.availability, limit_s=READ_LIMIT_S
+            lambda: self._projection.open(partitions), on=self._projection.opening, limit_s=READ_LIMIT_S
         )
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import asyncpg
 import structlog
-from langlog_backbone.process.unavailable import is_unavailable
+from langlog_backbone.process.unavailable import may_pass
 
 logger = structlog.get_logger(__name__)
 
@@ -15,7 +15,7 @@ POLL_LIMIT_S = 60.0
 
 
 class outages_logged:
-    """A block that may fail because a server is unavailable, or because Postgres rejects one statement.
+    """A block that may fail because a server is unavailable, or because Postgres rejects the values of one statement.
 
     The former is logged by the loop's `Availability`; the latter is logged here. Other errors propagate.
     """
@@ -28,7 +28,7 @@ class outages_logged:
     ) -> bool:
         if error is None:
             return False
-        if is_unavailable(error):
+        if may_pass(error):
             return True
         if isinstance(error, asyncpg.PostgresError):
             logger.error("scheduler.poll_failed", exc_info=error)

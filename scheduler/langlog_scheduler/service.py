@@ -68,6 +68,7 @@ class SchedulerService:
         self._repeats = Repeats()
         self._delays = Availability("scheduler.delays")
         self._sweeps = Availability("scheduler.leases")
+        self._dispatches = Availability("scheduler.dispatches")
         patience = HANGING_S + backbone.settings.lease_s * QUERY_SHARE
         self._ends = Availability("scheduler.ends", hanging_s=patience)
         """Availability for polls that also wait for workers."""
@@ -75,6 +76,7 @@ class SchedulerService:
         self._availabilities = [
             self._delays,
             self._sweeps,
+            self._dispatches,
             self._ends,
             self._ttl,
             self._crons.availability,
@@ -147,7 +149,7 @@ class SchedulerService:
         while True:
             await asyncio.sleep(self._backbone.settings.sweep_s)
             await self._poll(self._leases.lost, self._sweeps, repeats_until_folded=False)
-            await self._poll(self._leases.missing, self._sweeps)
+            await self._poll(self._leases.missing, self._dispatches)
 
     async def _find_lost_with_queue(self, made_at: float) -> None:
         """Once the read model holds the log as of the start: dispatch again what an earlier queue held."""
@@ -178,7 +180,7 @@ class SchedulerService:
             return self._leases.missing(monotonic() - made_at)
 
         while True:
-            if await self._poll(poll, self._sweeps) is not None:
+            if await self._poll(poll, self._dispatches) is not None:
                 return
             await asyncio.sleep(self._backbone.settings.sweep_s)  # nothing signals that what was away is back
 

@@ -22,7 +22,7 @@ from langlog_backbone.metrics.table import WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
 from langlog_backbone.process.server_errors import RedisUnavailable
-from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.project.config import read_configuration
 from langlog_backbone.project.json_handlers import MARK_BYTES, HandlerFault, load_json_handlers
 from langlog_backbone.project.webhook_policy import webhook_headers, webhook_policy, webhook_section
@@ -169,13 +169,13 @@ class Webhooks:
                 "DEL", self._claim_key(run_id, number)
             )  # the next scheduler need not wait for it to expire
             raise
-        except UNAVAILABLE_ERRORS as error:
-            self.availability.failed(error)
-            await asyncio.sleep(RETRY_S)  # nothing signals that the server is back, and the try is still due
-        except Exception:
-            # one delivery that cannot be must not end the others
-            logger.exception("webhooks.try_failed", run_id=run_id, attempt=number)
-            self._others[run_id, number] = asyncio.get_running_loop().time() + BACKOFF_MAX_S
+        except Exception as error:
+            if is_unavailable(error):
+                self.availability.failed(error)
+                await asyncio.sleep(RETRY_S)  # nothing signals that the server is back, and the try is still due
+            else:  # one delivery that cannot be must not end the others
+                logger.exception("webhooks.try_failed", run_id=run_id, attempt=number)
+                self._others[run_id, number] = asyncio.get_running_loop().time() + BACKOFF_MAX_S
         finally:
             self._under_way.pop(run_id, None)
             self._wake.set()

@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -17,8 +18,9 @@ from langlog_backbone.process import retry
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS, dependency_of, is_unavailable
-from langlog_backbone.redis.client import RedisPipe, connect
+from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS, dependency_of, is_unavailable, may_pass, own_fault
+from langlog_backbone.redis.client import Bus, RedisPipe, connect
+from langlog_backbone.redis.hot_queue import HotQueue
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
@@ -53,9 +55,9 @@ async def failure(connection: asyncpg.Connection, *statements: str, args: tuple[
     return caught.value
 
 
-def as_reported(sqlstate: str, file: str = "") -> Exception:
+def as_reported(sqlstate: str, file: str = "", severity: str = "ERROR") -> Exception:
     """An error as Postgres reports it, for states that cannot be brought about at will."""
-    error: Exception = asyncpg.PostgresError.new({"C": sqlstate, "M": "of a server", "F": file, "S": "ERROR"})
+    error: Exception = asyncpg.PostgresError.new({"C": sqlstate, "M": "of a server", "F": file, "S": severity})
     return error
 
 
@@ -98,11 +100,13 @@ async def test_a_statement_or_value_that_is_wrong_by_itself_is_not_weather(
         "25006",
         "25P03",
         "25P04",
+        "26000",
         "28P01",
         "3D000",
         "40001",
         "40P01",
         "42501",
+        "42P05",
         "53100",
         "53200",
         "53300",
@@ -113,6 +117,10 @@ async def test_a_statement_or_value_that_is_wrong_by_itself_is_not_weather(
         "57P03",
         "58030",
         "58P01",
+        "58P99",
+        "XX000",
+        "XX001",
+        "XX002",
     ],
 )
 def test_states_of_a_server_in_trouble(sqlstate: str) -> None:
@@ -144,8 +152,38 @@ async def test_a_column_that_changed_its_type_amid_a_transaction_is_weather(post
         await second.close()
 
 
-def test_an_internal_error_of_postgres_storage_is_weather() -> None:
-    assert is_unavailable(as_reported("XX000", "md.c"))
+@pytest.mark.parametrize("sqlstate", ["0A000", "22023", "42704", "XX000"])
+def test_what_ends_or_refuses_a_session_is_never_the_fault_of_data(sqlstate: str) -> None:
+    """Proxies report their own trouble so: that no server is behind them, or that it may have no more connections."""
+    error = as_reported(sqlstate, severity="FATAL")
+    assert is_unavailable(error)
+    assert not own_fault(error)
+
+
+async def test_a_value_that_postgres_cannot_hold_is_at_fault_although_it_calls_that_an_internal_error(
+    connection: asyncpg.Connection,
+) -> None:
+    error = await failure(connection, "SELECT repeat('x', 2000000000)")
+    assert isinstance(error, asyncpg.PostgresError)
+    assert own_fault(error)
+
+
+async def test_a_certificate_that_is_being_replaced_is_weather(
+    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where libpq and asyncpg look for it
+    with pytest.raises(asyncpg.ClientConfigurationError) as caught:
+        await asyncpg.connect(f"{postgres.uri}&sslmode=verify-ca")
+    assert is_unavailable(caught.value)
+    assert not own_fault(caught.value)
+
+
+async def test_tables_that_do_not_fit_end_no_loop_and_are_not_what_a_client_waits_for(
+    connection: asyncpg.Connection,
+) -> None:
+    error = await failure(connection, "SELECT renamed FROM pg_class")
+    assert may_pass(error)
+    assert not is_unavailable(error)
 
 
 def test_what_asyncpg_and_uvloop_raise_of_a_connection_that_ends_is_weather() -> None:
@@ -209,6 +247,52 @@ async def test_a_command_that_waits_in_a_redis_that_is_demoted_is_refused(own_re
             await waiting
     await admin.aclose()
     pipe.drop()
+
+
+async def test_an_error_of_redis_that_nobody_has_foreseen_is_weather(own_redis: EmbeddedRedis) -> None:
+    """Another program's value is under a key of langlog's: no service may end for it."""
+    settings = Settings(redis_uri=own_redis.uri, redis_prefix=f"{uuid.uuid4().hex}:")
+    pipe = RedisPipe(settings)
+    queue = HotQueue(pipe, settings)
+    await pipe.call("SET", pipe.key("leases"), "of another")
+    for call in (queue.reap, queue.known):
+        with pytest.raises(RedisUnavailable, match="WRONGTYPE") as caught:
+            await call()
+        assert is_unavailable(caught.value)
+        assert dependency_of(caught.value) == "redis"
+    await queue.stop()
+    await pipe.stop()
+
+
+async def test_a_bus_whose_subscription_is_refused_says_so_once_and_returns(own_redis: EmbeddedRedis) -> None:
+    settings = Settings(redis_uri=own_redis.uri, redis_prefix=f"{uuid.uuid4().hex}:")
+    pipe = RedisPipe(settings)
+    bus = Bus(pipe, settings)
+    await bus.start()
+    received, missed = asyncio.Event(), asyncio.Event()
+    await bus.subscribe("c", lambda _: received.set())
+    bus.on_missed.append(missed.set)
+    admin = connect(own_redis.uri)
+    with capture_logs() as logs:
+        await admin.execute_command("ACL", "SETUSER", "default", "resetchannels")  # closes its connections
+        async with asyncio.timeout(LIMIT_S):
+            while bus.availability.failures < 4:
+                await asyncio.sleep(0.01)
+        assert bus.availability.reason is not None
+        await admin.execute_command("ACL", "SETUSER", "default", "allchannels")
+        async with asyncio.timeout(LIMIT_S):
+            await missed.wait()
+            bus.publish("c", b"x")
+            await received.wait()
+    said = [entry for entry in logs if entry.get("loop") == "bus"]
+    assert [entry["event"] for entry in said].count("dependency.available") == 1
+    errors = [entry["error"] for entry in said if entry["event"] == "dependency.unavailable"]
+    assert len(errors) == len({error.partition(":")[0] for error in errors}), "each kind once"
+    assert any("NOPERM" in error for error in errors)
+    assert bus.availability.reason is None
+    await admin.aclose()
+    await bus.stop()
+    await pipe.stop()
 
 
 async def _refused_id(pipe: RedisPipe) -> int | None:

@@ -31,6 +31,7 @@ class Stack:
         self._id = new_id()
         self._replies: dict[str, asyncio.Future[messages.Reply]] = {}
         self._services: contextlib.AsyncExitStack | None = None
+        self.projector: ProjectorService
 
     async def listen(self) -> None:
         def on_reply(data: bytes) -> None:
@@ -44,7 +45,8 @@ class Stack:
     async def start(self) -> None:
         """Start a decider and a projector whose only sources are the log and Postgres."""
         self._services = contextlib.AsyncExitStack()
-        for service in (ProjectorService(self.backbone), DeciderService(self.backbone)):
+        self.projector = ProjectorService(self.backbone)
+        for service in (self.projector, DeciderService(self.backbone)):
             await service.start()
             self._services.push_async_callback(service.stop)
             task = asyncio.create_task(service.serve())

@@ -16,6 +16,7 @@ import asyncpg
 import psutil
 import pytest
 import redis.asyncio as aioredis
+from langlog_backbone.process.settings import Settings
 
 from tests.loss.cluster import Cluster
 
@@ -24,6 +25,8 @@ STILL_LOOKS = 500
 """Looks at a read model that does not move, some five seconds: its load has ended."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 """Size of a segment of Postgres' log: a limit on files below this would hit that first, and end the server."""
+PAGE_BYTES = 8192
+"""Size of a page of Postgres."""
 FILLER_ROWS = 60_000
 """Enough for a table larger than one segment."""
 RECORDS = 'SELECT coalesce(sum("offset"), 0)::bigint FROM positions'
@@ -122,6 +125,68 @@ def _limit_files(cluster: Cluster, size: int) -> None:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     subprocess.run(["/bin/true"], preexec_fn=limit, check=True, **owner)
+
+
+@contextlib.asynccontextmanager
+async def broken_index(cluster: Cluster) -> AsyncIterator[None]:
+    """The first page of an index is empty, as a file system may leave it that lost its last writes, until an operator makes it anew."""
+    async with connected(cluster) as connection:
+        await connection.execute("CHECKPOINT")
+        folder, file = await connection.fetchrow(
+            "SELECT current_setting('data_directory'), pg_relation_filepath('runs_pkey')"
+        )
+    await cluster.postgres.stop()
+    with (Path(folder) / file).open("r+b") as index:
+        index.write(bytes(PAGE_BYTES))
+    await cluster.postgres.start()
+    yield
+    async with connected(cluster) as connection:
+        await connection.execute("REINDEX TABLE runs")
+
+
+@contextlib.asynccontextmanager
+async def tables_changed(cluster: Cluster) -> AsyncIterator[None]:
+    """An operator has renamed a column that all services use, and takes it back."""
+    async with connected(cluster) as connection:
+        await connection.execute("ALTER TABLE runs RENAME COLUMN status TO state")
+    yield
+    async with connected(cluster) as connection:
+        await connection.execute("ALTER TABLE runs RENAME COLUMN state TO status")
+
+
+@contextlib.asynccontextmanager
+async def turned_away(cluster: Cluster) -> AsyncIterator[None]:
+    """Postgres ends all sessions and refuses new ones by an internal error, as proxies do that reach no server."""
+    async with connected(cluster) as connection:
+        if await connection.fetchval("SELECT current_setting('server_version_num')::int") < 170_000:
+            pytest.skip("triggers on login need Postgres 17")
+        await connection.execute(
+            "CREATE FUNCTION turn_away() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF current_setting('application_name') = 'langlog' THEN"
+            "  RAISE EXCEPTION 'no server is behind this proxy' USING ERRCODE = 'XX000'; END IF; END $$"
+        )
+        await connection.execute("CREATE EVENT TRIGGER turn_away ON login EXECUTE FUNCTION turn_away()")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+    yield
+    async with connected(cluster) as connection:
+        await connection.execute("DROP EVENT TRIGGER turn_away")
+        await connection.execute("DROP FUNCTION turn_away")
+
+
+@contextlib.asynccontextmanager
+async def of_another_kind(cluster: Cluster) -> AsyncIterator[None]:
+    """Another program has put its values under langlog's keys, as a server may have that takes over with other data."""
+    async with _redis(cluster) as client:
+        prefix = Settings().redis_prefix
+        keys = [f"{prefix}queue", f"{prefix}leases"]
+        for key in keys:
+            await client.delete(key)
+            await client.set(key, "of another program")
+        yield
+        await client.delete(*keys)
 
 
 @contextlib.asynccontextmanager

@@ -24,8 +24,22 @@ RUNS_PER_THREAD = 2
 BUSY = 4
 """Runs that are over when the fault comes: others are under way by then."""
 
-POSTGRES: list[Fault] = [faults.restarted, faults.terminated, faults.read_only, faults.full_disk]
-REDIS: list[Fault] = [faults.out_of_memory, faults.demoted, faults.cannot_save, faults.killed]
+POSTGRES: list[Fault] = [
+    faults.restarted,
+    faults.terminated,
+    faults.read_only,
+    faults.full_disk,
+    faults.broken_index,
+    faults.tables_changed,
+    faults.turned_away,
+]
+REDIS: list[Fault] = [
+    faults.out_of_memory,
+    faults.demoted,
+    faults.cannot_save,
+    faults.killed,
+    faults.of_another_kind,
+]
 SILENT: list[Fault] = [faults.terminated, faults.flushed]
 """Faults that are over before every loop has met them."""
 

@@ -1,7 +1,7 @@
 """Calls of servers that may be unavailable for a while: repeated until they succeed, with the loop's state reported meanwhile.
 
 An `Availability` belongs to one loop of a service. The loop makes its calls within `Availability.attempt`, or by `until_available`
-if it cannot continue without the result. The first failure and the first success after it are logged, nothing in between; the
+if it cannot continue without the result. The first failure of each kind and the first success after it are logged, nothing else; the
 service reports `Availability.reason` as not ready, and `/metrics` shows every `Availability`.
 
 Concurrency: several calls may be under way on one `Availability`, from any thread. It holds nothing that must survive a crash.
@@ -19,7 +19,7 @@ from typing import TypeVar
 import structlog
 
 from ..time.sources import monotonic, uniform
-from .unavailable import Dependency, dependency_of, is_unavailable
+from .unavailable import Dependency, dependency_of, may_pass
 
 logger = structlog.get_logger(__name__)
 
@@ -59,6 +59,8 @@ class Availability:
         self._hanging_s = hanging_s
         self._error: BaseException | None = None
         self._since = 0.0
+        self._kinds: set[str] = set()
+        """Kinds of errors since it began to fail: each is logged once."""
         self._numbers = itertools.count()
         self._under_way: dict[int, float] = {}
         _all.add(self)
@@ -71,7 +73,7 @@ class Availability:
         try:
             yield
         except Exception as error:
-            if is_unavailable(error):
+            if may_pass(error):
                 self.failed(error)
             raise
         else:
@@ -84,9 +86,14 @@ class Availability:
         self.failures += 1
         self.last_error, self.last_failed = type(error).__name__, monotonic()
         self.last_dependency = dependency_of(error, self.uses)
-        first, self._error = self._error is None, error
-        if first:
+        if self._error is None:
             self._since = monotonic()
+            self._kinds.clear()
+        self._error = error
+        kind = f"{self.last_error} {getattr(error, 'sqlstate', '')}"
+        if kind not in self._kinds:
+            # often a lost connection comes first, and what the server has against another one tells the cause
+            self._kinds.add(kind)
             logger.warning(
                 "dependency.unavailable",
                 loop=self.loop,
@@ -134,10 +141,17 @@ class Availability:
         return f"{who} is unavailable since {seconds:.0f} s ({what})"
 
 
-async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability, limit_s: float | None = None) -> T:
+async def until_available(
+    call: Callable[[], Awaitable[T]],
+    *,
+    on: Availability,
+    limit_s: float | None = None,
+    unless: Callable[[Exception], bool] = lambda _: False,
+) -> T:
     """Call ``call`` until its server is available, and return its result. It must be idempotent. Other errors propagate.
 
-    ``limit_s``: timeout of one attempt, in seconds. The next one may use another connection.
+    ``limit_s``: timeout of one attempt, in seconds. The next one may use another connection. ``unless``: true for errors that propagate as
+    well.
     """
     pause = PAUSE_S
     while True:
@@ -146,7 +160,7 @@ async def until_available(call: Callable[[], Awaitable[T]], *, on: Availability,
                 async with asyncio.timeout(limit_s):
                     return await call()
         except Exception as error:
-            if not is_unavailable(error):
+            if not may_pass(error) or unless(error):
                 raise
         # nothing signals that a server is back; not all loops of all processes in the same moment
         await asyncio.sleep(pause * uniform(0.5, 1.0))

@@ -1,7 +1,8 @@
 """Errors that mean that a server is unavailable (Postgres, Redis or the log), as opposed to langlog's own defects and bad data.
 
 `UNAVAILABLE_ERRORS` is for ``except``. `is_unavailable` is more precise: it also knows errors whose class is ambiguous
-(a storage failure that Postgres reports as an internal error), and leaves out values that asyncpg could not encode.
+(a storage failure that Postgres reports as an internal error), and leaves out values that asyncpg could not encode. `may_pass` adds what
+only a loop of a service repeats: statements that do not fit the tables as they are.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ _POSTGRES_ERRORS = (
     asyncpg.ObjectNotInPrerequisiteStateError,  # 55: a lock that is not available
     asyncpg.OperatorInterventionError,  # 57: shutdown, crash, starting up, statement cancelled
     asyncpg.PostgresSystemError,  # 58: I/O errors
+    asyncpg.InvalidSQLStatementNameError,  # 26: a pooler has put another session behind this connection
+    asyncpg.DuplicatePreparedStatementError,  # 42P05: the same
+    asyncpg.InternalServerError,  # XX: a broken index or page, two that changed the catalog at once, a proxy's own trouble
+    asyncpg.UnknownPostgresError,  # states of newer servers, and of proxies in front of them
 )
 
 UNAVAILABLE_ERRORS = (
@@ -42,45 +47,48 @@ UNAVAILABLE_ERRORS = (
     RedisUnavailable,
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ResponseError,
     *_POSTGRES_ERRORS,
 )
 """A server cannot be reached, stops, or refuses its work for a reason of its own: the same call may succeed later."""
 
 OWN_FAULT = ("0A", "22", "23", "54", "XX")
-"""Classes of SQLSTATE that are caused by the data: its form, its size, a constraint that it is against."""
+"""Classes of SQLSTATE that are caused by the data: its form, its size, a constraint that it is against. XX only if `_TOO_LARGE`."""
 
-_STORAGE_SOURCES = frozenset(
-    [
-        "bufmgr.c",
-        "buffile.c",
-        "copydir.c",
-        "fd.c",
-        "localbuf.c",
-        "md.c",
-        "relmapper.c",
-        "slru.c",
-        "smgr.c",
-        "storage.c",
-        "twophase.c",
-        "xlog.c",
-        "xloginsert.c",
-    ]
-)
-"""Files of Postgres' own source that read and write its disk. It reports what it has no SQLSTATE for as an internal error."""
+_TOO_LARGE = "mcxt.c"
+"""File of Postgres' own source that refuses values for which it would have to allocate more than a gigabyte, as an internal error."""
+_ENDS_SESSION = ("FATAL", "PANIC")
+"""Severities of errors that end the session, or refuse it: no data is at fault, whatever their SQLSTATE."""
 
 
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the same call may succeed once a server has recovered."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return True  # read anew for each connection: a certificate's file that is being replaced
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
         return False  # asyncpg could not encode an argument
-    if isinstance(error, UNAVAILABLE_ERRORS):
+    if isinstance(error, asyncpg.PostgresError) and error.severity in _ENDS_SESSION:
         return True
     if isinstance(error, asyncpg.InternalServerError):
-        return getattr(error, "server_source_filename", None) in _STORAGE_SOURCES
+        return getattr(error, "server_source_filename", None) != _TOO_LARGE
+    if isinstance(error, UNAVAILABLE_ERRORS):
+        return True
     # uvloop, when asyncpg writes to a connection that has just been closed
     return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether a loop that cannot continue without its call repeats it: for all errors of servers but those of the data.
+
+    A column that is missing, because an operator is changing the tables, ends no service. A client's request gets 500 for it.
+    """
+    return is_unavailable(error) or (isinstance(error, asyncpg.PostgresError) and not own_fault(error))
+
+
+def is_internal(error: BaseException) -> bool:
+    """Return whether Postgres failed at one statement by an internal error (XX). It is the server's, but may be met by the rows of one
+    key alone: those on a broken page."""
+    return isinstance(error, asyncpg.InternalServerError) and error.severity not in _ENDS_SESSION
 
 
 def own_fault(error: BaseException) -> bool:

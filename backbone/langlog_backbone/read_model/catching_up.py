@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from ..log import Log, Positions
-from ..process.unavailable import is_unavailable
+from ..process.unavailable import may_pass
 from ..time.sources import monotonic
 from .positions import ReadPositions
 from .same_log import QUERY_LIMIT_S, bounds
@@ -58,7 +58,7 @@ async def catch_up(
                 ends = ends or await bounds(log.end_offsets)
                 rows = await fetch(_POSITIONS)
         except Exception as error:
-            if not is_unavailable(error):
+            if not may_pass(error):
                 raise
         else:
             for topic, part, offset in rows:

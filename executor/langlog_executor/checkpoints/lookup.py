@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 from langlog_backbone.log import Position
-from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.process.unavailable import is_unavailable
 
 from .stored_checkpoint import Encoded, StoredCheckpoint, StoredWrite, by_id, in_log_order
 
@@ -261,8 +261,8 @@ class CheckpointLookup:
         while True:
             try:
                 rows: T = await fetch(question())
-            except UNAVAILABLE_ERRORS as error:
-                if self._task is None:
+            except Exception as error:
+                if self._task is None or not is_unavailable(error):
                     raise
                 self._reader.availability.failed(error)
                 await fetch(asyncio.sleep(RETRY_PAUSE_S))  # nothing signals that Postgres is back

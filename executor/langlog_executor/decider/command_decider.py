@@ -8,10 +8,15 @@ Belongs to one decider; not safe for concurrent use.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 
 import msgspec
 from langlog_backbone.process import tracing
+from langlog_backbone.process.retry import READ_LIMIT_S
+from langlog_backbone.process.unavailable import may_pass
+from langlog_backbone.time.clock import new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.thread import ThreadState
@@ -51,8 +56,11 @@ class CommandDecider:
         """Forget a command that could not be decided after all."""
         self._retried.pop(command_id, None)
 
-    async def load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]]) -> None:
-        """Load what these commands are decided against, unless it is in memory. Waits while Postgres is unavailable."""
+    async def load(self, todo: Sequence[tuple[cmd.Command, CommandMeta]], internal_s: float = math.inf) -> None:
+        """Load what these commands are decided against, unless it is in memory. Waits while Postgres is unavailable.
+
+        ``internal_s``: see `ReadModel.sure`.
+        """
         threads: set[str] = set()
         assistants: set[str] = set()
         crons: set[str] = set()
@@ -70,12 +78,26 @@ class CommandDecider:
                 if isinstance(command, cmd.CreateRun):
                     runs.append(command.run_id)
         parts = {meta.partition for _, meta in todo}
-        for key in await self._model.sure(lambda: self._aggregates.load(threads, assistants, crons, parts)):
+        for key in await self._model.sure(lambda: self._aggregates.load(threads, assistants, crons, parts), internal_s):
             self._parked.park(key)
         self._known_runs = set()
         if retried:
-            outcomes, self._known_runs = await self._model.sure(lambda: self._aggregates.known(retried, runs, parts))
+            outcomes, self._known_runs = await self._model.sure(
+                lambda: self._aggregates.known(retried, runs, parts), internal_s
+            )
             self._retried.update(dict.fromkeys(outcomes))
+
+    async def loads_others(self) -> bool:
+        """Return whether Postgres answers, for ids that nothing has, what `load` asks it."""
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                await self._aggregates.load([new_id()], [new_id()], [new_id()])
+                await self._aggregates.known([new_id()], [new_id()], ())
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            return False
+        return True
 
     def decide(self, command: cmd.Command, meta: CommandMeta) -> Decided:
         """Return the events of a command that `load` was called for. Raises whatever a decision raises."""

@@ -18,7 +18,7 @@ from langlog_backbone.log import NewRecord, Position
 from langlog_backbone.log.records import command_record, event_record
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability
 from langlog_backbone.process.server_errors import RedisUnavailable
-from langlog_backbone.process.unavailable import UNAVAILABLE_ERRORS
+from langlog_backbone.process.unavailable import may_pass
 from langlog_backbone.redis import channels
 from langlog_backbone.redis.kept_frames import KeptFrames
 from langlog_schemas import commands as cmd
@@ -152,7 +152,9 @@ class Effects:
             with self._postgres.attempt():
                 async with asyncio.timeout(READ_LIMIT_S):  # no run is dispatched meanwhile
                     crons = await self._aggregates.crons_of(threads)
-        except UNAVAILABLE_ERRORS:
+        except Exception as error:
+            if not may_pass(error):
+                raise
             logger.warning("decider.crons_left", threads=len(threads))
             return
         await self._append([_cron_removal(id) for id in crons])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,8 @@ import msgspec
 import structlog
 from langlog_backbone.log import TopicPartition
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, until_available
+from langlog_backbone.process.unavailable import is_internal
+from langlog_backbone.time.sources import monotonic
 from langlog_schemas.envelope import Cause
 
 from .aggregates import SQL, Aggregates, ReadModelBehind
@@ -30,11 +33,15 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+INTERNAL_S = 15.0
+"""Seconds for which Postgres has to fail by internal errors before the rows of one key may be the cause."""
 RECHECK_S = 0.5
 """Seconds after which a position is read again, although no message reported a change."""
 
 
 class ReadModel:
+    patience_s = INTERNAL_S
+
     def __init__(self, pool: Pool, aggregates: Aggregates, availability: Availability) -> None:
         self.behind = 0
         """Number of partitions that are waited for, because the projector has not folded them as far as it must have."""
@@ -81,12 +88,24 @@ class ReadModel:
 
         return await self.sure(query_current)
 
-    async def sure(self, query: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a query, however long Postgres is unavailable or behind its former state (`ReadModelBehind`)."""
+    async def sure(self, query: Callable[[], Awaitable[T]], internal_s: float = math.inf) -> T:
+        """Return the result of a query, however long Postgres is unavailable or behind its former state (`ReadModelBehind`).
+
+        ``internal_s``: seconds after which an internal error of Postgres is raised: the rows of some key may be on a broken page.
+        """
+        since: float | None = None
+
+        def lasts(error: Exception) -> bool:
+            nonlocal since
+            if not is_internal(error):
+                return False
+            since = monotonic() if since is None else since
+            return monotonic() - since >= internal_s
+
         while True:
             self._moved.clear()
             try:
-                result = await until_available(query, on=self._availability, limit_s=READ_LIMIT_S)
+                result = await until_available(query, on=self._availability, limit_s=READ_LIMIT_S, unless=lasts)
             except ReadModelBehind as error:
                 if not self.behind:
                     logger.warning("decider.read_model_went_back")

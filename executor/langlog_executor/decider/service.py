@@ -45,7 +45,7 @@ from langlog_backbone.metrics.ages import BatchAge
 from langlog_backbone.metrics.exposition import EXPOSITION
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
-from langlog_backbone.process.unavailable import own_fault
+from langlog_backbone.process.unavailable import is_internal, own_fault
 from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
@@ -330,19 +330,33 @@ class DeciderService:
                 return todo
             await self._decided_by_another(passed)
 
-    async def _decidable(self, todo: Sequence[Read]) -> Sequence[Read]:
-        """Load what the commands are decided against. Return them, those with an error for which Postgres refuses to look up their ids."""
-        try:
-            await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
-        except Exception as refusal:
-            if not own_fault(refusal):
-                raise
-            if len(todo) == 1:
-                return [todo[0]._replace(command=None, error=error_text(refusal))]
-            middle = len(todo) // 2
-            todo = [*await self._decidable(todo[:middle]), *await self._decidable(todo[middle:])]
-            await self._decider.load([(read.command, read.meta) for read in todo if read.command is not None])
+    async def _decidable(self, todo: Sequence[Read], *, patient: bool = True) -> Sequence[Read]:
+        """Load what the commands are decided against. Return them, those with an error for which Postgres refuses to look up their ids, or
+        fails at their rows by an internal error, for some time if ``patient``, while it reads others."""
+        while True:
+            try:
+                await self._load_all(todo, self._model.patience_s if patient else 0.0)
+            except Exception as refusal:
+                if is_internal(refusal):
+                    patient = not await self._decider.loads_others()
+                    if patient:
+                        continue
+                elif not own_fault(refusal):
+                    raise
+                if len(todo) == 1:
+                    return [todo[0]._replace(command=None, error=error_text(refusal))]
+                break
+            else:
+                return todo
+        middle = len(todo) // 2
+        halves = todo[:middle], todo[middle:]
+        todo = [read for half in halves for read in await self._decidable(half, patient=patient)]
+        await self._load_all(todo)
         return todo
+
+    async def _load_all(self, todo: Sequence[Read], internal_s: float = math.inf) -> None:
+        commands = [(read.command, read.meta) for read in todo if read.command is not None]
+        await self._decider.load(commands, internal_s)
 
     async def _decided_by_another(self, parts: Sequence[int]) -> None:
         logger.info("decider.decided_by_another", partitions=len(parts))

@@ -122,7 +122,7 @@ class ParkedRelease:
                 meta = envelope.meta_of(parked.headers, parked.part, parked.offset)
                 if storable_key(command.key) != key:
                     raise ValueError("the key of the record is not that of its command")
-                await self._decider.load([(command, meta)])
+                await self._decider.load([(command, meta)], self._model.patience_s)
                 released.decided.append(self._decider.decide(command, msgspec.structs.replace(meta, reply_to=None)))
             except Exception as error:
                 self._decider.forget(parked.headers.get("ce_id", ""))

@@ -1,0 +1,149 @@
+"""Internal errors of Postgres: all wait for an operator, but for a key whose rows alone Postgres fails at, which is parked."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.process.settings import Settings
+from langlog_backbone.time.clock import new_id
+from langlog_executor.decider.read_model import ReadModel
+from langlog_projector import projection
+from langlog_schemas import commands as cmd
+from langlog_schemas import events as ev
+
+from tests.dead.stack import Stack, stack_of
+from tests.outage.eventually import eventually
+from tests.stack.fixtures import MakeSettings
+
+PATIENCE_S = 0.3
+BROKEN_PAGE = """
+CREATE FUNCTION broken_page() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.thread_id LIKE TG_ARGV[0] THEN
+    RAISE EXCEPTION 'invalid page in block 7 of relation base/5/16384' USING ERRCODE = 'XX001';
+  END IF;
+  RETURN NEW;
+END $$
+"""
+PAGE_BYTES = 8192
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "INTERNAL_S", PATIENCE_S)
+    monkeypatch.setattr(ReadModel, "patience_s", PATIENCE_S, raising=False)
+
+
+@contextlib.asynccontextmanager
+async def broken_page(stack: Stack, threads: str) -> AsyncIterator[None]:
+    """Postgres fails at writing rows of the threads (a pattern of LIKE), by the error of a broken page."""
+    pool = stack.backbone.pool
+    await pool.execute(BROKEN_PAGE)
+    await pool.execute(
+        f"CREATE TRIGGER broken_page BEFORE UPDATE ON threads FOR EACH ROW EXECUTE FUNCTION broken_page('{threads}')"
+    )
+    try:
+        yield
+    finally:
+        await pool.execute("DROP TRIGGER broken_page ON threads")
+        await pool.execute("DROP FUNCTION broken_page")
+
+
+def coloured(thread_id: str, color: str) -> ev.ThreadUpdated:
+    return ev.ThreadUpdated(thread_id=thread_id, metadata={"color": color})
+
+
+async def two_threads(stack: Stack) -> tuple[str, str]:
+    """Threads of one partition."""
+    thread = new_id()
+    other = stack.neighbour(thread)
+    for id in (thread, other):
+        assert (await stack.send(cmd.CreateThread(thread_id=id, fresh=True))).status == 200
+    return thread, other
+
+
+async def test_the_key_at_whose_rows_alone_postgres_fails_is_parked_and_the_others_go_on(stack: Stack) -> None:
+    thread, other = await two_threads(stack)
+    async with broken_page(stack, thread):
+        await stack.event(coloured(thread, "red"))
+        # the record that shows whose fault it is arrives only when the first one has failed for long
+        await failed(stack, 3)
+        assert await stack.waiting(thread) == []
+        await stack.folded(await stack.event(coloured(other, "blue")))
+        assert await stack.waiting(thread) == [(ev.RUN_EVENTS, ev.ThreadUpdated.TYPE, "bad")]
+    assert await stack.metadata(other) == {"color": "blue"}
+    assert await stack.projector.not_ready() is None
+
+
+async def test_a_postgres_that_fails_at_all_keys_parks_none(stack: Stack) -> None:
+    thread, other = await two_threads(stack)
+    async with broken_page(stack, "%"):
+        positions = [await stack.event(coloured(id, "red")) for id in (thread, other)]
+        await failed(stack, 6)
+        reason = await stack.projector.not_ready()
+        assert reason is not None
+        assert "DataCorruptedError XX001" in reason
+        assert await stack.waiting(thread) == []
+    for position in positions:
+        await stack.folded(position)
+    assert await stack.metadata(thread) == await stack.metadata(other) == {"color": "red"}
+    assert await stack.projector.not_ready() is None
+    assert await stack.waiting(thread) == await stack.waiting(other) == []
+
+
+async def failed(stack: Stack, times: int) -> None:
+    """Wait until the projector has failed so often to write."""
+
+    async def often() -> bool:
+        return stack.projector.projection.availability.failures >= times
+
+    await eventually(often)
+
+
+@pytest.fixture
+async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_a_thread_whose_row_cannot_be_read_parks_its_command_and_no_other(
+    make_settings: MakeSettings, own_postgres: EmbeddedPostgres
+) -> None:
+    """A value that Postgres keeps apart from its row is lost: the pages that hold it are empty."""
+    settings: Settings = make_settings(database_uri=own_postgres.uri, partitions=2)
+    async with stack_of(settings) as stack:
+        thread, other = new_id(), ""
+        large = {"text": secrets.token_hex(2 * PAGE_BYTES)}
+        assert (await stack.send(cmd.CreateThread(thread_id=thread, fresh=True, metadata=large))).status == 200
+        other = stack.neighbour(thread)
+        assert (await stack.send(cmd.CreateThread(thread_id=other, fresh=True))).status == 200
+    await empty_toast(own_postgres, settings.projection)
+    async with stack_of(settings) as stack:
+        reply = await stack.send(cmd.PatchThread(thread_id=thread, metadata={"color": "red"}))
+        assert reply.status == 504
+        assert (await stack.send(cmd.PatchThread(thread_id=other, metadata={"color": "blue"}))).status == 200
+        await stack.parked(thread, 1)
+        assert await stack.metadata(other) == {"color": "blue"}
+
+
+async def empty_toast(server: EmbeddedPostgres, schema: str) -> None:
+    """Overwrite with zeros what the table of threads keeps apart, as a file system may that lost its last writes."""
+    connection = await asyncpg.connect(server.uri)
+    toast = f"(SELECT reltoastrelid FROM pg_class WHERE oid = '{schema}.threads'::regclass)"
+    folder, file = await connection.fetchrow(f"SELECT current_setting('data_directory'), pg_relation_filepath({toast})")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
+    await server.stop()
+    path = Path(folder) / file
+    size = path.stat().st_size
+    assert size >= PAGE_BYTES
+    path.write_bytes(bytes(size))
+    await server.start()
