@@ -25,8 +25,8 @@ async def rebuild(server: Server) -> list[Result]:
     await closed_loop(server, "folding what was there", "thread", 8, create, total=CAUGHT_UP)
     await warm_up(server, 1.0)
     before = await closed_loop(server, "wait, 1 caller, no rebuild", "run", 1, wait_run)
-    quiet = await _rebuilt(server, f"rebuild of {EVENTS:,} lifecycle events")
-    work = asyncio.create_task(_rebuilt(server, "the same beside 1 caller"))
+    quiet = await rebuild_once(server, f"rebuild of {EVENTS:,} lifecycle events")
+    work = asyncio.create_task(rebuild_once(server, "the same beside 1 caller"))
     slices = []
     while not work.done():
         slices.append(await closed_loop(server, "", "run", 1, wait_run, seconds=SLICE_S))
@@ -35,7 +35,7 @@ async def rebuild(server: Server) -> list[Result]:
     return [before, quiet, await work, joined(during.name, slices, **ratios)]
 
 
-async def _rebuilt(server: Server, name: str) -> Result:
+async def rebuild_once(server: Server, name: str) -> Result:
     used, meter = _children_cpu_s(), Meter(server.stack)
     done = await langlog(server, "rebuild", expected=b"Swapped")
     _, cpu = meter.read()
