@@ -18,7 +18,8 @@ from langlog_backbone.redis import channels
 from langlog_backbone.time.clock import new_id, now_iso
 from langlog_backbone.values.compression import restored
 from langlog_executor.decider.service import DeciderService
-from langlog_executor.worker.pool import GraphsService, WorkerPoolService
+from langlog_executor.worker.graphs_service import GraphsService
+from langlog_executor.worker.pool import WorkerPoolService
 from langlog_projector.service import ProjectorService
 from langlog_schemas import commands, envelope, frames, messages
 from langlog_schemas.frames import Frame

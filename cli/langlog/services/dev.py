@@ -112,7 +112,8 @@ async def _run(
         from langlog_backbone.project.imports import prepare_process
         from langlog_executor.decider.service import DeciderService
         from langlog_executor.replay.service import ReplayService
-        from langlog_executor.worker.pool import GraphsService, WorkerPoolService
+        from langlog_executor.worker.graphs_service import GraphsService
+        from langlog_executor.worker.pool import WorkerPoolService
         from langlog_gateway.service import GatewayService
         from langlog_projector.service import ProjectorService
         from langlog_scheduler.service import SchedulerService

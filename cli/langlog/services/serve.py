@@ -66,7 +66,8 @@ def executor(role: str, **options: Any) -> None:
     def services(backbone: Backbone) -> list[Service]:
         from langlog_executor.decider.service import DeciderService
         from langlog_executor.replay.service import ReplayService
-        from langlog_executor.worker.pool import GraphsService, WorkerPoolService
+        from langlog_executor.worker.graphs_service import GraphsService
+        from langlog_executor.worker.pool import WorkerPoolService
 
         # workers first: a process joins the deciders when it is ready, and leaves them before its runs drain
         workers: list[Service] = [WorkerPoolService(backbone)] if role != "decider" else []

@@ -24,17 +24,12 @@ import msgspec
 import structlog
 from langlog_backbone.metrics.exposition import EXPOSITION
 from langlog_backbone.metrics.worker_figures import WorkerFigures
-from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.probe import Probe
 from langlog_backbone.process.environment import FILE_SUFFIX, SECRETS, VARIABLES
-from langlog_backbone.process.retry import Availability, until_available
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.project.config import read_project
 from langlog_backbone.project.imports import not_of_the_shell
-from langlog_backbone.redis import channels
 from langlog_backbone.time.sources import monotonic
-from langlog_schemas.ids import default_assistant_id
 
 from .pool_messages import SETTINGS_ALONE, Retiring, together
 
@@ -51,10 +46,6 @@ KILL_AFTER_S = 5.0
 """Seconds beyond the workers' time for draining (twice `drain_s`) until they are killed."""
 RETIRE_S = 10.0
 """Seconds for a worker to report that it has stopped claiming."""
-RECHECK_S = 1.0
-"""Seconds between checks of the projection without a notification."""
-
-_ANNOUNCED = load_sql("langlog_executor", "workers.sql")["announced"]
 
 
 class WorkerProcess:
@@ -253,58 +244,6 @@ class WorkerPoolService:
                     logger.error("worker.start_failed", error=str(error))
                 pause = min(max(pause, BACKOFF_S) * 2, MAX_BACKOFF_S)
         self._workers.pop(worker, None)
-
-
-class GraphsService:
-    """Ready when the read model has the project's graphs and their default assistants: the first request finds them.
-
-    Started after a decider and the workers, whose announcements it waits for.
-    """
-
-    name = "graphs"
-
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-
-    async def start(self) -> None:
-        """Wait until the graphs are in the read model. Raises StartError."""
-        graph_ids = list(read_project(self._backbone.settings.project).graphs)
-        ids = [default_assistant_id(g) for g in graph_ids]
-        moved = asyncio.Event()
-
-        def folded(_: bytes) -> None:
-            moved.set()
-
-        bus, on = self._backbone.bus, Availability("workers.start")
-        await bus.subscribe(channels.WATERMARK, folded)
-        try:
-            async with asyncio.timeout(self._backbone.settings.worker_start_s) as limit:
-                while True:
-                    row = await until_available(lambda: self._backbone.pool.fetchrow(_ANNOUNCED, ids, graph_ids), on=on)
-                    if row["assistants"] >= len(ids) and row["graphs"] >= len(graph_ids):
-                        return
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(RECHECK_S):
-                            await moved.wait()
-                            # a read model that has much to fold first may take long, as long as it makes progress
-                            limit.reschedule(asyncio.get_running_loop().time() + self._backbone.settings.worker_start_s)
-                    moved.clear()
-        except TimeoutError:
-            raise StartError("the graphs did not reach the read model: do a decider and a projector run?") from None
-        finally:
-            await bus.unsubscribe(channels.WATERMARK, folded)
-
-    async def serve(self) -> None:
-        await asyncio.Event().wait()
-
-    async def drain(self) -> None:
-        """Do nothing: no work is under way."""
-
-    async def stop(self) -> None:
-        """Do nothing: no resource is held."""
-
-    async def not_ready(self) -> str | None:
-        return None
 
 
 def environment(settings: Settings) -> dict[str, str]:
