@@ -338,7 +338,8 @@ class RunExecution:
                 return None if self._stop == "drop" else self._left_behind()
             logger.error("run.broke", run_id=self.task.run_id, traceback=traceback_of(error))
             failure = described(error)
-            if self._frames is not None:  # the attempt could not: nothing can be awaited after a GeneratorExit of its graph
+            if self._frames is not None:
+                # the attempt could not: nothing can be awaited after a GeneratorExit of its graph
                 self._frames.emit("error", msgspec.json.encode(failure))
             return Ended(outcome="error", error=failure, state_known=self.task.fresh)
         logger.warning("run.left_behind", run_id=self.task.run_id, graph_id=self.task.graph_id, reason=self._stop)
