@@ -21,7 +21,9 @@ from typing import Any
 import msgspec
 import pytest
 from langchain_core.messages import HumanMessage
-from langlog_executor.values import encoding, error_text
+from langgraph.types import Send
+from langlog_executor.checkpoints.serde import project_serializer
+from langlog_executor.values import encoding, error_text, expansion
 from langlog_executor.values.storable import NotStorable, storable
 from pydantic import BaseModel, SecretBytes, SecretStr
 
@@ -195,6 +197,63 @@ def test_a_value_without_end_is_shown_in_bounded_memory(monkeypatch: pytest.Monk
     monkeypatch.setattr(encoding, "MAX_LISTED", 1_000)
     monkeypatch.setattr(encoding, "MAX_VALUES", 1_000)
     assert len(encoding.encode({"value": value, "other": 1})) < 20_000
+
+
+def doubled(value: Any, times: int, kind: Any = list) -> Any:
+    """Return a value that holds the given one 2 ** times times, in as many objects as that is doubled."""
+    for _ in range(times):
+        value = kind([value, value])
+    return value
+
+
+class Pair(BaseModel):
+    both: Any
+
+
+class ExtraPair(BaseModel):
+    model_config = {"extra": "allow"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        doubled("x", 40),
+        doubled("x", 40, tuple),
+        doubled("x", 40, deque),
+        doubled(1, 40, lambda both: dict(zip("ab", both, strict=True))),
+        doubled(1, 40, lambda both: Point(both)),
+        doubled(1, 40, lambda both: Pair(both=both)),
+        doubled(1, 40, lambda both: ExtraPair.model_validate({"both": both})),
+        doubled(1, 40, lambda both: HumanMessage("hi", additional_kwargs={"both": both})),
+        doubled(1, 40, lambda both: Send("node", both)),
+        ["x" * 1_000_000] * 100_000,
+        doubled("x" * 1_000_000, 20),
+    ],
+    ids=["list", "tuple", "deque", "dict", "dataclass", "model", "extra", "message", "send", "text", "doubled text"],
+)
+def test_a_value_that_is_too_large_when_written_out_is_refused_in_bounded_time_and_shown_in_part(
+    monkeypatch: pytest.MonkeyPatch, value: Any
+) -> None:
+    monkeypatch.setattr(expansion, "MEMBERS_MAX", 200_000)
+    with pytest.raises(expansion.TooManyMembers, match="keep shared parts once"):
+        project_serializer().dumps_typed({"value": value})
+    with pytest.raises(NotStorable, match=r"cannot store value: .* keep shared parts once"):
+        storable({"value": value})
+    shown = encoding.encode({"other": 1, "value": value})
+    assert shown.startswith(b'{"other":1,"value":') and len(shown) < 50_000_000
+
+
+def test_what_is_shared_a_few_times_or_contains_itself_is_no_large_value() -> None:
+    for value in (
+        doubled("x", 10),
+        [["x" * 1_000_000] * 3] * 3,
+        [0] * 1_000_000,
+        CYCLE,
+        DEEP,
+        Endless(),
+        range(10**15),
+    ):
+        assert not expansion.expands({"value": value}), type(value)
 
 
 def test_the_traceback_of_a_deep_recursion_is_described_by_its_innermost_frames(

@@ -33,6 +33,7 @@ from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 
+from ..values import expansion
 from ..values.fast_messages import dumped, message_hook
 from ..values.json_cipher import JsonCipher
 from .cipher import CheckpointCiphers, checkpoint_ciphers
@@ -146,9 +147,11 @@ class ProjectSerializer(JsonPlusSerializer):
         """Ciphers that `pack` and `unpack` use."""
 
     def dumps_typed(self, obj: Any) -> Encoded:
-        """Serialize to the same bytes as the library. Raises IntegerTooLarge, and TypeError for what else has none."""
+        """Serialize to the same bytes as the library. Raises IntegerTooLarge, TooManyMembers, and TypeError for what
+        else has none."""
         if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
+        expansion.check(obj)
         try:
             return "msgpack", ormsgpack.packb(obj, default=self._default, option=_option)
         except TypeError as error:

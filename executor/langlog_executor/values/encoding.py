@@ -26,6 +26,7 @@ from msgspec import UNSET
 
 from .auth_user import AuthUser
 from .error_text import class_name, text_of, written
+from .expansion import expands, has_own_dump
 from .fast_messages import dumped
 from .redaction import shown
 
@@ -34,6 +35,10 @@ MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
 """Maximum number of values that `plain` visits in one call. A graph of objects that refer to each other has more ways
 through it than memory has room."""
+MAX_SHOWN = 10_000
+"""Maximum number of values that are shown of one that is too large when it is written out (`expansion`)."""
+TEXT_A_VALUE = 1_000
+"""Number of characters or bytes that `plain` counts as a further value: a long text may be in many places."""
 MAX_LISTED = 10_000_000
 """Maximum number of values that are read from one object by iterating over it: a ``range``, or a class of the graph's own,
 may have more of them than memory has room, or no last one."""
@@ -98,10 +103,10 @@ encoder = msgspec.json.Encoder(enc_hook=_hook)
 def encode(value: Any) -> bytes:
     """Return the value as JSON, without NUL characters: every view of a value shows the same, and Postgres cannot hold them.
 
-    Whatever cannot be encoded as it is, is encoded by way of `plain`.
+    Whatever cannot be encoded as it is, is encoded by way of `plain`; of a value that would be too large, the first members are shown.
     """
     try:
-        data = encoder.encode(value)
+        data = encoder.encode(_Plain(MAX_SHOWN, large=True).of(value, 0) if expands(value) else value)
     except BaseException:  # an unusual key, a lone surrogate, a cycle, a user's model_dump that raises anything
         data = encoder.encode(plain(value))
     return without_nul(data)
@@ -113,14 +118,16 @@ def encode_text(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Return the value built of dict, list, str, int, float, bool and None only. Never raises."""
-    return _Plain().of(value, 0)
+    return _Plain(MAX_VALUES).of(value, 0)
 
 
 class _Plain:
     """One traversal of a value."""
 
-    def __init__(self) -> None:
-        self._left = MAX_VALUES
+    def __init__(self, left: int, *, large: bool = False) -> None:
+        """``left``: maximum number of values to visit. ``large``: whether they may be too many to be written out (`expansion`)."""
+        self._left = left
+        self._large = large
         self._above: set[int] = set()
         """Ids of the objects that contain the current one: an object within itself is a cycle."""
 
@@ -149,12 +156,14 @@ class _Plain:
         if isinstance(value, enum.Enum):
             return self.of(value.value, depth + 1)
         if isinstance(value, str):
+            self._left -= len(value) // TEXT_A_VALUE
             return _text(value)
         if isinstance(value, int):
             return _integer(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else None
         if isinstance(value, bytes | bytearray | memoryview):
+            self._left -= len(value) // TEXT_A_VALUE
             return base64.b64encode(value).decode()
         if isinstance(value, NATIVE):
             return msgspec.to_builtins(value)
@@ -171,6 +180,8 @@ class _Plain:
         if isinstance(value, msgspec.Struct):
             members = ((name, getattr(value, name, None)) for name in value.__struct_fields__)
             return {key_text(name): self.of(member, depth + 1) for name, member in members if member is not UNSET}
+        if self._large and has_own_dump(type(value)):  # which would write out all of it
+            return f"<{class_name(value)}>"
         return self.of(_hook(value), depth + 1)
 
 

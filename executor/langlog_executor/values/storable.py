@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from langgraph.types import Send
 
-from . import encoding
+from . import encoding, expansion
 from .auth_user import AuthUser
 from .fast_messages import dumped
 
@@ -34,6 +34,10 @@ class NotStorable(TypeError):
 
 def storable(value: Any, root: str = "value") -> bytes:
     """Return the value as JSON. ``root``: prefix of paths in errors. Raises NotStorable."""
+    try:
+        expansion.check(value)
+    except expansion.TooManyMembers as error:
+        raise NotStorable(f"cannot store {root}: {error}") from None
     try:
         return _encoder.encode(value)
     except BaseException:  # an unusual key, a lone surrogate, a cycle, a part with no form: the walk finds out which

@@ -77,6 +77,13 @@ def nested(depth: int) -> Any:
     return result
 
 
+def doubled(times: int) -> Any:
+    result: Any = "x"
+    for _ in range(times):
+        result = [result, result]
+    return result
+
+
 RAISED: dict[str, Any] = {
     "surrogate": lambda: RuntimeError(f"cannot parse {SURROGATE}"),
     "surrogate group": lambda: ExceptionGroup(SURROGATE, [ValueError(SURROGATE), TypeError()]),
@@ -107,6 +114,7 @@ VALUES: dict[str, Any] = {
     "cycle": cycle,
     "nested": lambda: nested(400),
     "deep": lambda: nested(50_000),
+    "doubled": lambda: doubled(40),
     "huge integer": lambda: 10**5000,
     "long integer": lambda: 2**70,
     "bytes": lambda: b"\xff\x00",

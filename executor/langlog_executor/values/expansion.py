@@ -1,0 +1,146 @@
+"""Whether a value becomes too large when it is written out: JSON and msgpack have no references, what two members share is written twice.
+
+Forty lists, each of which holds the one before twice, are a few kilobytes in memory and a trillion members when they are written. The
+encoders would write them until the memory of the worker is used up, so the members are counted before, as often as they would be
+written. Pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from langgraph.types import Send
+
+MEMBERS_MAX = 20_000_000
+"""Maximum number of members of a value, each counted as often as it is written."""
+TEXT_MAX = 1_000_000_000
+"""Maximum characters and bytes of these members."""
+FEW = 1_000
+"""Number of members up to which their text is not counted: the value itself refers to each of them."""
+DEPTH_MAX = 2_000
+"""Maximum nesting that is followed: the encoders refuse a value before they get as deep, and one that contains itself."""
+LEAVES = frozenset(
+    {
+        *(type(None), bool, int, float, complex, str, bytes, bytearray, type, decimal.Decimal, uuid.UUID),
+        *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+    }
+)
+"""Classes of values without members."""
+
+
+class TooManyMembers(TypeError):
+    """A value is too large when it is written out."""
+
+    for_clients = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"a value has more than {MEMBERS_MAX} members, or {TEXT_MAX} characters, when it is written out, where what several "
+            "members share is written for each of them: keep shared parts once, and refer to them by a key"
+        )
+
+
+def check(value: Any) -> None:
+    """Raise TooManyMembers for a value that is too large when it is written out."""
+    if expands(value):
+        raise TooManyMembers
+
+
+def expands(value: Any) -> bool:
+    """Return whether a value is too large when it is written out. Visits no more than `MEMBERS_MAX` members."""
+    level, members, text = [value], 0, 0
+    for depth in range(DEPTH_MAX):
+        inner: list[Any] = []
+        for part in level:
+            kind: Any = type(part)
+            if kind is dict:
+                inner += part.values()
+            elif kind is list or kind is tuple:
+                inner += part
+            elif kind not in LEAVES and (members_of := _members_of(kind)) is not None:
+                inner += _read(members_of, part)
+            if members + len(inner) > MEMBERS_MAX:
+                return True
+        members += len(inner)
+        kinds = set(map(type, inner))
+        if members > FEW and (str in kinds or bytes in kinds):
+            text += sum([len(x) for x in inner if type(x) is str or type(x) is bytes])
+            if text > TEXT_MAX:
+                return True
+        if kinds <= LEAVES:
+            return False
+        level = [x for x in inner if type(x) not in LEAVES]
+        if len(level) > FEW:
+            times = Counter(map(id, level))
+            if len(times) < len(level):
+                parts = {id(x): (x, times[id(x)]) for x in level}
+                return _shared_expand(parts, members, text, DEPTH_MAX - depth)
+    return False
+
+
+def _shared_expand(level: dict[int, tuple[Any, int]], members: int, text: int, depth_left: int) -> bool:
+    """Go on where several members are the same object: visit it once, and count what it has as often as it is written."""
+    for _ in range(depth_left):
+        inner: dict[int, tuple[Any, int]] = {}
+        for part, times in level.values():
+            kind_of_part: Any = type(part)
+            members_of = _members_of(kind_of_part)
+            for member in () if members_of is None else _read(members_of, part):
+                kind, members = type(member), members + times
+                if kind not in LEAVES:
+                    _, before = inner.get(id(member), (None, 0))
+                    inner[id(member)] = member, before + times
+                elif kind is str or kind is bytes:
+                    text += times * len(member)
+                if members > MEMBERS_MAX or text > TEXT_MAX:
+                    return True
+        if not inner:
+            return False
+        level = inner
+    return False
+
+
+def _read(members_of: Callable[[Any], Iterable[Any]], value: Any) -> Iterable[Any]:
+    try:
+        return members_of(value)
+    except Exception:  # members of the graph's own classes: the encoders show such a value by its class's name
+        return ()
+
+
+def has_own_dump(kind: type) -> bool:
+    """Return whether it is a class of pydantic, 2 or 1: a method of each value writes it out, with all that it holds."""
+    return hasattr(kind, "model_dump") or hasattr(kind, "__fields__")
+
+
+@lru_cache(1_000)
+def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
+    """Return a function that returns what encoders write of a value of the class; None for one with a form of its own."""
+    if issubclass(kind, dict):
+        return dict.values
+    if issubclass(kind, list):  # not by its own iterator, which may have no end
+        return lambda value: list.__getitem__(value, slice(None))
+    if issubclass(kind, tuple):
+        return lambda value: tuple.__getitem__(value, slice(None))
+    for known in (set, frozenset, deque):
+        if issubclass(kind, known):
+            return known.__iter__
+    if issubclass(kind, type):
+        return None
+    if issubclass(kind, Send):
+        return lambda value: (value.arg,)
+    if issubclass(kind, msgspec.Struct):
+        return lambda value: [getattr(value, name, None) for name in value.__struct_fields__]
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+        return lambda value: [getattr(value, name, None) for name in names]
+    if has_own_dump(kind):
+        return lambda value: [*vars(value).values(), getattr(value, "__pydantic_extra__", None)]
+    return None
