@@ -72,7 +72,7 @@ class CopyTarget(KafkaLog):
                         )
                 await self._set_times(admin, FROM_SENDER)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka did not prepare the topics for a copy: {error or 'no answer'}") from None
+            raise LogUnavailable(f"Kafka did not prepare the topics for a copy: {str(error) or 'no answer'}") from None
 
     async def finish(self) -> None:
         """Mark the copy as complete: services may start. Idempotent. Raises LogFault, LogUnavailable."""
@@ -86,7 +86,7 @@ class CopyTarget(KafkaLog):
                         raise LogFault(f"topic {self._stored(UNFINISHED)} cannot be deleted: {for_code(code).__name__}")
                 await self._deleted(admin, self._stored(UNFINISHED))
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka did not end the copy: {error or 'no answer'}") from None
+            raise LogUnavailable(f"Kafka did not end the copy: {str(error) or 'no answer'}") from None
 
     async def _deleted(self, admin: AIOKafkaAdminClient, topic: str) -> None:
         """Wait until brokers no longer list a topic: they answer before they have deleted it, and signal nothing when they have."""
@@ -124,7 +124,7 @@ class CopyTarget(KafkaLog):
         except (KafkaError, OSError, TimeoutError) as error:
             self._discard(producer)
             raise AppendUnknown(
-                f"Kafka did not take what a cut partition begins with: {error or 'no answer'}"
+                f"Kafka did not take what a cut partition begins with: {str(error) or 'no answer'}"
             ) from None
 
     async def _set_times(self, admin: AIOKafkaAdminClient, kind: str) -> None:
@@ -159,7 +159,7 @@ class CopyTarget(KafkaLog):
             async with asyncio.timeout(ADMIN_TIMEOUT_S):
                 names: list[str] = await self._admin_client().list_topics()
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka did not list its topics: {error or 'no answer'}") from None
+            raise LogUnavailable(f"Kafka did not list its topics: {str(error) or 'no answer'}") from None
         return names
 
     def _admin_client(self) -> AIOKafkaAdminClient:

@@ -49,7 +49,9 @@ class KafkaFetcher:
                 done = True
                 return records
             except (KafkaError, OSError, TimeoutError) as error:
-                raise LogUnavailable(f"Kafka did not answer for records of {topic}: {error or 'no answer'}") from None
+                raise LogUnavailable(
+                    f"Kafka did not answer for records of {topic}: {str(error) or 'no answer'}"
+                ) from None
             finally:
                 if not done:
                     self._discard()

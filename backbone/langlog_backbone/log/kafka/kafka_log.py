@@ -302,7 +302,7 @@ class KafkaLog:
             async with asyncio.timeout(CUT_TIMEOUT_S):
                 await self._admin.delete_records(wanted)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka did not cut the log: {error or 'no answer'}") from None
+            raise LogUnavailable(f"Kafka did not cut the log: {str(error) or 'no answer'}") from None
 
     def _reachable_offsets(self) -> OffsetQueries:
         if self._down:

@@ -83,5 +83,5 @@ class OffsetQueries:
                         self._discard()
                         raise
         except (KafkaError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Kafka did not answer for offsets of {topic}: {error or 'no answer'}") from None
+            raise LogUnavailable(f"Kafka did not answer for offsets of {topic}: {str(error) or 'no answer'}") from None
         return [offsets[partition] for partition in partitions]

@@ -85,9 +85,7 @@ class KafkaReader:
                 await self._connected()
                 fetched = await self._fetch(max_records)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-                raise LogFault(
-                    f"the log no longer holds the position to read from (was it cut? see docs/how-to/retention.md): {error}"
-                ) from None
+                raise LogFault(await self._not_held(error)) from None
             except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
                 raise LogFault(f"Kafka does not let langlog read: {error}") from None
             except (KafkaError, OSError) as error:
@@ -113,6 +111,22 @@ class KafkaReader:
 
     async def stop(self) -> None:
         await self._disconnect()
+
+    async def _not_held(self, error: KafkaError) -> str:
+        """Return the text for a position that the log does not hold, with what it holds as far as brokers answer."""
+        wanted = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        for partition, offset in wanted.items():
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    assert self._consumer is not None
+                    end = (await self._consumer.end_offsets([partition]))[partition]
+                if offset > end:
+                    return (
+                        f"{partition.topic}/{partition.partition} ends at offset {end}, and langlog is at {offset}: the topic was deleted "
+                        "and made again, or has lost its end. Restore the log (docs/how-to/backup.md); if this is the log to go by, run "
+                        "`langlog rebuild --from-scratch`"
+                    )
+        return f"the log no longer holds the position to read from (was it cut? see docs/how-to/retention.md): {error}"
 
     async def _settle(self) -> None:
         """Apply changes before each fetch."""

@@ -60,6 +60,10 @@ class SplitConsumer:
         begins: dict[KafkaPartition, int] = await self._parts[0].consumer.beginning_offsets(partitions)
         return begins
 
+    async def end_offsets(self, partitions: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+        ends: dict[KafkaPartition, int] = await self._parts[0].consumer.end_offsets(partitions)
+        return ends
+
     async def getmany(self, *, timeout_ms: int = 0, max_records: int) -> Fetched:
         """Return records of one of the consumers, in turn; nothing if neither has any within the time."""
         parts = [part for part in self._parts if part.assigned]
