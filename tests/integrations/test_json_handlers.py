@@ -157,6 +157,20 @@ async def other_ways(url: str, thread_id: str) -> None:
         assert all(f"'text': '{SECRET}'" in task["artifacts"][0]["parts"][0]["text"] for task in listed)
 
 
+async def copied_while_it_waits(client: LangGraphClient, url: str) -> None:
+    """A copy of a thread that waits: its question and values are taken along as they are stored."""
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "asks", input={"text": SECRET})
+    async with (
+        aiohttp.ClientSession(url, headers={"authorization": "ann"}) as http,
+        http.post(f"/threads/{thread_id}/copy") as answer,
+    ):
+        copied = await client.threads.get((await answer.json())["thread_id"])
+    assert copied["status"] == "interrupted"
+    assert f"what of {SECRET}?" in str(copied["interrupts"])
+    assert copied["values"]["text"] == SECRET  # type: ignore[call-overload]
+
+
 def message(of: str | None = None, **part: Any) -> dict[str, Any]:
     """Return a message of A2A with one part. ``of``: the task that it answers."""
     return {"role": "user", "messageId": "m", "parts": [part], **({} if of is None else {"taskId": of})}
@@ -194,6 +208,7 @@ async def test_what_json_handlers_seal_is_in_clear_nowhere(
             delivered = await asyncio.wait_for(came.get(), 60)
             assert delivered["values"]["answer"] == f"{SECRET} {SECRET} {SECRET}"
             await other_ways(live.url, thread_id)
+            await copied_while_it_waits(client, live.url)
             assert await stores.rows_with(SECRET) == []
             assert await stores.keys_with(SECRET) == []
 
