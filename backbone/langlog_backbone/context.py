@@ -45,7 +45,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
     """
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(tracing())
-        await check_redis(settings.redis_uri)
+        await check_redis(settings.redis_uri, settings.redis_prefix)
         positions = ReadPositions()
         pool = Pool(await connect_pool(settings, opened=positions.advance, size=None, **of_services(settings)))
         stack.push_async_callback(_close, pool)

@@ -6,15 +6,19 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import psutil
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedRedis
 from langlog_backbone.process.server_errors import RedisUnavailable
 from langlog_backbone.process.service import StartError
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.redis import large_messages
-from langlog_backbone.redis.client import Bus, RedisPipe, check_redis
+from langlog_backbone.redis.client import Bus, RedisPipe, check_redis, connect
 from redis.exceptions import ResponseError
+
+from tests.stack.server import free_port
 
 LIMIT_S = 60.0
 
@@ -95,6 +99,37 @@ async def test_an_unreachable_redis_fails_a_call_and_the_start(tmp_path: object)
     await pipe.stop()
     with pytest.raises(StartError, match="REDIS_URI"):
         await check_redis(uri)
+
+
+async def test_a_node_of_a_cluster_is_refused_at_the_start_unless_it_holds_all_keys(
+    redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    assert redis_server.child is not None
+    port = free_port()
+    options = {"port": str(port), "bind": "127.0.0.1", "dir": str(tmp_path), "save": "", "cluster-enabled": "yes"}
+    node = await asyncio.create_subprocess_exec(
+        psutil.Process(redis_server.child.pid).exe(),
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    uri = f"redis://127.0.0.1:{port}"
+    admin = connect(uri)
+    try:
+        assert node.stdout is not None
+        async with asyncio.timeout(LIMIT_S):
+            async for line in node.stdout:
+                if b"eady to accept connections" in line:
+                    break
+            await admin.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+            while b"cluster_state:ok" not in (await admin.execute_command("CLUSTER", "INFO")):
+                await asyncio.sleep(0.01)
+        with pytest.raises(StartError, match="a node of a cluster"):
+            await check_redis(uri, "langlog:")
+        await check_redis(uri, "{langlog}:")
+    finally:
+        await admin.aclose()
+        node.kill()
+        await node.wait()
 
 
 async def test_what_is_published_after_a_subscription_arrives(bus: Bus) -> None:

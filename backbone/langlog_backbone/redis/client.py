@@ -17,7 +17,7 @@ from typing import Any
 import redis.asyncio as aioredis
 import structlog
 from msgspec import MsgspecError
-from redis.exceptions import RedisError
+from redis.exceptions import ClusterCrossSlotError, MovedError, RedisError
 
 from ..process.retry import MAX_PAUSE_S, Availability, until_available
 from ..process.server_errors import RedisUnavailable
@@ -53,14 +53,21 @@ def connect(uri: str, **options: Any) -> aioredis.Redis:
     return aioredis.Redis.from_url(uri, decode_responses=False, socket_connect_timeout=CONNECT_TIMEOUT_S, **options)
 
 
-async def check_redis(uri: str) -> None:
-    """Check the server. Raises StartError when Redis cannot be reached or is too old."""
+async def check_redis(uri: str, prefix: str = "") -> None:
+    """Check the server. Raises StartError when Redis cannot be reached, is too old, or is a node of a cluster that does not hold all keys
+    with this prefix."""
     try:
         client = connect(uri)
     except ValueError as error:
         raise StartError(f"REDIS_URI: {error}") from None
     try:
         info = await client.info("server")
+        if "cluster" in (info.get("redis_mode"), info.get("server_mode")):  # the latter in Valkey
+            await client.execute_command("EVAL", "return 1", 2, f"{prefix}queue", f"{prefix}leases")
+    except (ClusterCrossSlotError, MovedError):
+        raise StartError(
+            "Redis (REDIS_URI) is a node of a cluster and does not hold all of langlog's keys: use a server without cluster mode"
+        ) from None
     except (RedisError, OSError) as error:
         raise StartError(f"Redis cannot be reached (REDIS_URI): {error}") from None
     finally:
