@@ -158,17 +158,19 @@ async def other_ways(url: str, thread_id: str) -> None:
 
 
 async def copied_while_it_waits(client: LangGraphClient, url: str) -> None:
-    """A copy of a thread that waits: its question and values are taken along as they are stored."""
+    """A copy and a fork of a thread that waits: their question and values are stored as the thread's are."""
     thread_id = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread_id, "asks", input={"text": SECRET})
     async with (
         aiohttp.ClientSession(url, headers={"authorization": "ann"}) as http,
-        http.post(f"/threads/{thread_id}/copy") as answer,
+        http.post(f"/threads/{thread_id}/copy") as copied,
+        http.post(f"/threads/{thread_id}/fork", json={}) as forked,
     ):
-        copied = await client.threads.get((await answer.json())["thread_id"])
-    assert copied["status"] == "interrupted"
-    assert f"what of {SECRET}?" in str(copied["interrupts"])
-    assert copied["values"]["text"] == SECRET  # type: ignore[call-overload]
+        for answer in (copied, forked):
+            twin = await client.threads.get((await answer.json())["thread_id"])
+            assert twin["status"] == "interrupted"
+            assert f"what of {SECRET}?" in str(twin["interrupts"])
+            assert twin["values"]["text"] == SECRET  # type: ignore[call-overload]
 
 
 def message(of: str | None = None, **part: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from msgspec import Raw
 
 from ..runtime.records import CapturedRecords
-from ..values.json_cipher import JsonCipher, context_of
+from ..values.json_cipher import JsonCipher
 
 if TYPE_CHECKING:
     from .threads import ThreadQuestion
@@ -38,7 +38,7 @@ async def captured_update(
                 bundles.append(checkpoints.Bundle(writes=[checkpoints.decode_writes(event.body)]))
             case _:
                 pass
-    context = context_of({**(question.config.get("configurable") or {}), **question.caller.headers})
+    context = question.encryption_context()
     return UpdateState(
         thread_id=question.thread_id,
         checkpoints=[checkpoints.encode(bundle) for bundle in bundles],

@@ -29,7 +29,6 @@ from ..graph_host.store_calls import StoreCalls
 from ..graphs.run_input import question_config
 from ..graphs.schemas import MEMBERS
 from ..runtime.records import CapturedRecords
-from ..values.json_cipher import context_of
 from ..values.redaction import shown
 from .captured_update import ThreadAfter, captured_update
 from .graphs import DrawingQuestion, GraphQuestion, SubgraphsQuestion
@@ -107,7 +106,7 @@ class HostedQueries:
         state = _masked(answer)
         if not question.to_store or not self._json.any:
             return state
-        return await self._sealed(state, context_of(question.config.get("configurable") or {}))
+        return await self._sealed(state, question.encryption_context())
 
     async def _sealed(self, data: bytes, context: str) -> bytes:
         state = msgspec.json.decode(data)

@@ -72,6 +72,10 @@ class ThreadQuestion(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str | None = None
     caller: Caller = Caller()
 
+    def encryption_context(self) -> str:
+        """Return the encryption context of what is written: the caller's, or that of the thread's configuration."""
+        return context_of({**(self.config.get("configurable") or {}), **self.caller.headers})
+
     def config_at(self, **more: Any) -> RunnableConfig:
         """Return the config that addresses the checkpoint."""
         configurable: dict[str, Any] = {"thread_id": self.thread_id, "checkpoint_ns": self.checkpoint_ns or ""}
@@ -90,7 +94,7 @@ class ReadQuestion(ThreadQuestion, frozen=True, kw_only=True):
 
 
 class StateQuestion(ReadQuestion, frozen=True, kw_only=True):
-    """``to_store``: values and interrupts are sealed by the thread's encryption context, where the project seals JSON."""
+    """``to_store``: values and interrupts are sealed in the `encryption_context`, where the project seals JSON."""
 
     subgraphs: bool = False
     to_store: bool = False
@@ -165,7 +169,7 @@ class ThreadQueries:
             state = encoding.encode(selected(state_of(snapshot, errors), question.select))
         if not question.to_store:
             return state
-        return await self._sealed(state, context_of(question.config.get("configurable") or {}))
+        return await self._sealed(state, question.encryption_context())
 
     async def _sealed(self, data: bytes, context: str) -> bytes:
         if not self._json.any:

@@ -90,7 +90,7 @@ class Forks:
     async def _read_state(self, request: web.Request, target: str, checkpoint_id: str, origin: Any) -> None:
         """Set the new thread's values, status and interrupts to those of its state."""
         try:
-            answer = await self._state.read(request, target, Checkpoint(), subgraphs=False)
+            answer = await self._state.read(request, target, Checkpoint(), subgraphs=False, to_store=True)
         except UserCodeError:
             return  # a graph that no longer loads does not prevent forks of its threads
         state = StateSummary.decode(answer or b"{}")

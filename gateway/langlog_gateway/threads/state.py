@@ -124,10 +124,12 @@ class ThreadState:
         subgraphs: bool,
         select: Sequence[str] = (),
         then: dict[str, Any] | None = None,
+        to_store: bool = False,
     ) -> bytes | None:
         """Return the state as JSON, as the request's caller sees it; None if the thread does not exist. Raises ApiError.
 
         ``select``: as `state_select.checked`. ``then``: the thread's metadata of another time, which names the graph of that time.
+        ``to_store``: with values and interrupts as they are stored, where the project seals JSON.
         """
         row = await self._row(thread_id)
         if row is None:
@@ -145,6 +147,7 @@ class ThreadState:
             **graph,
             **_checkpoint_members(at),
             "subgraphs": subgraphs,
+            "to_store": to_store,
         }
         if select:
             question["select"] = list(select)
