@@ -256,6 +256,23 @@ def test_what_is_shared_a_few_times_or_contains_itself_is_no_large_value() -> No
         assert not expansion.expands({"value": value}), type(value)
 
 
+@pytest.mark.parametrize("limit", range(1, 60))
+def test_the_quick_look_takes_no_value_for_small_that_counting_finds_too_large(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Values of one to some dozens of members, of all classes: each limit lies between two of them."""
+    monkeypatch.setattr(expansion, "MEMBERS_MAX", limit)
+    monkeypatch.setattr(expansion, "TEXT_MAX", limit)
+    monkeypatch.setattr(expansion, "FEW", 0)
+    kinds: list[Any] = [list, tuple, deque, Point, lambda both: Pair(both=both), lambda both: Send("n", both)]
+    kinds.append(lambda both: ExtraPair.model_validate({"both": both}))
+    kinds.append(lambda both: HumanMessage("hi", additional_kwargs={"both": both}))
+    for kind in kinds:
+        for times, leaf in itertools.product(range(1, 4), ("", "xx", None, 1, {}, ODD)):
+            value = doubled(leaf, times, kind)
+            assert expansion.expands(value) is expansion._counted_expands(value), (kind, times, leaf)
+
+
 def test_the_traceback_of_a_deep_recursion_is_described_by_its_innermost_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

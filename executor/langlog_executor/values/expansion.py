@@ -2,7 +2,8 @@
 
 Forty lists, each of which holds the one before twice, are a few kilobytes in memory and a trillion members when they are written. The
 encoders would write them until the memory of the worker is used up, so the members are counted before, as often as they would be
-written. Pure.
+written. Nearly all values are so small that pickle, which can be told to write shared parts out as well, shows it in a fifth of the time
+that counting takes; what it writes is thrown away, and never read. Pure.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
+import pickle
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -56,6 +58,54 @@ def check(value: Any) -> None:
 
 def expands(value: Any) -> bool:
     """Return whether a value is too large when it is written out. Visits no more than `MEMBERS_MAX` members."""
+    return not _surely_small(value) and _counted_expands(value)
+
+
+def _surely_small(value: Any) -> bool:
+    """Return whether a value has at most `MEMBERS_MAX` members and as many characters, by writing them: each takes a byte or more."""
+    pickler = _Measure(_Bounded())
+    pickler.fast = True  # without references
+    pickler.memo = _KNOWN
+    try:
+        pickler.dump(value)
+    except (Exception, RecursionError):  # too large, a cycle, deeper than pickle goes, members that raise: count them
+        return False
+    return True
+
+
+_KNOWN = {id(tuple): (0, tuple)}
+"""Memo of a pickler: a reference to the class, whose name it would look up for each object otherwise."""
+
+
+class _Bounded:
+    """A file that keeps nothing, and is full after `MEMBERS_MAX` bytes."""
+
+    def __init__(self) -> None:
+        self._left = MEMBERS_MAX
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        self._left -= size
+        if self._left < 0:
+            raise OverflowError
+        return size
+
+
+class _Measure(pickle.Pickler):
+    """Writes objects as their members: none of their own methods is called."""
+
+    def __init__(self, file: _Bounded) -> None:
+        super().__init__(file, 4)  # in frames of 64 kB, the first protocol that has them
+
+    def reducer_override(self, value: Any) -> Any:
+        kind: Any = type(value)
+        if _is_model(kind):  # a message, most of the time
+            return tuple, ((vars(value), getattr(value, "__pydantic_extra__", None)),)
+        members_of = None if kind in LEAVES else _members_of(kind)
+        return tuple, ((),) if members_of is None else (list(_read(members_of, value)),)
+
+
+def _counted_expands(value: Any) -> bool:
     level, members, text = [value], 0, 0
     for depth in range(DEPTH_MAX):
         inner: list[Any] = []
@@ -118,6 +168,13 @@ def _read(members_of: Callable[[Any], Iterable[Any]], value: Any) -> Iterable[An
 def has_own_dump(kind: type) -> bool:
     """Return whether it is a class of pydantic, 2 or 1: a method of each value writes it out, with all that it holds."""
     return hasattr(kind, "model_dump") or hasattr(kind, "__fields__")
+
+
+@lru_cache(1_000)
+def _is_model(kind: type) -> bool:
+    """Return whether `_members_of` reads its values as those of a class of pydantic."""
+    builtin = (dict, list, tuple, set, frozenset, deque, type, msgspec.Struct)
+    return has_own_dump(kind) and not issubclass(kind, builtin) and not dataclasses.is_dataclass(kind)
 
 
 @lru_cache(1_000)
