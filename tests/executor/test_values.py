@@ -12,12 +12,14 @@ import sys
 import threading
 import traceback
 import uuid
-from collections import deque
+from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 from langchain_core.messages import HumanMessage
@@ -214,22 +216,55 @@ class ExtraPair(BaseModel):
     model_config = {"extra": "allow"}
 
 
+@attrs.define
+class AttrsPair:
+    both: Any
+
+
+def of_two(both: list[Any]) -> dict[str, Any]:
+    return dict(zip("ab", both, strict=True))
+
+
 @pytest.mark.parametrize(
     "value",
     [
         doubled("x", 40),
         doubled("x", 40, tuple),
         doubled("x", 40, deque),
-        doubled(1, 40, lambda both: dict(zip("ab", both, strict=True))),
+        doubled(1, 40, of_two),
         doubled(1, 40, lambda both: Point(both)),
         doubled(1, 40, lambda both: Pair(both=both)),
         doubled(1, 40, lambda both: ExtraPair.model_validate({"both": both})),
         doubled(1, 40, lambda both: HumanMessage("hi", additional_kwargs={"both": both})),
         doubled(1, 40, lambda both: Send("node", both)),
+        doubled(1, 40, AttrsPair),
+        doubled(1, 40, lambda both: MappingProxyType(of_two(both))),
+        doubled(1, 40, lambda both: UserDict(of_two(both))),
+        doubled(1, 40, UserList),
+        doubled(1, 40, lambda both: of_two(both).values()),
         ["x" * 1_000_000] * 100_000,
+        ["x" * 10_000_000] * 900,
+        [bytearray(1_000_000)] * 100_000,
+        [{"x" * 1_000_000: 1}] * 100_000,
         doubled("x" * 1_000_000, 20),
     ],
-    ids=["list", "tuple", "deque", "dict", "dataclass", "model", "extra", "message", "send", "text", "doubled text"],
+    ids=[
+        *(
+            "list",
+            "tuple",
+            "deque",
+            "dict",
+            "dataclass",
+            "model",
+            "extra",
+            "message",
+            "send",
+            "attrs",
+            "proxy",
+            "user dict",
+        ),
+        *("user list", "view", "text", "few texts", "bytes", "keys", "doubled text"),
+    ],
 )
 def test_a_value_that_is_too_large_when_written_out_is_refused_in_bounded_time_and_shown_in_part(
     monkeypatch: pytest.MonkeyPatch, value: Any
@@ -251,6 +286,7 @@ def test_what_is_shared_a_few_times_or_contains_itself_is_no_large_value() -> No
         CYCLE,
         DEEP,
         Endless(),
+        EndlessMapping(),
         range(10**15),
     ):
         assert not expansion.expands({"value": value}), type(value)
@@ -267,10 +303,32 @@ def test_the_quick_look_takes_no_value_for_small_that_counting_finds_too_large(
     kinds: list[Any] = [list, tuple, deque, Point, lambda both: Pair(both=both), lambda both: Send("n", both)]
     kinds.append(lambda both: ExtraPair.model_validate({"both": both}))
     kinds.append(lambda both: HumanMessage("hi", additional_kwargs={"both": both}))
+    kinds += [of_two, AttrsPair, UserList, lambda both: MappingProxyType(of_two(both))]
     for kind in kinds:
         for times, leaf in itertools.product(range(1, 4), ("", "xx", None, 1, {}, ODD)):
             value = doubled(leaf, times, kind)
             assert expansion.expands(value) is expansion._counted_expands(value), (kind, times, leaf)
+
+
+def test_a_few_long_texts_are_too_large_only_where_one_is_written_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expansion, "QUICK_BYTES", 100)
+    monkeypatch.setattr(expansion, "TEXT_MAX", 1_000)
+    assert not expansion.expands({"a": "x" * 2_000, "b": ["y" * 2_000]})
+    assert expansion.expands(["x" * 2_000] * 2)
+
+
+def test_the_quick_look_gives_up_soon_where_objects_share_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    class Counted(expansion._Measure):
+        def reducer_override(self, value: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().reducer_override(value)
+
+    monkeypatch.setattr(expansion, "_Measure", Counted)
+    assert expansion.expands(doubled(1, 40, Point))
+    assert looks < 300_000
 
 
 def test_the_traceback_of_a_deep_recursion_is_described_by_its_innermost_frames(

@@ -51,8 +51,8 @@ async def test_the_stream_of_a_run_that_fails_brings_one_error(client: LangGraph
     for what in ("generator", "keyboard", "exit", "own", "cancelled", "nul"):
         async with asyncio.timeout(LIMIT_S):
             parts = [part async for part in client.runs.stream(None, graph, input={"how": f"raise:{what}"})]
-        errors = [part.data["error"] for part in parts if part.event == "error"]
-        assert len(errors) == 1, (what, parts)
+        errors = [part.data for part in parts if part.event == "error"]
+        assert len(errors) == 1 and errors[0].keys() == {"error", "message"}, (what, parts)
 
 
 async def test_runs_end_on_a_worker_whose_streams_a_graph_has_closed(client: LangGraphClient) -> None:

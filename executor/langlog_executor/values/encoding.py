@@ -26,7 +26,7 @@ from msgspec import UNSET
 
 from .auth_user import AuthUser
 from .error_text import class_name, text_of, written
-from .expansion import expands, has_own_dump
+from .expansion import attributes_of, expands, has_own_dump, is_attrs
 from .fast_messages import dumped
 from .redaction import shown
 
@@ -168,7 +168,7 @@ class _Plain:
         if isinstance(value, NATIVE):
             return msgspec.to_builtins(value)
         if isinstance(value, Mapping):
-            return {key_text(k): self.of(v, depth + 1) for k, v in self._within(value.items())}
+            return {self._key(k): self.of(v, depth + 1) for k, v in self._within(value.items())}
         if isinstance(value, list | tuple | set | frozenset):
             return [self.of(v, depth + 1) for v in self._within(value)]
         if isinstance(value, type):
@@ -180,9 +180,16 @@ class _Plain:
         if isinstance(value, msgspec.Struct):
             members = ((name, getattr(value, name, None)) for name in value.__struct_fields__)
             return {key_text(name): self.of(member, depth + 1) for name, member in members if member is not UNSET}
+        if is_attrs(type(value)):
+            return {key_text(name): self.of(member, depth + 1) for name, member in attributes_of(value).items()}
         if self._large and has_own_dump(type(value)):  # which would write out all of it
             return f"<{class_name(value)}>"
         return self.of(_hook(value), depth + 1)
+
+    def _key(self, key: Any) -> str:
+        text = key_text(key)
+        self._left -= len(text) // TEXT_A_VALUE
+        return text
 
 
 def _text(value: str) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
+import itertools
 import pickle
 import uuid
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, UserList, deque
+from collections.abc import Callable, Iterable, Mapping, MappingView
 from functools import lru_cache
 from typing import Any
 
@@ -25,16 +26,20 @@ MEMBERS_MAX = 20_000_000
 """Maximum number of members of a value, each counted as often as it is written."""
 TEXT_MAX = 1_000_000_000
 """Maximum characters and bytes of these members."""
+QUICK_BYTES = 2_000_000
+"""Number of bytes after which the quick look gives up: for objects of the graph's own classes it takes as long as counting, and where
+they share parts it would go on for seconds."""
 FEW = 1_000
-"""Number of members up to which their text is not counted: the value itself refers to each of them."""
+"""Number of members up to which their text may be any, as long as none of them is written twice."""
+OWN_MAX = 10_000
+"""Maximum number of members that are read of a mapping of the graph's own class, which may have no last one."""
 DEPTH_MAX = 2_000
 """Maximum nesting that is followed: the encoders refuse a value before they get as deep, and one that contains itself."""
-LEAVES = frozenset(
-    {
-        *(type(None), bool, int, float, complex, str, bytes, bytearray, type, decimal.Decimal, uuid.UUID),
-        *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
-    }
-)
+TEXTS = frozenset({str, bytes, bytearray})
+LEAVES = TEXTS | {
+    *(type(None), bool, int, float, complex, type, decimal.Decimal, uuid.UUID),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+}
 """Classes of values without members."""
 
 
@@ -62,7 +67,7 @@ def expands(value: Any) -> bool:
 
 
 def _surely_small(value: Any) -> bool:
-    """Return whether a value has at most `MEMBERS_MAX` members and as many characters, by writing them: each takes a byte or more."""
+    """Return whether a value has at most `QUICK_BYTES` members and characters, by writing them: each takes a byte or more."""
     pickler = _Measure(_Bounded())
     pickler.fast = True  # without references
     pickler.memo = _KNOWN
@@ -78,10 +83,10 @@ _KNOWN = {id(tuple): (0, tuple)}
 
 
 class _Bounded:
-    """A file that keeps nothing, and is full after `MEMBERS_MAX` bytes."""
+    """A file that keeps nothing, and is full after `QUICK_BYTES`."""
 
     def __init__(self) -> None:
-        self._left = MEMBERS_MAX
+        self._left = min(QUICK_BYTES, MEMBERS_MAX)
 
     def write(self, data: Any) -> int:
         size = len(data)
@@ -89,6 +94,10 @@ class _Bounded:
         if self._left < 0:
             raise OverflowError
         return size
+
+
+_NOTHING: Any = (tuple, ((),))
+"""What is written of a value without members."""
 
 
 class _Measure(pickle.Pickler):
@@ -99,10 +108,12 @@ class _Measure(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         kind: Any = type(value)
+        if kind in LEAVES:
+            return _NOTHING
         if _is_model(kind):  # a message, most of the time
             return tuple, ((vars(value), getattr(value, "__pydantic_extra__", None)),)
-        members_of = None if kind in LEAVES else _members_of(kind)
-        return tuple, ((),) if members_of is None else (list(_read(members_of, value)),)
+        members_of = _members_of(kind)
+        return _NOTHING if members_of is None else (tuple, (_read(members_of, value),))
 
 
 def _counted_expands(value: Any) -> bool:
@@ -113,18 +124,20 @@ def _counted_expands(value: Any) -> bool:
             kind: Any = type(part)
             if kind is dict:
                 inner += part.values()
+                text += _text_of_keys(part)
             elif kind is list or kind is tuple:
                 inner += part
             elif kind not in LEAVES and (members_of := _members_of(kind)) is not None:
                 inner += _read(members_of, part)
+                text += _text_of_keys(part)
             if members + len(inner) > MEMBERS_MAX:
                 return True
         members += len(inner)
         kinds = set(map(type, inner))
-        if members > FEW and (str in kinds or bytes in kinds):
-            text += sum([len(x) for x in inner if type(x) is str or type(x) is bytes])
-            if text > TEXT_MAX:
-                return True
+        if not kinds.isdisjoint(TEXTS):
+            text += sum([len(x) for x in inner if type(x) in TEXTS])
+        if text > TEXT_MAX and (members > FEW or len(set(map(id, inner))) < len(inner)):
+            return True
         if kinds <= LEAVES:
             return False
         level = [x for x in inner if type(x) not in LEAVES]
@@ -143,12 +156,13 @@ def _shared_expand(level: dict[int, tuple[Any, int]], members: int, text: int, d
         for part, times in level.values():
             kind_of_part: Any = type(part)
             members_of = _members_of(kind_of_part)
+            text += times * _text_of_keys(part)
             for member in () if members_of is None else _read(members_of, part):
                 kind, members = type(member), members + times
                 if kind not in LEAVES:
                     _, before = inner.get(id(member), (None, 0))
                     inner[id(member)] = member, before + times
-                elif kind is str or kind is bytes:
+                elif kind in TEXTS:
                     text += times * len(member)
                 if members > MEMBERS_MAX or text > TEXT_MAX:
                     return True
@@ -158,11 +172,22 @@ def _shared_expand(level: dict[int, tuple[Any, int]], members: int, text: int, d
     return False
 
 
-def _read(members_of: Callable[[Any], Iterable[Any]], value: Any) -> Iterable[Any]:
+def _text_of_keys(value: Any) -> int:
+    """Return the number of characters of the keys of a dict; 0 for any other value."""
+    if not issubclass(type(value), dict):
+        return 0
     try:
-        return members_of(value)
+        return sum(map(len, dict.keys(value)))
+    except Exception:  # keys that have no length
+        return sum([len(key) for key in [*dict.keys(value)] if type(key) in TEXTS])
+
+
+def _read(members_of: Callable[[Any], Iterable[Any]], value: Any) -> list[Any]:
+    """Return the members at once: another thread may change the value meanwhile."""
+    try:
+        return list(members_of(value))
     except Exception:  # members of the graph's own classes: the encoders show such a value by its class's name
-        return ()
+        return []
 
 
 def has_own_dump(kind: type) -> bool:
@@ -178,7 +203,7 @@ def _is_model(kind: type) -> bool:
 
 
 @lru_cache(1_000)
-def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
+def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:  # noqa: C901 - one case a kind of value
     """Return a function that returns what encoders write of a value of the class; None for one with a form of its own."""
     if issubclass(kind, dict):
         return dict.values
@@ -200,4 +225,21 @@ def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:
         return lambda value: [getattr(value, name, None) for name in names]
     if has_own_dump(kind):
         return lambda value: [*vars(value).values(), getattr(value, "__pydantic_extra__", None)]
+    if is_attrs(kind):
+        return lambda value: attributes_of(value).values()
+    if issubclass(kind, Mapping):
+        return lambda value: [value[key] for key in itertools.islice(value, OWN_MAX)]
+    if issubclass(kind, UserList | MappingView):
+        return lambda value: itertools.islice(value, OWN_MAX)
     return None
+
+
+def is_attrs(kind: type) -> bool:
+    """Return whether msgspec writes values of the class as objects of attrs."""
+    return "__attrs_attrs__" in vars(kind)
+
+
+def attributes_of(value: Any) -> dict[str, Any]:
+    """Return what msgspec writes of an object of attrs: all but what begins with an underscore."""
+    names = [*(attribute.name for attribute in type(value).__attrs_attrs__), *getattr(value, "__dict__", ())]
+    return {name: getattr(value, name, None) for name in names if not name.startswith("_")}

@@ -35,6 +35,7 @@ from ..checkpoints.serde import json_cipher
 from ..frames.publisher import FramesOut
 from ..graphs.run_input import NOTHING, Kwargs, read_kwargs
 from ..runtime.records import RecordsClosed, RunRecords
+from ..values import encoding
 from ..values.error_text import INTERNAL_ERROR, described, traceback_of
 from ..values.json_cipher import context_of
 from .graph_attempt import Ended, GraphAttempt, Stop
@@ -340,7 +341,7 @@ class RunExecution:
             failure = described(error)
             if self._frames is not None:
                 # the attempt could not: nothing can be awaited after a GeneratorExit of its graph
-                self._frames.emit("error", msgspec.json.encode(failure))
+                self._frames.emit("error", encoding.encode({"error": failure.error, "message": failure.message}))
             return Ended(outcome="error", error=failure, state_known=self.task.fresh)
         logger.warning("run.left_behind", run_id=self.task.run_id, graph_id=self.task.graph_id, reason=self._stop)
         return self._left_behind()

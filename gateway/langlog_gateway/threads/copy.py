@@ -22,6 +22,8 @@ from ..http.backends import Reads
 SQL = load_sql("langlog_gateway", "threads.sql")
 RECORD_SHARE = 0.5
 """Share of the log's record limit that checkpoints may take: JSON makes bytes a third larger."""
+ENVELOPE_BYTES = 8_192
+"""Bytes of a record for the members of a state update besides values and interrupts."""
 
 
 async def copied_state(reads: Reads, source: str, target: str, record_bytes: int) -> list[cmd.UpdateState]:
@@ -34,25 +36,24 @@ async def copied_state(reads: Reads, source: str, target: str, record_bytes: int
     return _commands(target, bundle(checkpoints, blobs, writes), record_bytes)
 
 
-async def waiting_state(reads: Reads, source: Any, target: str) -> list[cmd.UpdateState]:
+async def waiting_state(reads: Reads, source: Any, target: str, record_bytes: int) -> list[cmd.UpdateState]:
     """Return the command that gives a copy the values and open interrupts of a thread that waits, to follow its checkpoints.
 
     ``source`` is the thread's row from before its checkpoints were read. No command if it did not wait then, or has gone on since:
-    then the copied checkpoints may be later than what it waited for.
+    then the copied checkpoints may be later than what it waited for. Values that do not fit into a record with the interrupts, as
+    those of a run may that came in parts, are left out: the copy has them in its checkpoints.
     """
     if source["status"] != "interrupted":
         return []
     rows = await reads.rows_as_stored(SQL["get"], source["thread_id"])
     if not rows or any(rows[0][column] != source[column] for column in ("status", "state_updated_at")):
         return []
-    state = rows[0]
+    values, interrupts = (rows[0]["state_values"] or "null").encode(), (rows[0]["interrupts"] or "{}").encode()
+    if len(values) + len(interrupts) > record_bytes - ENVELOPE_BYTES:
+        values = b"null"
     return [
         cmd.UpdateState(
-            thread_id=target,
-            checkpoints=[],
-            values=Raw((state["state_values"] or "null").encode()),
-            interrupts=Raw((state["interrupts"] or "{}").encode()),
-            status="interrupted",
+            thread_id=target, checkpoints=[], values=Raw(values), interrupts=Raw(interrupts), status="interrupted"
         )
     ]
 

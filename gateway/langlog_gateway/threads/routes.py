@@ -222,10 +222,11 @@ class Threads:
         value: dict[str, Any] = {"thread_id": target}
         await authorize(request, "threads", "create", value)
         metadata = msgspec.json.decode(row["metadata"], type=dict[str, Any]) | (value.get("metadata") or {})
+        record_bytes = self._core.commands.max_record_bytes
         commands: list[cmd.Body] = [
             cmd.CreateThread(thread_id=target, metadata=metadata, ttl=_ttl_of(row), if_exists="do_nothing"),
-            *await copied_state(self._core.reads, thread_id, target, self._core.commands.max_record_bytes),
-            *await waiting_state(self._core.reads, row, target),
+            *await copied_state(self._core.reads, thread_id, target, record_bytes),
+            *await waiting_state(self._core.reads, row, target, record_bytes),
         ]
         for reply in await self._core.commands.execute_all(commands, origin, "copy"):
             if reply.status != 200:
