@@ -3,15 +3,17 @@
 An internal error (a broken page, a broken index) is the server's, and all records wait for an operator to mend it. But rows of one
 key alone may be on the broken page, and the other keys must not wait for it. So the records are tried, key by key, in transactions
 that are rolled back. A record is at fault only if Postgres takes one of the same type and another key: an index that is broken as a
-whole refuses them all, and parks none.
+whole refuses them all, and parks none. One that changes no row (a duplicate, one of a parked key, the end of a stateless run that began
+just before) shows nothing.
 
-Pure, but for the tries. Keys are independent of each other, so their records are tried apart.
+Pure, but for the tries. Keys are independent of each other, so their records are tried apart, in the order of the log: a fold drops an
+event whose cause is before the last one's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import chain
+from typing import NamedTuple
 
 from langlog_backbone.log import Record
 from langlog_backbone.process.unavailable import is_internal
@@ -20,8 +22,17 @@ from langlog_schemas import envelope
 WITNESSES_MAX = 8
 """Maximum number of other keys whose record of the same type is tried."""
 
-Try = Callable[[Sequence[Record]], Awaitable[Exception | None]]
-"""Returns the error by which Postgres refuses the records, or None if it takes them. Nothing stays written."""
+
+class Trial(NamedTuple):
+    """The error by which Postgres refuses the records, or None if it takes them."""
+
+    error: Exception | None
+    wrote: bool
+    """Whether they change rows of what they are about, and none is parked."""
+
+
+Try = Callable[[Sequence[Record]], Awaitable[Trial]]
+"""Tries to write the records. Nothing stays written."""
 
 
 async def record_at_fault(records: Sequence[Record], attempt: Try) -> Record | None:
@@ -30,25 +41,29 @@ async def record_at_fault(records: Sequence[Record], attempt: Try) -> Record | N
     keys: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         keys.setdefault((record.topic, record.key), []).append(record)
-    suspects = list(keys.values())
+    suspects = list(keys)
     while len(suspects) > 1:
         half = suspects[: len(suspects) // 2]
-        suspects = half if await _fails(list(chain.from_iterable(half)), attempt) else suspects[len(half) :]
-    for n, suspect in enumerate(suspects[0]):
-        if await _fails(suspects[0][: n + 1], attempt):
+        among = set(half)
+        fails = await _fails([record for record in records if (record.topic, record.key) in among], attempt)
+        suspects = half if fails else suspects[len(half) :]
+    of_key = keys[suspects[0]]
+    for n, suspect in enumerate(of_key):
+        if await _fails(of_key[: n + 1], attempt):
             witnesses = _others(suspect, list(keys.values()))
             return suspect if await _any_taken(witnesses, attempt) else None
     return None
 
 
 async def _fails(records: Sequence[Record], attempt: Try) -> bool:
-    error = await attempt(records)
+    error = (await attempt(records)).error
     return error is not None and is_internal(error)
 
 
 async def _any_taken(witnesses: Sequence[Sequence[Record]], attempt: Try) -> bool:
     for witness in witnesses:
-        if await attempt(witness) is None:
+        trial = await attempt(witness)
+        if trial.error is None and trial.wrote:
             return True
     return False
 

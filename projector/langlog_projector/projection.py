@@ -40,7 +40,7 @@ from .batch import Batch, Unfoldable
 from .erasure import Erasure
 from .folding.changes import Changes
 from .folding.fold import Fences, ReceivedParts
-from .internal_errors import record_at_fault
+from .internal_errors import Trial, record_at_fault
 from .listener import Listener, PublishDeadLetter
 from .parking import Parked, origin_of, release_events, releases_events, take_parked
 
@@ -301,9 +301,9 @@ class Projection:
         self._parked.refused[origin_of(culprit)] = error_text(error)
         return True
 
-    async def _tried(self, records: Sequence[Record]) -> Exception | None:
-        """Return the error by which Postgres refuses these records at the moment, or None. Changes nothing."""
-        failure = None
+    async def _tried(self, records: Sequence[Record]) -> Trial:
+        """Return whether Postgres refuses these records at the moment. Changes nothing."""
+        failure, wrote = None, False
         try:
             async with asyncio.timeout(WRITE_LIMIT_S), self._connection() as connection:
                 transaction = connection.transaction()
@@ -313,6 +313,7 @@ class Projection:
                         batch = self._batch()
                         batch.fold(records)
                         await apply(connection, batch.changes, {})
+                        wrote = batch.changes.of_objects
                         records = records[len(batch.records) or 1 :]
                 finally:
                     await transaction.rollback()
@@ -320,7 +321,7 @@ class Projection:
             failure = error
         self._listener.dropped()
         await self._reopen()
-        return failure
+        return Trial(failure, wrote)
 
     async def _pause(self, error: Exception) -> None:
         self.availability.failed(error)

@@ -32,6 +32,7 @@ class Stack:
         self._replies: dict[str, asyncio.Future[messages.Reply]] = {}
         self._services: contextlib.AsyncExitStack | None = None
         self.projector: ProjectorService
+        self.decider: DeciderService
 
     async def listen(self) -> None:
         def on_reply(data: bytes) -> None:
@@ -45,8 +46,8 @@ class Stack:
     async def start(self) -> None:
         """Start a decider and a projector whose only sources are the log and Postgres."""
         self._services = contextlib.AsyncExitStack()
-        self.projector = ProjectorService(self.backbone)
-        for service in (self.projector, DeciderService(self.backbone)):
+        self.projector, self.decider = ProjectorService(self.backbone), DeciderService(self.backbone)
+        for service in (self.projector, self.decider):
             await service.start()
             self._services.push_async_callback(service.stop)
             task = asyncio.create_task(service.serve())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import asyncpg
 import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres
+from langlog_backbone.log import Record
 from langlog_backbone.process.settings import Settings
 from langlog_backbone.time.clock import new_id
+from langlog_executor.decider.aggregates import Aggregates
 from langlog_executor.decider.read_model import ReadModel
 from langlog_projector import projection
+from langlog_projector.internal_errors import Trial, record_at_fault
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
@@ -97,6 +101,37 @@ async def test_a_postgres_that_fails_at_all_keys_parks_none(stack: Stack) -> Non
     assert await stack.waiting(thread) == await stack.waiting(other) == []
 
 
+async def test_a_record_that_waits_behind_its_parked_key_does_not_show_that_postgres_takes_others(stack: Stack) -> None:
+    """Nothing of it is written but a dead letter, which Postgres takes whatever is wrong with the threads."""
+    thread, parked = await two_threads(stack)
+    await stack.append(ev.RUN_EVENTS, parked, ev.ThreadUpdated.TYPE, b"{")
+    assert await stack.parked(parked, 1)
+    async with broken_page(stack, "%"):
+        position = await stack.event(coloured(thread, "red"))
+        await failed(stack, 2)
+        await stack.event(coloured(parked, "blue"))
+        await failed(stack, 8)
+        assert await stack.waiting(thread) == []
+    await stack.folded(position)
+    assert await stack.metadata(thread) == {"color": "red"}
+
+
+async def test_records_are_tried_in_the_order_of_the_log() -> None:
+    """A fold drops what is behind the last cause of its partition, so that Postgres would seem to take it."""
+    of_keys = ["a", "b", "a", "c", "d", "b"]
+    records = [Record(ev.RUN_EVENTS, 0, n, key, b"", {"ce_type": "x"}) for n, key in enumerate(of_keys)]
+
+    async def attempt(tried: Sequence[Record]) -> Trial:
+        last = -1
+        for one in tried:
+            if one.offset > last and one.key == "b":
+                return Trial(asyncpg.DataCorruptedError("invalid page"), wrote=False)
+            last = max(last, one.offset)
+        return Trial(None, wrote=True)
+
+    assert await record_at_fault(records, attempt) == records[1]
+
+
 async def failed(stack: Stack, times: int) -> None:
     """Wait until the projector has failed so often to write."""
 
@@ -115,7 +150,7 @@ async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 async def test_a_thread_whose_row_cannot_be_read_parks_its_command_and_no_other(
-    make_settings: MakeSettings, own_postgres: EmbeddedPostgres
+    make_settings: MakeSettings, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A value that Postgres keeps apart from its row is lost: the pages that hold it are empty."""
     settings: Settings = make_settings(database_uri=own_postgres.uri, partitions=2)
@@ -132,6 +167,32 @@ async def test_a_thread_whose_row_cannot_be_read_parks_its_command_and_no_other(
         assert (await stack.send(cmd.PatchThread(thread_id=other, metadata={"color": "blue"}))).status == 200
         await stack.parked(thread, 1)
         assert await stack.metadata(other) == {"color": "blue"}
+        # from then on nobody waits for its rows again
+        monkeypatch.setattr(ReadModel, "patience_s", math.inf)
+        for command in (cmd.PatchThread(thread_id=thread, metadata={}), cmd.DeleteThread(thread_id=thread)):
+            assert (await stack.send(command)).status == 504
+        await stack.append(cmd.TOPIC, thread, cmd.ExpireThread.TYPE, cmd.encode(cmd.ExpireThread(thread_id=thread)))
+        assert (await stack.send(cmd.PatchThread(thread_id=other, metadata={"color": "red"}))).status == 200
+        assert await stack.decider.not_ready() is None
+        kept = await stack.parked(thread, 3)
+        assert [type_name for _, type_name, _ in kept] == [cmd.PatchThread.TYPE] * 2 + [cmd.DeleteThread.TYPE]
+
+
+async def test_a_removal_of_a_parked_thread_in_memory_waits_for_no_row_that_cannot_be_read(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, other = await two_threads(stack)
+    await stack.append(ev.RUN_EVENTS, thread, ev.ThreadUpdated.TYPE, b"{")
+    await stack.parked(thread, 1)
+
+    async def broken(*_: object) -> None:
+        raise asyncpg.DataCorruptedError("invalid page in block 7 of relation base/5/16384")
+
+    monkeypatch.setattr(Aggregates, "stored_thread", broken)
+    monkeypatch.setattr(ReadModel, "patience_s", math.inf)
+    assert (await stack.send(cmd.DeleteThread(thread_id=thread))).status == 504
+    assert (await stack.send(cmd.PatchThread(thread_id=other, metadata={"color": "red"}))).status == 200
+    assert [type_name for _, type_name, _ in await stack.parked(thread, 2)][1] == cmd.DeleteThread.TYPE
 
 
 async def empty_toast(server: EmbeddedPostgres, schema: str) -> None:

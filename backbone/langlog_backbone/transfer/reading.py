@@ -93,7 +93,7 @@ def _stalled(log: Log, following: Mapping[TopicPartition, int], ends: Mapping[To
         if following[partition] < end and log.name != "sqlite":
             return Gap(
                 f"{partition[0]}/{partition[1]} ends at offset {end}, but no record at {following[partition]} or later came within "
-                f"{STALLED_S:g} s: transactions leave such gaps, and positions cannot be kept in another log"
+                f"{STALLED_S:g} s: positions cannot be kept in another log without it"
             )
     return LogUnavailable(f"the log could not be read for {STALLED_S:g} s")
 

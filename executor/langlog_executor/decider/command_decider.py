@@ -88,11 +88,12 @@ class CommandDecider:
             self._retried.update(dict.fromkeys(outcomes))
 
     async def loads_others(self) -> bool:
-        """Return whether Postgres answers, for ids that nothing has, what `load` asks it."""
+        """Return whether Postgres answers, for ids that nothing has, what `load` asks it. If so, it counts as available."""
         try:
-            async with asyncio.timeout(READ_LIMIT_S):
-                await self._aggregates.load([new_id()], [new_id()], [new_id()])
-                await self._aggregates.known([new_id()], [new_id()], ())
+            with self._model.availability.attempt():
+                async with asyncio.timeout(READ_LIMIT_S):
+                    await self._aggregates.load([new_id()], [new_id()], [new_id()])
+                    await self._aggregates.known([new_id()], [new_id()], ())
         except Exception as error:
             if not may_pass(error):
                 raise

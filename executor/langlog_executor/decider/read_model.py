@@ -47,7 +47,7 @@ class ReadModel:
         """Number of partitions that are waited for, because the projector has not folded them as far as it must have."""
         self._pool = pool
         self._aggregates = aggregates
-        self._availability = availability
+        self.availability = availability
         self._moved = asyncio.Event()
 
     def on_watermark(self, data: bytes) -> None:
@@ -105,7 +105,7 @@ class ReadModel:
         while True:
             self._moved.clear()
             try:
-                result = await until_available(query, on=self._availability, limit_s=READ_LIMIT_S, unless=lasts)
+                result = await until_available(query, on=self.availability, limit_s=READ_LIMIT_S, unless=lasts)
             except ReadModelBehind as error:
                 if not self.behind:
                     logger.warning("decider.read_model_went_back")

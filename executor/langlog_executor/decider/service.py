@@ -25,6 +25,8 @@ import functools
 import math
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
+from operator import not_
 from typing import NamedTuple
 
 import msgspec
@@ -56,6 +58,7 @@ from langlog_schemas.messages import Reply
 from .aggregates import DECIDED_TOPICS, Aggregates
 from .command_decider import CommandDecider
 from .counting import count_command, count_dead_letters, count_runs, runs_of_tenants
+from .decisions.parked_threads import Removal
 from .decisions.threads import THREAD_MISSING
 from .effects import Decided, Effects, event_records, topic_of
 from .parking.keys import PARKED, RETRIED_BY_SCHEDULER, ParkedKeys
@@ -75,7 +78,7 @@ DRAIN_S = 2.0
 
 
 class Read(NamedTuple):
-    """A record of ``commands``: a command, or the error of decoding it."""
+    """A record of ``commands``: a command, or the error of decoding it; both, if what it is about cannot be looked up."""
 
     record: Record
     command: cmd.Command | None
@@ -291,15 +294,15 @@ class DeciderService:
         dead_letters: list[tuple[Record, str | None]] = []
         for record, command, meta, error in todo:
             if self._parked.holds(record.key, record.offset):
-                if isinstance(command, REMOVALS) and not self._decider.is_done(meta.id):
+                if error is None and isinstance(command, REMOVALS) and not self._decider.is_done(meta.id):
                     await self._write(decided, dead_letters)
                     decided, dead_letters = [], []
-                    if await self._removal.remove(record, command, meta) and meta.retry:
-                        self._decider.note_done(meta.id)
-                elif not isinstance(command, RETRIED_BY_SCHEDULER):
+                    if await self._removes(record, command, meta):
+                        continue
+                if not isinstance(command, RETRIED_BY_SCHEDULER):
                     dead_letters.append((record, None))
                 continue
-            if command is not None:
+            if command is not None and error is None:
                 try:
                     decided.append(self._decider.decide(command, meta))
                     count_command(command, decided[-1].events)
@@ -324,7 +327,15 @@ class DeciderService:
         while True:
             todo: Sequence[Read] = [entry for record in records if (entry := self._read(record)) is not None]
             await self._parked.settle_doubts(self._model, {read.record.key: read.record.partition for read in todo})
-            todo = await self._decidable(todo)
+            held = [self._parked.holds(read.record.key, read.record.offset) for read in todo]
+            if any(held):
+                # others wait for the rows of a key until it is parked, and not again for each of its later commands
+                waiting = iter(await self._decidable(list(compress(todo, held)), patient=False))
+                free = iter(await self._decidable(list(compress(todo, map(not_, held)))))
+                todo = [next(waiting if is_held else free) for is_held in held]
+                await self._load_all(todo)
+            else:
+                todo = await self._decidable(todo)
             passed = sorted({read.record.partition for read in todo if self._is_passed(read)})
             if not passed:
                 return todo
@@ -344,7 +355,7 @@ class DeciderService:
                 elif not own_fault(refusal):
                     raise
                 if len(todo) == 1:
-                    return [todo[0]._replace(command=None, error=error_text(refusal))]
+                    return [todo[0]._replace(error=error_text(refusal))]
                 break
             else:
                 return todo
@@ -355,8 +366,23 @@ class DeciderService:
         return todo
 
     async def _load_all(self, todo: Sequence[Read], internal_s: float = math.inf) -> None:
-        commands = [(read.command, read.meta) for read in todo if read.command is not None]
+        commands = [(read.command, read.meta) for read in todo if read.command is not None and read.error is None]
         await self._decider.load(commands, internal_s)
+
+    async def _removes(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
+        """Carry out, or refuse, the removal of a thread whose key is parked. Return False if Postgres fails at the thread's rows alone."""
+        internal_s = 0.0
+        while True:
+            try:
+                if await self._removal.remove(record, command, meta, internal_s) and meta.retry:
+                    self._decider.note_done(meta.id)
+                return True
+            except Exception as error:
+                if not is_internal(error):
+                    raise
+                if await self._decider.loads_others():
+                    return False
+                internal_s = self._model.patience_s
 
     async def _decided_by_another(self, parts: Sequence[int]) -> None:
         logger.info("decider.decided_by_another", partitions=len(parts))
@@ -365,7 +391,9 @@ class DeciderService:
     def _is_passed(self, read: Read) -> bool:
         """Return whether Postgres showed events of this command, or of a later one of its partition and topic."""
         record, command = read.record, read.command
-        return command is not None and record.offset <= self._aggregates.decided((topic_of(command), record.partition))
+        if command is None or read.error is not None:
+            return False
+        return record.offset <= self._aggregates.decided((topic_of(command), record.partition))
 
     async def _write(self, decided: Sequence[Decided], dead_letters: Sequence[tuple[Record, str | None]]) -> None:
         if dead_letters:

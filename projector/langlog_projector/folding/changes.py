@@ -192,6 +192,14 @@ class Changes:
         """Whether there is nothing to write but the positions."""
         return not any(gathered for name, gathered in vars(self).items() if not name.startswith("_"))
 
+    @property
+    def of_objects(self) -> bool:
+        """Whether there is something to write of what the events are about, and no record is parked."""
+        beside = ("dead_letters", "outcomes")
+        return not self.dead_letters and any(
+            gathered for name, gathered in vars(self).items() if not name.startswith("_") and name not in beside
+        )
+
     def thins(self, thread_id: str) -> bool:
         """Return whether some of the thread's checkpoints in Postgres will be removed."""
         return (

@@ -9,6 +9,7 @@ Belongs to one decider; not safe for concurrent use.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -49,17 +50,19 @@ class ParkedRemoval:
         self._model, self._aggregates, self._parked = model, aggregates, parked
         self._effects, self._ends, self._append, self._reply = effects, ends, append, reply
 
-    async def remove(self, record: Record, command: Removal, meta: CommandMeta) -> bool:
+    async def remove(self, record: Record, command: Removal, meta: CommandMeta, internal_s: float = math.inf) -> bool:
         """Try to remove the thread; return whether it was removed. A rejection is sent and not written: behind an event that cannot be
         folded, it
-        would not be folded either."""
+        would not be folded either.
+
+        Raises an internal error of Postgres if the thread's rows cannot be read for ``internal_s`` seconds; nothing is changed then."""
         part = record.partition
         # the letters that this decider has written are named in the event
         await self._model.folded([part], {(ev.DEAD_LETTERS, part): (await self._ends(ev.DEAD_LETTERS))[part]})
         waiting = await self._model.current(
             [part], lambda connection: self._parked.dead_letters(connection, record.key)
         )
-        known = await self._known(record, waiting)
+        known = await self._known(record, waiting, internal_s)
         newest = max((parked.at for parked in waiting), default=None)
         try:
             events = decide_removal(known, command, meta, newest)
@@ -85,10 +88,12 @@ class ParkedRemoval:
         logger.warning("decider.parked_thread_removed", key=record.key, records=len(waiting))
         return True
 
-    async def _known(self, record: Record, waiting: Sequence[DeadLetter]) -> list[ThreadState]:
+    async def _known(self, record: Record, waiting: Sequence[DeadLetter], internal_s: float) -> list[ThreadState]:
         """Return the thread as it is in memory, and, where events wait or it is not in memory, as Postgres has it."""
         cached = self._aggregates.cached_thread(record.key)
         if cached is not None and all(parked.topic == cmd.TOPIC for parked in waiting):
             return [cached.state]
-        stored = await self._model.sure(lambda: self._aggregates.stored_thread(record.key, record.partition))
+        stored = await self._model.sure(
+            lambda: self._aggregates.stored_thread(record.key, record.partition), internal_s
+        )
         return [cached_thread.state for cached_thread in (cached, stored) if cached_thread is not None]
