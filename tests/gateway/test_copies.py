@@ -1,4 +1,4 @@
-"""What the copy of a thread that waits gets of it."""
+"""Values and open interrupts that the copy of a waiting thread takes along."""
 
 from __future__ import annotations
 

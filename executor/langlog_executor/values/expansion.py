@@ -97,7 +97,7 @@ class _Bounded:
 
 
 _NOTHING: Any = (tuple, ((),))
-"""What is written of a value without members."""
+"""Reduced form of a value without members."""
 
 
 class _Measure(pickle.Pickler):
