@@ -157,9 +157,8 @@ async def test_too_many_changes_at_once_make_a_list_stale_and_it_goes_on(
             await asyncio.gather(*(make_thread(stack) for _ in range(60)))
             await feed.until(lambda: "threads" in feed.stale)
         last = ""
-        while (
-            last not in feed.rows["threads"]
-        ):  # the last of the many may make one more gathering stale, and this thread with it
+        while last not in feed.rows["threads"]:
+            # the last of the many may make one more gathering stale, and this thread with it
             stale, last = len(feed.stale), await make_thread(stack)
             await feed.until(lambda: last in feed.rows["threads"] or "threads" in feed.stale[stale:])  # noqa: B023
 
