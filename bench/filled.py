@@ -152,7 +152,7 @@ async def folded(server: Server, threads: int) -> None:
     while (there := await connection.post_json("/threads/count", {})) < threads:
         if time.monotonic() - began > FOLDING_LIMIT_S:
             raise SystemExit(f"only {there:,} threads are there after {FOLDING_LIMIT_S:.0f} s")
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(LOOK_S)  # the count is read from Postgres, which does not tell when it grows
     connection.close()
     print(f"{there:,} threads are in the read model {time.monotonic() - began:.0f} s after the first start")
 

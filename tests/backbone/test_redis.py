@@ -122,7 +122,7 @@ async def test_a_node_of_a_cluster_is_refused_at_the_start_unless_it_holds_all_k
                     break
             await admin.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
             while b"cluster_state:ok" not in (await admin.execute_command("CLUSTER", "INFO")):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # a node tells its state only when it is asked
         with pytest.raises(StartError, match="a node of a cluster"):
             await check_redis(uri, "langlog:")
         await check_redis(uri, "{langlog}:")

@@ -277,7 +277,7 @@ async def test_a_bus_whose_subscription_is_refused_says_so_once_and_returns(own_
         await admin.execute_command("ACL", "SETUSER", "default", "resetchannels")  # closes its connections
         async with asyncio.timeout(LIMIT_S):
             while bus.availability.failures < 4:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # failures are counted, and notify nobody
         assert bus.availability.reason is not None
         await admin.execute_command("ACL", "SETUSER", "default", "allchannels")
         async with asyncio.timeout(LIMIT_S):

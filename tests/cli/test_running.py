@@ -50,7 +50,7 @@ def test_an_exit_of_another_task_fails_who_waits_for_it_alone(
 def test_an_interrupt_of_the_system_ends_a_process_that_does_not_handle_it_yet(runner: asyncio.Runner) -> None:
     async def main() -> int:
         signal.raise_signal(signal.SIGINT)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return 7
 
     with pytest.raises(KeyboardInterrupt):

@@ -395,7 +395,7 @@ class Bus:
             self.availability.failed(self._why_closed())
             # one that is closed again and again makes this process, and all gateways, read again what they follow each time
             pause_s = RECONNECT_PAUSE_S if monotonic() - opened_at >= STEADY_S else min(2 * pause_s, MAX_PAUSE_S)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(pause_s)  # nothing signals that Redis will keep the next one open
             await until_available(self._connect_again, on=self.availability)
             opened_at = monotonic()
             self._miss()
