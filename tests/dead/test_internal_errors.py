@@ -141,14 +141,6 @@ async def failed(stack: Stack, times: int) -> None:
     await eventually(often)
 
 
-@pytest.fixture
-async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    await server.start()
-    yield server
-    await server.stop()
-
-
 async def test_a_thread_whose_row_cannot_be_read_parks_its_command_and_no_other(
     make_settings: MakeSettings, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

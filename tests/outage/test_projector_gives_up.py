@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 
-import pytest
 from langlog_backbone.context import Backbone, open_backbone
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.log import NewRecord, TopicPartition
@@ -20,14 +19,6 @@ from tests.outage.eventually import eventually
 from tests.stack.fixtures import MakeSettings
 
 GIVE_UP_S = 1.0
-
-
-@pytest.fixture
-async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    await server.start()
-    yield server
-    await server.stop()
 
 
 class Other:

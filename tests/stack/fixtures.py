@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,6 +65,15 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield broker.bootstrap
         thread.submit(runner.run, broker.stop()).result()
         thread.submit(runner.close).result()
+
+
+@pytest.fixture
+async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    """A Postgres that a test may break or refuse. Started for it alone."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture
