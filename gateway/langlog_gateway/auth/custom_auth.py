@@ -1,7 +1,8 @@
 """Authentication and authorization by the project's `langgraph_sdk.Auth` object (wire contract §18).
 
-One per gateway, on its event loop. Exceptions of the project's code other than HTTPException are a 500, and never admit a caller. A
-synchronous authenticate runs in a thread. If the project configures it, callers are cached for a while by some of their headers.
+One per gateway, on its event loop. Exceptions of the project's code other than HTTPException and AssertionError are a 500, and never
+admit a caller. A synchronous authenticate runs in a thread. If the project configures it, callers are cached for a while by some of
+their headers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -32,6 +34,7 @@ from ..http.cors import STUDIO, origin_of
 from ..http.errors import ApiError
 from ..http.options import AuthCache, Options
 from .access import Action, Resource, User
+from .request_headers import RequestHeaders
 from .starlette import Caller, check_starlette, starlette_request
 from .visibility import seen
 
@@ -185,7 +188,7 @@ class CustomAuth:
                     if inspect.isawaitable(result):
                         result = await result
         except Exception as error:
-            refusal = _refusal(error)
+            refusal = _refusal(error, 401, "Unauthorized")
             if self._studio is not None and self._studio.sent(request):
                 raise self._refused_studio(refusal, error) from None
             raise refusal or error from None
@@ -204,7 +207,7 @@ class CustomAuth:
         wanted = self._wanted
         arguments: dict[str, Any] = {}
         if "headers" in wanted:
-            arguments["headers"] = {k.lower(): v for k, v in request.raw_headers}
+            arguments["headers"] = RequestHeaders((k.lower(), v) for k, v in request.raw_headers)
         if "body" in wanted:
             try:
                 arguments["body"] = msgspec.json.decode(await receive_body(request))
@@ -240,7 +243,7 @@ class CustomAuth:
             with contained(), _authenticating():
                 answer = await handler(ctx=ctx, value=value)
         except Exception as error:
-            raise _refusal(error) or error from None
+            raise _refusal(error, 403, "Forbidden") or error from None
         if answer is None or answer is True:
             return None
         if answer is False:
@@ -332,11 +335,7 @@ def user_of(user: Any) -> User:
         for name in ("identity", "display_name", "is_authenticated", "permissions"):
             if hasattr(user, name):
                 members[name] = getattr(user, name)
-    identity = members.get("identity")
-    if not isinstance(identity, str):
-        raise TypeError("authenticate must give a string, or something with an identity that is one")
-    if len(identity.encode("utf-8", "surrogatepass")) > IDENTITY_BYTES_MAX:
-        raise ApiError(401, f"The caller's identity is longer than {IDENTITY_BYTES_MAX} bytes")
+    identity = members["identity"] = _identity(members.get("identity"))
     members.setdefault("is_authenticated", True)
     members.setdefault("display_name", identity)
     members["permissions"] = list(members.get("permissions") or [])
@@ -349,8 +348,27 @@ def user_of(user: Any) -> User:
     return msgspec.json.decode(encoded, type=dict[str, Any])
 
 
-def _refusal(error: Exception) -> ApiError | None:
-    """Return the error of an HTTPException of the SDK or Starlette, or None. Its headers are not passed on (wire contract §18)."""
+def _identity(identity: object) -> str:
+    """Return the identity as text. Raises ApiError 401 for one that is too long, TypeError for other types."""
+    if isinstance(identity, int | UUID) and not isinstance(identity, bool):  # keys of databases
+        identity = str(identity)
+    if not isinstance(identity, str):
+        raise TypeError(
+            f"authenticate must return a string, or an object whose identity is one, not an identity of type {type(identity).__name__}"
+        )
+    if len(identity.encode("utf-8", "surrogatepass")) > IDENTITY_BYTES_MAX:
+        raise ApiError(401, f"The caller's identity is longer than {IDENTITY_BYTES_MAX} bytes")
+    return identity
+
+
+def _refusal(error: Exception, status_of_assert: int, detail_of_assert: str) -> ApiError | None:
+    """Return the error of an HTTPException of the SDK or Starlette, or of an ``assert``, or None.
+
+    An ``assert`` refuses with its text, or with ``detail_of_assert``: LangGraph's documentation has handlers that end so. Headers of an
+    HTTPException are not passed on (wire contract §18).
+    """
+    if isinstance(error, AssertionError):
+        return ApiError(status_of_assert, str(error) or detail_of_assert)
     status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
     if not isinstance(status, int) or not 400 <= status <= 599:
         return None

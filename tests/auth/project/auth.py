@@ -10,6 +10,11 @@ auth = Auth()
 
 @auth.authenticate
 def authenticate(authorization, path, method, headers, query_params, request=None):
+    if ticket := headers.get("X-Ticket"):
+        assert headers[b"x-ticket"] == ticket.encode()
+        assert ticket.startswith("of "), f"{ticket} is no ticket"
+        assert "nobody" not in ticket
+        return {"identity": ticket.removeprefix("of ")}
     if not authorization:
         raise Auth.exceptions.HTTPException(status_code=401, detail="no credentials", headers={"x-secret": "1"})
     if authorization == "broken":
@@ -27,6 +32,8 @@ def authenticate(authorization, path, method, headers, query_params, request=Non
 async def own(ctx, value):
     if ctx.user.identity == "leaves later":
         sys.exit(1)
+    assert ctx.user.identity != "a guest", "not for guests"
+    assert ctx.user.identity != "a stranger"
     owner = {"owner": ctx.user.identity}
     value.setdefault("metadata", {}).update(owner)
     return owner
