@@ -168,6 +168,30 @@ LAYOUTS: dict[str, tuple[str, dict[str, str], list[str]]] = {
         {"agent/graph.py": graph("from .nodes import speak"), "agent/nodes.py": NODES},
         ["."],
     ),
+    "a folder without __init__ that has a module of its own name": (
+        "./agent/agent.py:graph",
+        {"agent/agent.py": graph("from agent.words import speak"), "agent/words.py": NODES},
+        ["."],
+    ),
+    "a module called like a folder above its own": (
+        "./src/agent/nodes/graph.py:graph",
+        {
+            "src/agent/nodes/graph.py": graph("from agent.nodes.agent import speak"),
+            "src/agent/nodes/agent.py": "from agent.words import speak",
+            "src/agent/words.py": NODES,
+        },
+        ["."],
+    ),
+    "a sibling of a module that is called like its folder": (
+        "./agent/agent.py:graph",
+        {"agent/agent.py": graph("from words import speak"), "agent/words.py": NODES},
+        ["."],
+    ),
+    "a module that is called like its folder, and the folder a dependency": (
+        "./agent/graph.py:graph",
+        {"agent/graph.py": graph("from agent import speak"), "agent/agent.py": NODES},
+        ["./agent"],
+    ),
     "an __init__ beside langgraph.json": (
         "./graph.py:graph",
         {"__init__.py": "", "graph.py": graph("from .nodes import speak"), "nodes.py": NODES},

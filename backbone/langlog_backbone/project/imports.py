@@ -18,6 +18,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class NotPython(Exception):
     """The file is not Python by its name. The message names its kind."""
 
 
+_siblings: set[str] = set()
+"""Folders on the import path for siblings of a file alone: no dependency leads there."""
 _given: dict[str, str] = {}
 """Variables of this process that the project has set, and may therefore change."""
 NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", "node_modules"})
@@ -142,7 +145,7 @@ def import_file(path: Path) -> types.ModuleType:
         except _PackageFails as failure:
             # langgraph-cli's dev never executes the package's __init__: a file that loads by itself still loads here
             logger.warning("project.package_does_not_load", file=str(path), error=str(failure))
-    _append_path(path.parent)  # siblings of the file, when no dependency names its folder
+    _append_siblings(path.parent)
     return _execute(_own_name(path), path, path.parent)
 
 
@@ -197,7 +200,7 @@ def _import_by_name(path: Path) -> types.ModuleType | None:
     name = path.stem
     if path.suffix != ".py" or not name.isidentifier() or (path.parent / INIT).is_file():
         return None
-    _append_path(path.parent)
+    _append_siblings(path.parent)
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -284,3 +287,26 @@ def _execute(name: str, path: Path, folder: Path) -> types.ModuleType:
 def _append_path(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def _append_siblings(folder: Path) -> None:
+    """Append a file's folder, so that it can import its siblings, when no dependency names the folder.
+
+    A module there may be called like a folder above it without ``__init__.py`` (``agent/agent.py``), and Python prefers a module
+    anywhere on the path to such a folder: it would hide ``agent.words``. So the folder is imported first, which executes nothing.
+    """
+    if str(folder) not in sys.path:
+        _append_path(folder)
+        _siblings.add(str(folder))
+    if str(folder) not in _siblings:
+        return
+    before = [entry for entry in sys.path if entry not in _siblings]
+    for outer in (folder, *folder.parents):
+        name = outer.name
+        if name in sys.modules or str(outer.parent) not in before:
+            continue
+        if not ((folder / f"{name}.py").is_file() or (folder / name / INIT).is_file()):
+            continue
+        spec = PathFinder.find_spec(name, before)
+        if spec is not None and spec.loader is None:
+            sys.modules[name] = importlib.util.module_from_spec(spec)
