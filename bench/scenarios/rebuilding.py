@@ -16,7 +16,8 @@ EVENTS = 120_000
 CAUGHT_UP = 512
 """Number of threads, in all partitions, whose creation shows that everything before is folded."""
 SLICE_S = 0.5
-FOLDED = re.compile(r"([\d,]+) of [\d,]+ records, ([\d,]+)/s")
+FOLDED = re.compile(r"(\d+)/\d+ [^\r]*?([\d,]+)/s")
+"""Number of folded records and their rate, in each state of the progress bar."""
 
 
 async def rebuild(server: Server) -> list[Result]:
