@@ -1,10 +1,12 @@
-"""Writing `Changes` to Postgres: at most one statement per kind of row, in one transaction with the positions."""
+"""Writing `Changes` to Postgres, in one transaction with the positions: removals first, then all new and changed rows of threads, runs
+and checkpoints in one statement, since a round trip costs more than the rows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -40,6 +42,7 @@ def columns_of(statement: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in columns.split(","))
 
 
+_PARAMETER = re.compile(r"\$(\d+)")
 _NEW_THREAD = attrgetter(*columns_of(SQL["insert_threads"])[1:])
 _CHANGED_THREAD = attrgetter(*columns_of(SQL["update_threads"])[1:])
 _NEW_RUN = columns_of(SQL["insert_runs"])[1:]
@@ -48,6 +51,21 @@ _CHANGED_RUN = attrgetter(*columns_of(SQL["update_runs"])[1:])
 
 def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(new[name] if name in new else getattr(row, name) for name in _NEW_RUN)
+
+
+@cache
+def together(*names: str) -> str:
+    """Return one statement for several, with the parameters of the first before those of the second, and so on. Postgres executes all
+    on the same snapshot, in any order: none of them may read or write a row of another."""
+    statements, used = [], 0
+    for name in names:
+        moved = _PARAMETER.sub(lambda match, by=used: f"${int(match[1]) + by}", SQL[name])  # type: ignore[misc]
+        used = max(int(number) for number in _PARAMETER.findall(moved))
+        statements.append(moved)
+    *first, last = statements
+    if not first:
+        return last
+    return "WITH " + ",\n".join(f"{name} AS (\n{one}\n)" for name, one in zip(names, first, strict=False)) + f"\n{last}"
 
 
 Removed = Mapping[str, str | None]
@@ -70,8 +88,8 @@ async def apply(connection: asyncpg.Connection, changes: Changes, steps: Mapping
         removed = await _remove(connection, changes)
         if again:
             await connection.execute(SQL["index_again"], *_columns([row[:-1] for row in again], 6))
-        await _write_threads_and_runs(connection, changes)
-        await _write_checkpoints(connection, changes)
+        await _write_rows(connection, changes)
+        await _write_parts_and_thin(connection, changes)
         await _write_rest(connection, changes)
     return removed
 
@@ -136,31 +154,31 @@ async def _remove(connection: asyncpg.Connection, changes: Changes) -> Removed:
     return removed
 
 
-async def _write_threads_and_runs(connection: asyncpg.Connection, changes: Changes) -> None:
-    made = [(id, *_NEW_THREAD(row)) for id, row in changes.threads.items() if row.created_at is not None]
-    if made:
-        await connection.execute(SQL["insert_threads"], *_columns(made, 16))
-    changed = [(id, *_CHANGED_THREAD(row)) for id, row in changes.threads.items() if row.created_at is None]
-    if changed:
-        await connection.execute(SQL["update_threads"], *_columns(changed, 15))
-    runs = [(id, *_new_run(row, row.new)) for id, row in changes.runs.items() if row.new is not None]
-    if runs:
-        await connection.execute(SQL["insert_runs"], *_columns(runs, 27))
-    moved = [(id, *_CHANGED_RUN(row)) for id, row in changes.runs.items() if row.new is None]
-    if moved:
-        await connection.execute(SQL["update_runs"], *_columns(moved, 16))
+async def _write_rows(connection: asyncpg.Connection, changes: Changes) -> None:
+    rows = {name: gathered for name, gathered in _rows_of(changes) if gathered}
+    if rows:
+        columns = [column for gathered in rows.values() for column in zip(*gathered, strict=True)]
+        await connection.execute(together(*rows), *columns)
 
 
-async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -> None:
-    checkpoints = [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()]
-    if checkpoints:
-        await connection.execute(SQL["insert_checkpoints"], *_columns(checkpoints, 10))
-    blobs = [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
-    if blobs:
-        await connection.execute(SQL["insert_blobs"], *_columns(blobs, 6))
-    writes = [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
-    if writes:
-        await connection.execute(SQL["insert_writes"], *_columns(writes, 10))
+def _rows_of(changes: Changes) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """Yield the statements that do not depend on each other, each with its rows."""
+    threads, runs = changes.threads.items(), changes.runs.items()
+    yield "insert_threads", [(id, *_NEW_THREAD(row)) for id, row in threads if row.created_at is not None]
+    yield "update_threads", [(id, *_CHANGED_THREAD(row)) for id, row in threads if row.created_at is None]
+    yield "insert_runs", [(id, *_new_run(row, row.new)) for id, row in runs if row.new is not None]
+    yield "update_runs", [(id, *_CHANGED_RUN(row)) for id, row in runs if row.new is None]
+    yield (
+        "insert_checkpoints",
+        [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()],
+    )
+    yield "insert_blobs", [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
+    yield "insert_writes", [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
+    yield "insert_frames", [(*key, t, data) for t, rows in changes.frames.items() for key, data in rows.items()]
+
+
+async def _write_parts_and_thin(connection: asyncpg.Connection, changes: Changes) -> None:
+    """Write parts of large bodies, and remove checkpoints that are not kept, this batch's among them."""
     if changes.parts_done:
         await connection.execute(SQL["remove_parts"], list(changes.parts_done))
     if changes.parts:
@@ -175,9 +193,6 @@ async def _write_checkpoints(connection: asyncpg.Connection, changes: Changes) -
 
 
 async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
-    frames = [(*key, t, data) for t, rows in changes.frames.items() for key, data in rows.items()]
-    if frames:
-        await connection.execute(SQL["insert_frames"], *_columns(frames, 5))
     if changes.assistants:
         await connection.execute(
             SQL["upsert_assistants"], *_columns([(id, *row) for id, row in changes.assistants.items()], 10)
@@ -194,6 +209,6 @@ async def _write_rest(connection: asyncpg.Connection, changes: Changes) -> None:
     await changes.outcomes.apply(connection)
 
 
-def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Return the rows as one list per column, as unnest expects them."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def _columns(rows: list[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
+    """Return the rows by column, as unnest expects them."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width

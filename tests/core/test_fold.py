@@ -22,6 +22,7 @@ from langlog_projector.folding.fold import Fences, Fold
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import events as ev
 from langlog_schemas.envelope import Cause
+from msgspec import Raw
 from msgspec.structs import replace
 
 from .histories import causes, decide_all, histories
@@ -255,3 +256,39 @@ async def test_another_projector_that_moved_the_positions_stops_the_former_one(r
     with pytest.raises(PositionsMoved):
         await former.fold(entries, 2)
     assert [row["thread_id"] for row in await read_model.pool.fetch("SELECT thread_id FROM threads")] == ["t0"]
+
+
+async def test_new_and_changed_rows_of_a_batch_are_written_by_one_statement(read_model: ReadModel) -> None:
+    time = "2026-01-01T00:00:00.000000+00:00"
+    run = {"thread_id": "t0", "run_id": "r0"}
+    created = ev.RunCreated(
+        **run, ordinal=0, assistant_id="a", graph_id="g", kwargs=Raw(b"{}"), metadata={}, multitask_strategy="enqueue"
+    )
+    before = [Entry(ev.ThreadCreated(thread_id="t0"), time, Cause(0, 0, 0, 1))]
+    batch = [
+        Entry(created, time, Cause(0, 1, 0, 2)),
+        Entry(ev.RunDispatched(**run, attempt=1), time, Cause(0, 1, 1, 2)),
+        Entry(ev.ThreadCreated(thread_id="t1"), time, Cause(0, 2, 0, 1)),
+        *_worker_records("t0", "r0", 1, time),
+    ]
+    await read_model.empty()
+    await read_model.fold(before, 1)
+    statements: list[str] = []
+
+    def note(query: asyncpg.connection.LoggedQuery) -> None:
+        statements.append(query.query)
+
+    async with read_model.pool.acquire() as connection:  # its only one
+        connection.add_query_logger(note)
+    await read_model.fold(before + batch, len(batch))
+    writes = [text for text in statements if "positions" not in text and text not in ("BEGIN;", "COMMIT;")]
+    assert len(writes) == 1, writes
+    assert {table: len(rows) for table, rows in (await read_model.rows()).items()} == {
+        "threads": 2,
+        "runs": 1,
+        "checkpoints": 2,
+        "checkpoint_blobs": 1,
+        "checkpoint_writes": 2,
+        "webhooks": 0,
+        "thread_events": 3,
+    }

@@ -1,4 +1,5 @@
--- One statement per table and batch. Parameters are arrays, one element per row; removals run first.
+-- One statement per table; those that write new and changed rows are executed as one (`apply.together`). Parameters are arrays, one
+-- element per row; removals run first.
 
 -- name: claim_positions
 -- Advances the positions, provided that they are where they were: a former owner of the partition finds them changed and stops.
