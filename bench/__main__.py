@@ -21,8 +21,8 @@ from langlog_backbone.process.settings import Settings
 from bench.driver.history import fill
 from bench.driver.load import Result, Server, warm_up
 from bench.driver.processes import Stack
-from bench.encrypted import ENV as ENCRYPTED
 from bench.report import as_json, line, summary
+from bench.scenarios.encrypted import ENV as ENCRYPTED
 from bench.scenarios.measures import (
     NAMES,
     ON_EXAMPLE,

@@ -24,7 +24,7 @@ from langlog_schemas import commands, events
 from bench.driver.connection import Connection
 from bench.driver.load import Server, closed_loop, wait_run
 from bench.driver.processes import Stack
-from bench.growth import KINDS
+from bench.scenarios.growth import KINDS
 from tests.stack.server import LiveServer
 
 BYTES = 16_384

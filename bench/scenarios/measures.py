@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from bench.driver.load import Result, Server
-from bench.encrypted import encryption
-from bench.growth import growth
+from bench.scenarios.encrypted import encryption
+from bench.scenarios.growth import growth
 from bench.scenarios.machine import consoles, idle, memory
 from bench.scenarios.rebuilding import rebuild
 from bench.scenarios.runs import (

@@ -59,13 +59,18 @@ def together(*names: str) -> str:
     on the same snapshot, in any order: none of them may read or write a row of another."""
     statements, used = [], 0
     for name in names:
-        moved = _PARAMETER.sub(lambda match, by=used: f"${int(match[1]) + by}", SQL[name])  # type: ignore[misc]
+        moved = _moved(SQL[name], used)
         used = max(int(number) for number in _PARAMETER.findall(moved))
         statements.append(moved)
     *first, last = statements
     if not first:
         return last
     return "WITH " + ",\n".join(f"{name} AS (\n{one}\n)" for name, one in zip(names, first, strict=False)) + f"\n{last}"
+
+
+def _moved(statement: str, by: int) -> str:
+    """Return the statement with its parameters ``by`` places further on."""
+    return _PARAMETER.sub(lambda parameter: f"${int(parameter[1]) + by}", statement)
 
 
 Removed = Mapping[str, str | None]
