@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import AsyncIterator
 
 import httpx
@@ -103,6 +104,25 @@ async def test_what_is_no_message_of_the_protocol_is_refused(server: LiveServer)
         assert (await http.post(url, json=asked)).json()["result"]["protocolVersion"] == "2025-11-25"
         unknown = await http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "zzz"})
         assert unknown.json()["error"] == {"code": -32601, "message": "Method not found: zzz"}
+
+
+async def test_a_version_of_mcp_that_is_not_served_is_refused_and_initialize_agrees_on_one(server: LiveServer) -> None:
+    """MCP 2025-11-25, transports: an unsupported version in the header is 400."""
+    url = f"{server.url}/mcp"
+    async with httpx.AsyncClient(timeout=LIMIT_S) as http:
+        for version in ("invalid", "2000-01-01", "2099-01-01"):
+            header = {"mcp-protocol-version": version}
+            refused = await http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, headers=header)
+            assert refused.status_code == 400
+            assert refused.json()["error"] == (
+                f"MCP-Protocol-Version '{version}' is not supported: send one of 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25"
+            )
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": version}}
+            agreed = await http.post(url, json=asked, headers=header)
+            assert agreed.json()["result"]["protocolVersion"] == "2025-11-25"
+        header = {"mcp-protocol-version": "2025-06-18"}
+        served = await http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=header)
+        assert served.json()["result"] == {}
 
 
 # --- A2A -------------------------------------------------------------------------------------
@@ -227,3 +247,42 @@ async def test_a_task_of_another_agent_is_not_there(http: httpx.AsyncClient, ser
         await other.client.get_task(GetTaskRequest(id=task.id))
     with pytest.raises(TaskNotFoundError):
         await other.client.get_task(GetTaskRequest(id="zzz"))
+
+
+async def test_a_message_for_a_task_that_is_not_there_is_refused_and_begins_nothing(
+    http: httpx.AsyncClient, server: LiveServer, client: LangGraphClient
+) -> None:
+    """A2A 1.0, §3.4.2."""
+    url = f"{server.url}/a2a/{default_assistant_id('agent')}"
+    task = (await (await agent_of(http, server, "agent")).say(Part(text="x")))[0].task
+    of_other = (await (await agent_of(http, server, "echo")).say(data({"text": "x"})))[0].task
+    thread_id = str(uuid.uuid4())
+    named = [
+        f"{thread_id}:{uuid.uuid4()}",
+        thread_id,
+        f"{task.context_id}:{uuid.uuid4()}",
+        of_other.id,
+        "zzz",
+        "zzz:zzz",
+    ]
+    for method, id in itertools.product(("message/send", "message/stream", "SendMessage"), named):
+        message = {"role": "user", "messageId": "m", "parts": [{"text": "go on"}], "taskId": id}
+        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"message": message}}
+        answer = (await http.post(url, json=asked, headers={"accept": "application/json, text/event-stream"})).json()
+        assert answer["error"] == {"code": -32001, "message": f"Task not found: {id}"}
+    assert await client.threads.search(ids=[thread_id]) == []
+    assert len(await client.runs.list(task.context_id)) == 1
+
+
+async def test_a_version_of_a2a_that_is_not_served_is_refused(http: httpx.AsyncClient, server: LiveServer) -> None:
+    """A2A 1.0, §3.6.2."""
+    url = f"{server.url}/a2a/{default_assistant_id('agent')}"
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": "zzz"}}
+
+    async def code(version: str) -> int:
+        answer = (await http.post(url, json=asked, headers={"a2a-version": version})).json()
+        number: int = answer["error"]["code"]
+        return number
+
+    assert {await code(version) for version in ("", "0.3", "1.0", "1.0.2")} == {-32001}
+    assert {await code(version) for version in ("99.0", "1", "x", "1.0x")} == {-32009}

@@ -215,3 +215,12 @@ def test_modes_filter_by_the_name_before_the_namespace() -> None:
     assert sse.modes_of([""]) is None
     shown = [n for n in ("messages", "messages/partial", "updates|a:1", "values", "error") if sse.matches(n, modes)]
     assert shown == ["messages", "messages/partial", "updates|a:1", "error"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_name_with_line_breaks_stays_one_line(end: str) -> None:
+    """Nodes may be called anything; readers take CR, LF and CR LF for the end of a field (HTML, server-sent events)."""
+    frames = batch(1, 1, event=f"updates|a{end}data: 2{end}{end}b:1")
+    spaces = " " * len(end)
+    expected = f"event: updates|a{spaces}data: 2{spaces}{spaces}b:1\ndata: 1\n\n"
+    assert frames.encoded() == expected.encode()

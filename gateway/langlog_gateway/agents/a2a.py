@@ -28,7 +28,7 @@ from ..runs.agent_runs import AgentRuns
 from ..runs.submission import PreparedRun
 from ..runs.waiting import RunWaits
 from . import a2a_tasks as tasks
-from .a2a_call import Call, context_of
+from .a2a_call import TASK_NOT_FOUND, Call, check_version, context_of, task_not_found
 from .a2a_list import SCOPE, TaskLists, history, runs_by_mark
 from .a2a_stream import TaskFollower, TaskOut
 from .a2a_tasks import Dialect, Task
@@ -48,7 +48,6 @@ from .json_rpc import (
 
 SQL = load_sql("langlog_gateway", "agents.sql")
 
-TASK_NOT_FOUND = -32001
 NOT_CANCELABLE = -32002
 EVENTS = "text/event-stream"
 NO_REQUEST = "Invalid message format: must be a JSON-RPC request or notification"
@@ -188,6 +187,7 @@ class A2a:
                 return refusal(400, "Accept header must include text/event-stream for streaming")
             if method in self._methods and not accepts(request, JSON):
                 return refusal(400, "Accept header must include application/json")
+            check_version(request)
             params = object_of(message, "params")
             if has_nul(body):
                 raise RpcError(INVALID_PARAMS, NUL_INSIDE)
@@ -257,13 +257,18 @@ class A2a:
         thread_id = context_of(message)
         start_id = new_id()
         body: Object = {"metadata": {"a2a": {"task_start_id": start_id}}, "if_not_exists": "create", **more}
-        if message.get("taskId") and await self._waits_for_input(str(message["taskId"])):
+        named = str(message["taskId"]) if message.get("taskId") else None
+        task = None if named is None else await self._task(named, call.assistant_id)
+        if task is not None and task.state == "input-required":
             answer: Any = tasks.content_of(given.texts) if given.texts else given.data
             body["command"] = {"resume": Raw(msgspec.json.encode(answer))}
         else:
             body["input"] = Raw(msgspec.json.encode(self._input(call, message, given, start_id)))
         body["on_disconnect"] = "continue"
-        return await self._runs.prepare(call.request, call.assistant_id, thread_id, body), message
+        run = await self._runs.prepare(call.request, call.assistant_id, thread_id, body)
+        if named is not None and task is None:  # said only to a caller who may create runs on the thread
+            raise task_not_found(named)
+        return run, message
 
     def _input(self, call: Call, message: Object, given: tasks.Given, start_id: str) -> Object:
         if not given.texts:
@@ -284,10 +289,11 @@ class A2a:
         }
         return {**given.data, "messages": [message_input]}
 
-    async def _waits_for_input(self, id: str) -> bool:
+    async def _task(self, id: str, assistant_id: str) -> Task | None:
+        """Return the task of the assistant, without values; None if there is none."""
         thread_id, _, run_id = id.partition(":")
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
-        return row is not None and tasks.task_of(row, thread_id).state == "input-required"
+        return None if row is None or row["assistant_id"] != assistant_id else tasks.task_of(row, thread_id)
 
     # tasks
 
@@ -334,7 +340,7 @@ class A2a:
         thread_id, _, run_id = id.partition(":")
         context = call.params.get("contextId")
         where = f" in context '{context}'" if context else ""
-        missing = RpcError(TASK_NOT_FOUND, f"Task not found: {id}{where}")
+        missing = task_not_found(id, where)
         if not run_id or (context and context != thread_id):
             raise missing
         gone = not_found()

@@ -11,7 +11,14 @@ from langlog_schemas.json_types import Object
 from ..http.errors import ApiError
 from ..http.validation import canonical_uuid, uuid_of
 from .a2a_tasks import Dialect
-from .json_rpc import INVALID_PARAMS, Id, RpcError, count_of, flag_of, object_of
+from .json_rpc import INVALID_PARAMS, SHOWN_MAX, Id, RpcError, count_of, flag_of, object_of
+
+TASK_NOT_FOUND = -32001
+VERSION_NOT_SUPPORTED = -32009
+
+VERSIONS = ("0.3", "1.0")
+VERSION_HEADER = "A2A-Version"
+BAD_VERSION = f"{VERSION_HEADER} {{!r}} is not supported: send one of {', '.join(VERSIONS)}"
 
 
 class Call:
@@ -33,18 +40,34 @@ class Call:
         """Maximum number of messages in the history of a task; None: all."""
 
 
+def check_version(request: web.Request) -> None:
+    """Raise RpcError for a version of the protocol that is not served. A client that names none may use either; a third number of a
+    version has no meaning (A2A 1.0, §3.6)."""
+    version = request.headers.get(VERSION_HEADER, "")
+    if version and ".".join(version.split(".")[:2]) not in VERSIONS:
+        raise RpcError(VERSION_NOT_SUPPORTED, BAD_VERSION.format(version[:SHOWN_MAX]))
+
+
 def context_of(message: Object) -> str:
     """Return the id of the thread that is named, or a new one. Raises RpcError."""
     context, task = message.get("contextId"), message.get("taskId")
-    of_task = str(task).partition(":")[0] if task else ""
-    if not (context or of_task):
+    if not (context or task):
         return uuid4()
+    of_task = canonical_uuid(str(task).partition(":")[0]) if task else None
+    if not context:
+        if of_task is None:
+            raise task_not_found(str(task))
+        return of_task
     try:
-        thread_id = uuid_of(str(context or of_task), "context")
+        thread_id = uuid_of(str(context), "context")
     except ApiError as error:
         raise RpcError(INVALID_PARAMS, error.detail) from None
-    if of_task and canonical_uuid(of_task) != thread_id:
+    if task and of_task != thread_id:
         raise RpcError(
-            INVALID_PARAMS, f"Task {str(task)[:100]} is not of the context {thread_id}: send the one or the other"
+            INVALID_PARAMS, f"Task {str(task)[:SHOWN_MAX]} is not of the context {thread_id}: send the one or the other"
         )
     return thread_id
+
+
+def task_not_found(id: str, where: str = "") -> RpcError:
+    return RpcError(TASK_NOT_FOUND, f"Task not found: {id}{where}")

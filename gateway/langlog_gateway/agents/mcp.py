@@ -25,6 +25,7 @@ from .json_rpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
+    SHOWN_MAX,
     RpcError,
     accepts,
     id_of,
@@ -36,6 +37,8 @@ from .json_rpc import (
 SQL = load_sql("langlog_gateway", "agents.sql")
 
 VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+VERSION_HEADER = "MCP-Protocol-Version"
+BAD_VERSION = f"{VERSION_HEADER} {{!r}} is not supported: send one of {', '.join(VERSIONS)}"
 HINTS = {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False, "openWorldHint": True}
 MESSAGES = {"type": "string", "title": "Messages", "description": "The user message to send to the agent."}
 
@@ -74,6 +77,9 @@ class Mcp:
             id, method = id_of(message), message.get("method")
         except RpcError as error:
             return json_response(error.answer(None))
+        version = request.headers.get(VERSION_HEADER, "")
+        if version and version not in VERSIONS and method != "initialize":  # which agrees on one
+            return refusal(400, BAD_VERSION.format(version[:SHOWN_MAX]))
         if id is None or not isinstance(method, str):  # notifications and responses are taken and need no answer
             return web.Response(status=202)
         try:

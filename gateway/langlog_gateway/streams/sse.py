@@ -38,7 +38,9 @@ HEADERS = {
 
 
 def event(name: str, data: bytes, id: str | None = None) -> bytes:
-    """Return one event; ``data`` is JSON in one line."""
+    """Return one event; ``data`` is JSON in one line. Line breaks of the name, which may be a node's, become spaces."""
+    if "\n" in name or "\r" in name:
+        name = name.replace("\n", " ").replace("\r", " ")
     if id is None:
         return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
     return b"event: %b\ndata: %b\nid: %b\n\n" % (name.encode(), data, id.encode())
