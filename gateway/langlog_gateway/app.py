@@ -381,8 +381,8 @@ async def _answer(
         return ApiError(405, "Method Not Allowed", {"allow": _allowed(request, error)}).response()
     except ConnectionResetError:
         return _gone(request)
-    except web.HTTPException:
-        raise
+    except web.HTTPException as error:  # of the handshake of a WebSocket
+        return ApiError(error.status, error.text or error.reason).response()
     except UserCodeError as error:
         logger.warning("gateway.user_code_failed", path=request.path, error=str(error), **_logged(request, http))
         return _instead(request, internal_error(str(error)))

@@ -148,6 +148,18 @@ class Stack:
             await client.aclose()
 
 
+async def after_head(stack: Stack, path: str) -> bytes:
+    """Return what follows the headers of the response to ``HEAD path`` on its connection, where ``GET /ok`` is requested next."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.backbone.settings.port)
+    try:
+        writer.write(f"HEAD {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+        writer.write(b"GET /ok HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        return await reader.read()
+    finally:
+        writer.close()
+
+
 async def make_thread(stack: Stack) -> str:
     _, thread = await stack.call("POST", "/threads", {})
     return str(thread["thread_id"])

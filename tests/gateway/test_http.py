@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .conftest import MakeStack, Stack
+import asyncio
+
+import pytest
+
+from .conftest import Attempt, MakeStack, Stack, after_head, echo, make_thread
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -26,6 +30,49 @@ async def test_a_trailing_slash_is_redirected(stack: Stack) -> None:
 async def test_head_works_where_get_does(stack: Stack) -> None:
     async with stack.http.head(f"{stack.url}/ok") as answer:
         assert (answer.status, answer.content_type) == (200, "application/json")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ok",
+        "/nope",
+        "/threads/{}",
+        "/threads/{}/runs/{}",
+        "/threads/{}/runs/{}/stream",
+        "/threads/{}/runs/{}/join",
+        "/runs/{}/stream",
+    ],
+)
+async def test_no_body_follows_the_headers_that_head_requests(stack: Stack, path: str) -> None:
+    """The client takes whatever follows for its next response (RFC 9112, §6.3)."""
+    thread_id = await make_thread(stack)
+    assert (await after_head(stack, path.format(thread_id, UNKNOWN))).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_head_of_a_run_in_progress_does_not_wait_for_its_end(stack: Stack) -> None:
+    over = asyncio.Event()
+
+    async def play(attempt: Attempt) -> None:
+        await over.wait()
+        await echo(attempt)
+
+    stack.play = play
+    thread_id = await make_thread(stack)
+    _, run = await stack.call("POST", f"/threads/{thread_id}/runs", {"assistant_id": "echo"})
+    path = f"/threads/{thread_id}/runs/{run['run_id']}"
+    async with stack.http.head(f"{stack.url}{path}/join") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert (answer.headers["content-location"], answer.headers["location"]) == (path, f"{path}/join")
+    for waiting in ("join", "stream"):
+        assert (await after_head(stack, f"{path}/{waiting}")).startswith(b"HTTP/1.1 200 OK")
+    over.set()
+
+
+async def test_a_handshake_of_a_websocket_that_is_none_is_told_in_the_contracts_shape(stack: Stack) -> None:
+    upgrade = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
+    status, body = await stack.call("GET", f"/threads/{UNKNOWN}/stream/events", headers=upgrade)
+    assert (status, body) == (400, {"detail": "Handshake error: None"})
 
 
 async def test_a_body_over_the_limit_is_413(make_stack: MakeStack) -> None:

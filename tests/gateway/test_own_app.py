@@ -16,7 +16,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_gateway.custom_app.routers import find_routers
 from langlog_gateway.http.options import HeaderPatterns, HttpOptions, read_options
 
-from .conftest import MakeStack
+from .conftest import MakeStack, after_head
 
 WEB = Path(__file__).parent / "own_app" / "web.py"
 FAST = WEB.with_name("fast.py")
@@ -46,6 +46,21 @@ async def test_own_routes_come_first_and_the_middleware_sees_everything(make_sta
         assert (await stack.call("GET", "/nope"))[0] == 404
         _, document = await stack.call("GET", "/openapi.json")
         assert set(document["paths"]["/own"]) == {"get", "post"}
+
+
+@pytest.mark.parametrize("path", ["/own", "/own/parts", "/own/empty", "/ok", "/nope", "/threads/{0}/runs/{0}/stream"])
+async def test_no_body_follows_where_the_client_expects_none(make_stack: MakeStack, tmp_path: Path, path: str) -> None:
+    """Responses that middleware hands on piece by piece are no exception (RFC 9112, §6.3)."""
+    async with make_stack(project=project(tmp_path)) as stack:
+        assert (await after_head(stack, path.format(uuid.uuid4()))).startswith(b"HTTP/1.1 200 OK")
+        async with stack.http.get(stack.url + "/own/empty") as answer:
+            assert (answer.status, await answer.read()) == (204, b"")
+        assert (await stack.call("GET", "/ok"))[0] == 200, "on the same connection"
+        async with stack.http.head(stack.url + "/own") as answer:
+            assert int(answer.headers["content-length"]) > 0
+            assert answer.headers["vary"] == "Origin"
+        async with stack.http.get(stack.url + "/ok") as answer:
+            assert answer.headers["vary"] == "Origin"
 
 
 async def test_headers_that_are_not_ascii_arrive_as_they_were_sent(make_stack: MakeStack, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.exits import contained
@@ -277,11 +277,10 @@ class _Exchange:
             raise RuntimeError("http.response.body before http.response.start")
         if self._response is None:
             headers = headers_of(start.get("headers", ()))
-            if not more:
+            if not more and not self._has_no_body(start["status"]):
                 headers.pop("content-length", None)
                 headers.pop("transfer-encoding", None)
-                head = self._request.method == "HEAD"
-                self._response = web.Response(status=start["status"], headers=headers, body=None if head else data)
+                self._response = web.Response(status=start["status"], headers=headers, body=data)
                 if "content-type" not in headers:
                     self._response.headers.pop("content-type", None)
                 self._over.set()
@@ -290,12 +289,16 @@ class _Exchange:
             if start["status"] in CLOSING:
                 self._response.force_close()
             await self._response.prepare(self._request)
-        if data:
+        if data and not self._has_no_body(start["status"]):
             await self._response.write(data)
         if not more:
             self._over.set()
             if self._response.prepared:
                 await self._response.write_eof()
+
+    def _has_no_body(self, status: int) -> bool:
+        """Return whether the client expects the next response after the headers (RFC 9112, §6.3), whatever the application sends."""
+        return self._request.method == hdrs.METH_HEAD or status < 200 or status in (204, 304)
 
     async def finish(self) -> web.StreamResponse:
         if self._response is None:

@@ -135,8 +135,8 @@ class Cors:
     async def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
         """Set the headers of a response, also of a stream."""
         headers = response.headers
-        vary = headers.get("vary")
-        headers["vary"] = f"{vary}, Origin" if vary else "Origin"
+        varies = {name.strip().lower(): name.strip() for line in headers.getall("vary", ()) for name in line.split(",")}
+        headers["vary"] = ", ".join((varies | {"origin": "Origin"}).values())  # http.app hands on what was decorated
         origin = request.headers.get("origin")
         if origin is None:
             return

@@ -7,7 +7,7 @@ import contextlib
 from typing import Any, get_args
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from langlog_schemas import commands as cmd
 from msgspec import UNSET
 
@@ -24,7 +24,7 @@ from ..streams.watch import Watch
 from .search import run_columns
 from .streaming import RunStreams
 from .submission import SQL, Particulars, RunSubmission
-from .waiting import RunWaits, run_headers, tied_to_client
+from .waiting import RunWaits, join_headers, run_headers, tied_to_client
 
 NONE_FOUND = "No runs found to cancel."
 NONE_MATCHING = (
@@ -169,6 +169,8 @@ class Runs:
         """
         thread_id, run_id = path_uuid(request, "thread"), path_uuid(request, "run")
         await admit(request, "threads", "read", {"thread_id": thread_id}, not_found("Thread not found"))
+        if request.method == hdrs.METH_HEAD:
+            return await self._waits.head(request, thread_id, run_id)
         tied = await self._tied(request, thread_id)
         watch = await self._core.watches.open(thread_id, run_id)
         try:
@@ -253,8 +255,7 @@ class Runs:
             self._core.watches.close(watch)
         if not wait:
             return no_content(202)
-        path = f"/threads/{thread_id}/runs/{run_id}"
-        return json_response(b"{}", headers={"content-location": path, "location": f"{path}/join"})
+        return json_response(b"{}", headers=join_headers(thread_id, run_id))
 
     async def cancel_many(self, request: web.Request) -> web.Response:
         """Cancels runs by status, or by thread and ids. 404 if none matches."""

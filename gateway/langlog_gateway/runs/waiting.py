@@ -38,8 +38,7 @@ class RunWaits:
         ``ask``: whether the caller may still read it. ``exists``: the read model is known to hold the run; if not, nothing
         names it to the client before it does.
         """
-        path = f"/threads/{watch.thread_id}/runs/{run_id}"
-        headers = {"content-location": path, "location": f"{path}/join"}
+        headers = join_headers(watch.thread_id, run_id)
         loop = asyncio.get_running_loop()
         response: web.StreamResponse | None = None
         watch.seen = watch.seen or (watch.sent and exists)
@@ -76,6 +75,13 @@ class RunWaits:
         if response is None:
             return json_response(end, headers=headers)
         await response.write(end)
+        await response.write_eof()
+        return response
+
+    async def head(self, request: web.Request, thread_id: str, run_id: str) -> web.StreamResponse:
+        """Send the headers of `answer` alone, at once."""
+        response = web.StreamResponse(headers={**join_headers(thread_id, run_id), "content-type": JSON})
+        await response.prepare(request)
         await response.write_eof()
         return response
 
@@ -142,6 +148,12 @@ def tied_to_client(core: Core, thread_id: str, run_id: str, *, tied: bool) -> It
                 core.commands.append(cmd.CancelRuns(thread_id=thread_id, run_ids=[run_id], action="disconnect"))
             )
         raise
+
+
+def join_headers(thread_id: str, run_id: str) -> dict[str, str]:
+    """Return the headers of a response that waits for a run (wire contract §5.1)."""
+    path = f"/threads/{thread_id}/runs/{run_id}"
+    return {"content-location": path, "location": f"{path}/join"}
 
 
 def run_headers(run: PreparedRun) -> dict[str, str]:

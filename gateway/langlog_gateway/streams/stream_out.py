@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NoReturn, Protocol
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from langlog_backbone.metrics.table import STREAM_BYTES, STREAM_WRITES
 
 from ..http.errors import ApiError
@@ -70,8 +70,9 @@ class StreamOut:
         self._beat = asyncio.get_running_loop().time() + self._heartbeat
 
     async def write(self, data: bytes) -> None:
-        """Write bytes. Raises ConnectionResetError when the client is gone, PermissionEnded when it may no longer read."""
-        if data:
+        """Write bytes; nothing in response to HEAD, whose client takes it for the next response. Raises ConnectionResetError when
+        the client is gone, PermissionEnded when it may no longer read."""
+        if data and self.request.method != hdrs.METH_HEAD:
             if self.permission is not None and data is not sse.HEARTBEAT:
                 await self.permission.settle()
             self._writing = True

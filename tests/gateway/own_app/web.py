@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Host, Route, Router, WebSocketRoute
 
 lives = []
@@ -39,6 +39,11 @@ async def parts(request):
             yield f"{n}\n"
 
     return StreamingResponse(stream())
+
+
+async def empty(request):
+    """A response that must not have a body, with one."""
+    return Response(b"not to be sent", status_code=204)
 
 
 async def named(request):
@@ -92,6 +97,7 @@ app = Starlette(
         Route("/own", echo, methods=["GET", "POST"]),
         Route("/own/staff", staff),
         Route("/own/parts", parts),
+        Route("/own/empty", empty),
         Route("/own/broken", broken),
         Route("/own/named", named),
         WebSocketRoute("/own/shout/{name}", shout),
