@@ -53,6 +53,13 @@ def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(new[name] if name in new else getattr(row, name) for name in _NEW_RUN)
 
 
+TOGETHER = (
+    *("insert_threads", "update_threads", "insert_runs", "update_runs"),
+    *("insert_checkpoints", "insert_blobs", "insert_writes", "insert_frames"),
+)
+"""Statements that write different rows, and read none of each other's: those of a batch are executed as one."""
+
+
 @cache
 def together(*names: str) -> str:
     """Return one statement for several, with the parameters of the first before those of the second, and so on. Postgres executes all
@@ -160,26 +167,23 @@ async def _remove(connection: asyncpg.Connection, changes: Changes) -> Removed:
 
 
 async def _write_rows(connection: asyncpg.Connection, changes: Changes) -> None:
-    rows = {name: gathered for name, gathered in _rows_of(changes) if gathered}
+    rows = {name: gathered for name, gathered in zip(TOGETHER, _rows_of(changes), strict=True) if gathered}
     if rows:
         columns = [column for gathered in rows.values() for column in zip(*gathered, strict=True)]
         await connection.execute(together(*rows), *columns)
 
 
-def _rows_of(changes: Changes) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    """Yield the statements that do not depend on each other, each with its rows."""
+def _rows_of(changes: Changes) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows of each statement of `TOGETHER`."""
     threads, runs = changes.threads.items(), changes.runs.items()
-    yield "insert_threads", [(id, *_NEW_THREAD(row)) for id, row in threads if row.created_at is not None]
-    yield "update_threads", [(id, *_CHANGED_THREAD(row)) for id, row in threads if row.created_at is None]
-    yield "insert_runs", [(id, *_new_run(row, row.new)) for id, row in runs if row.new is not None]
-    yield "update_runs", [(id, *_CHANGED_RUN(row)) for id, row in runs if row.new is None]
-    yield (
-        "insert_checkpoints",
-        [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()],
-    )
-    yield "insert_blobs", [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
-    yield "insert_writes", [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
-    yield "insert_frames", [(*key, t, data) for t, rows in changes.frames.items() for key, data in rows.items()]
+    yield [(id, *_NEW_THREAD(row)) for id, row in threads if row.created_at is not None]
+    yield [(id, *_CHANGED_THREAD(row)) for id, row in threads if row.created_at is None]
+    yield [(id, *_new_run(row, row.new)) for id, row in runs if row.new is not None]
+    yield [(id, *_CHANGED_RUN(row)) for id, row in runs if row.new is None]
+    yield [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()]
+    yield [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
+    yield [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
+    yield [(*key, t, data) for t, rows in changes.frames.items() for key, data in rows.items()]
 
 
 async def _write_parts_and_thin(connection: asyncpg.Connection, changes: Changes) -> None:

@@ -8,11 +8,14 @@ the age of a run (the clock of the statement), the order of rows where the text 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 from langlog_backbone.postgres.database import load_sql
+from langlog_projector.apply import SQL as APPLY
+from langlog_projector.apply import TOGETHER, together
 
 from ..memory_postgres import PostgresServer, Statement
 from . import decider, gateways, projector, scheduler, workers  # noqa: F401 - each registers its own
@@ -30,6 +33,7 @@ def statements() -> dict[str, tuple[Statement, bool]]:
         names = re.findall(r"\bAS n \(([\w\s,\"]+)\)", text)
         columns = tuple(column.strip().strip('"') for column in names[0].split(",")) if names else ()
         known[text] = (_with_columns(act, columns) if columns and getattr(act, "by_column", False) else act, writing)
+    known |= dict(_executed_together(known))
     known['UPDATE positions SET "offset" = "offset" WHERE false'] = (lambda server: 0, True)
     known['SELECT topic, part, "offset" FROM positions'] = (
         lambda server: [
@@ -40,6 +44,24 @@ def statements() -> dict[str, tuple[Statement, bool]]:
     credentials = load_sql("langlog_backbone", "run_credentials.sql")["there"]
     known[credentials.replace("{schema}", "langlog_keys")] = (lambda server: [{"there": False}], False)
     return known
+
+
+def _executed_together(known: dict[str, tuple[Statement, bool]]) -> Iterator[tuple[str, tuple[Statement, bool]]]:
+    """Yield each statement that the projector composes of several, which do not depend on each other."""
+    for count in range(2, len(TOGETHER) + 1):
+        for names in combinations(TOGETHER, count):
+            parts = [(known[APPLY[name]][0], len(set(re.findall(r"\$\d+", APPLY[name])))) for name in names]
+            yield together(*names), (_in_turn(parts), True)
+
+
+def _in_turn(parts: list[tuple[Statement, int]]) -> Statement:
+    def run(server: PostgresServer, *arguments: Any) -> Any:
+        for act, width in parts:
+            done = act(server, *arguments[:width])
+            arguments = arguments[width:]
+        return done
+
+    return run
 
 
 def _with_columns(act: Callable[..., Any], columns: tuple[str, ...]) -> Callable[..., Any]:
