@@ -11,6 +11,7 @@ thread that waits for a server can outlast it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import sys
@@ -31,6 +32,13 @@ BEYOND_DRAINING_S = 10.0
 """Seconds beyond twice the time for draining in the default limit (steps get the time, and then code that does not stop), and this."""
 
 
+OWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Signals that processes of langlog handle."""
+
+_masks = threading.local()
+"""``before``: the signals that a thread had blocked before it forked."""
+
+
 def stop_limit_s(settings: Settings) -> float:
     """Return the maximum seconds from the signal to the end of a process."""
     return settings.stop_s or 2 * settings.drain_s + BEYOND_DRAINING_S
@@ -41,6 +49,31 @@ def end_by_force(reason: str) -> NoReturn:
     because their standard input closes."""
     print(f"langlog: {reason}", file=sys.stderr, flush=True)
     os._exit(1)
+
+
+@functools.cache
+def _spare_forked_children() -> None:
+    """Give processes that the project's code forks (``multiprocessing``) the default signal handlers, once for this process.
+
+    Otherwise they inherit ours with the file descriptor that wakes our event loop: a pool that ends its processes by SIGTERM would
+    stop this one.
+    """
+    os.register_at_fork(before=_hold_signals, after_in_parent=_take_signals, after_in_child=_restore_signals)
+
+
+def _hold_signals() -> None:
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
+
+
+def _take_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _restore_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in OWN_SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    _take_signals()
 
 
 class Ending:
@@ -58,6 +91,7 @@ class Ending:
 
     def listen(self) -> None:
         """Handle SIGINT and SIGTERM of this process here. Call it on the process's event loop."""
+        _spare_forked_children()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.on_signal)
