@@ -263,6 +263,24 @@ def test_a_project_that_is_a_package_is_imported_by_the_name_of_its_folder(
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize("own", ["langgraph/__init__.py", "langgraph.py"])
+def test_a_gateway_imports_langgraph_beside_a_folder_or_file_of_that_name(own: str, tmp_path: Path) -> None:
+    """Gateways have not imported langgraph, an installed package without ``__init__.py``: Python prefers one with it, and a module."""
+    source = "./langgraph/auth.py" if own.startswith("langgraph/") else "./auth.py"
+    for name, text in {own: "", source: "from langgraph.graph import START\nauth = START"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps({"graphs": {"g": "./g.py:graph"}, "dependencies": ["."]}))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom langlog_backbone.project.config import read_project\n"
+        "from langlog_backbone.project.imports import load_object\n"
+        f"print(load_object(read_project(Path({str(config)!r})), 'auth.path', {source + ':auth'!r}))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "__start__\n", done.stderr
+
+
 def test_a_project_below_the_working_folder_imports_what_is_beside_it(tmp_path: Path, forks: Forks) -> None:
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "words.py").write_text(NODES)

@@ -33,6 +33,8 @@ logger = structlog.get_logger(__name__)
 MODULE_PREFIX = "langlog_project."
 """Name space of modules that are imported by path and have no importable name of their own."""
 INIT = "__init__.py"
+NEEDED_NAMESPACES = ("langgraph",)
+"""Installed namespace packages that a project's code needs, beside a folder or a file of its own of that name, too."""
 
 
 class NotPython(Exception):
@@ -285,15 +287,18 @@ def _execute(name: str, path: Path, folder: Path) -> types.ModuleType:
 
 
 def _append_path(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    if str(folder) in sys.path:
+        return
+    for name in NEEDED_NAMESPACES:
+        if _has_module(folder, name):
+            _keep_namespace(name, sys.path)
+    sys.path.append(str(folder))
 
 
 def _append_siblings(folder: Path) -> None:
     """Append a file's folder, so that it can import its siblings, when no dependency names the folder.
 
-    A module there may be called like a folder above it without ``__init__.py`` (``agent/agent.py``), and Python prefers a module
-    anywhere on the path to such a folder: it would hide ``agent.words``. So the folder is imported first, which executes nothing.
+    A module there may be called like a folder above it without ``__init__.py`` (``agent/agent.py``): it would hide ``agent.words``.
     """
     if str(folder) not in sys.path:
         _append_path(folder)
@@ -302,11 +307,20 @@ def _append_siblings(folder: Path) -> None:
         return
     before = [entry for entry in sys.path if entry not in _siblings]
     for outer in (folder, *folder.parents):
-        name = outer.name
-        if name in sys.modules or str(outer.parent) not in before:
-            continue
-        if not ((folder / f"{name}.py").is_file() or (folder / name / INIT).is_file()):
-            continue
-        spec = PathFinder.find_spec(name, before)
-        if spec is not None and spec.loader is None:
-            sys.modules[name] = importlib.util.module_from_spec(spec)
+        if str(outer.parent) in before and _has_module(folder, outer.name):
+            _keep_namespace(outer.name, before)
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    """Return whether the folder has a module or a package of that name."""
+    return (folder / f"{name}.py").is_file() or (folder / name / INIT).is_file()
+
+
+def _keep_namespace(name: str, path: list[str]) -> None:
+    """Import the name now, which executes nothing, if it is a namespace package (PEP 420) of that import path: Python prefers a module
+    of that name anywhere on the path to it."""
+    if name in sys.modules:
+        return
+    spec = PathFinder.find_spec(name, path)
+    if spec is not None and spec.loader is None:
+        sys.modules[name] = importlib.util.module_from_spec(spec)
