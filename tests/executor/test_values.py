@@ -16,15 +16,18 @@ from collections import UserDict, UserList, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import attrs
 import msgspec
 import pytest
 from langchain_core.messages import HumanMessage
-from langgraph.types import Send
+from langgraph.pregel import debug
+from langgraph.store.base import Item
+from langgraph.types import Interrupt, Send
 from langlog_executor.checkpoints.serde import project_serializer
+from langlog_executor.frames import interrupt_copies
 from langlog_executor.values import encoding, error_text, expansion
 from langlog_executor.values.storable import NotStorable, storable
 from pydantic import BaseModel, SecretBytes, SecretStr
@@ -225,6 +228,28 @@ def of_two(both: list[Any]) -> dict[str, Any]:
     return dict(zip("ab", both, strict=True))
 
 
+def item(both: list[Any]) -> Item:
+    when = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
+    return Item(value=of_two(both), key="k", namespace=("n",), created_at=when, updated_at=when)
+
+
+class Array:
+    """An array of objects, as code that only inspects its class and its methods sees it."""
+
+    def __init__(self, both: list[Any]) -> None:
+        self.both = both
+        self.dtype = SimpleNamespace(hasobject=True)
+
+    def ravel(self) -> Array:
+        return self
+
+    def tolist(self) -> list[Any]:
+        return self.both
+
+
+NumpyArray = type("ndarray", (Array,), {"__module__": "numpy", "__qualname__": "ndarray"})
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -242,6 +267,13 @@ def of_two(both: list[Any]) -> dict[str, Any]:
         doubled(1, 40, lambda both: UserDict(of_two(both))),
         doubled(1, 40, UserList),
         doubled(1, 40, lambda both: of_two(both).values()),
+        doubled(1, 40, lambda both: ValueError(*both)),
+        doubled(1, 40, lambda both: OSError(2, "no such file", both)),
+        doubled(1, 40, lambda both: SimpleNamespace(both=both)),
+        doubled(1, 40, lambda both: functools.partial(print, *both)),
+        doubled(1, 40, item),
+        doubled(1, 40, lambda both: next(iter(enum.Enum("E", {"ONE": both})))),
+        doubled(1, 40, NumpyArray),
         ["x" * 1_000_000] * 100_000,
         ["x" * 10_000_000] * 900,
         [bytearray(1_000_000)] * 100_000,
@@ -263,7 +295,22 @@ def of_two(both: list[Any]) -> dict[str, Any]:
             "proxy",
             "user dict",
         ),
-        *("user list", "view", "text", "few texts", "bytes", "keys", "doubled text"),
+        *(
+            "user list",
+            "view",
+            "exception",
+            "file error",
+            "namespace",
+            "partial",
+            "item",
+            "enum",
+            "array",
+            "text",
+            "few texts",
+            "bytes",
+            "keys",
+            "doubled text",
+        ),
     ],
 )
 def test_a_value_that_is_too_large_when_written_out_is_refused_in_bounded_time_and_shown_in_part(
@@ -276,6 +323,76 @@ def test_a_value_that_is_too_large_when_written_out_is_refused_in_bounded_time_a
         storable({"value": value})
     shown = encoding.encode({"other": 1, "value": value})
     assert shown.startswith(b'{"other":1,"value":') and len(shown) < 50_000_000
+
+
+def test_what_an_object_of_another_library_converts_itself_to_is_shown_in_part() -> None:
+    shown = encoding.encode({"other": 1, "value": [Array(doubled("x", 40))]})
+    assert shown.startswith(b'{"other":1,"value":[[[') and len(shown) < 1_000_000
+
+
+def refused_by_pydantic() -> BaseException:
+    try:
+        Refusing.model_validate({"n": doubled("x", 40)})
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+class Refusing(BaseModel):
+    n: int
+
+
+def caused() -> BaseException:
+    error = ValueError("outer")
+    error.__cause__ = KeyError("between")
+    error.__cause__.__context__ = ExceptionGroup("group", [RuntimeError(doubled("x", 40))])
+    return error
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ValueError(doubled("x", 40)),
+        lambda: KeyError(doubled("x", 40, tuple)),
+        lambda: OSError(2, "no such file", doubled("x", 40)),
+        lambda: ExceptionGroup("group", [ValueError(doubled("x", 40)), TypeError()]),
+        lambda: type("Own", (Exception,), {"__str__": lambda self: str(self.held)})(),
+        refused_by_pydantic,
+        caused,
+    ],
+    ids=["argument", "key", "file", "group", "own", "pydantic", "cause"],
+)
+def test_an_exception_that_holds_a_value_too_large_to_be_written_out_is_described_in_bounded_time(make: Any) -> None:
+    error = make()
+    if type(error).__name__ == "Own":
+        error.held = doubled("x", 40)
+    large = expansion.expands(error)
+    assert large or error.__cause__ is not None
+    described = error_text.described(error)
+    assert described.error == type(error).__name__
+    assert described.message == (error_text.TOO_LARGE if large else "outer")
+    text = error_text.traceback_of(error)
+    assert text.rstrip().endswith(f"{type(error).__name__}: {error_text.TOO_LARGE}")
+    assert type(error).__name__.encode() in encoding.encode(error)
+    serde = project_serializer()
+    assert type(error).__name__ in serde.loads_typed(serde.dumps_typed(error)), "a failed task is stored"
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_langgraph_copies_an_interrupt_that_can_be_copied_and_shows_any_other_as_it_is() -> None:
+    interrupt_copies.guard()
+    interrupt_copies.guard()  # of a worker that is started twice in one process
+    copy: Any = debug.asdict  # type: ignore[attr-defined]
+    question = {"question": [Point("a")]}
+    assert copy(Interrupt(question, "1")) == {"value": {"question": [{"x": "a"}]}, "id": "1", "response_schema": None}
+    for value in (doubled("x", 40), nested(5_000), threading.Lock()):
+        assert copy(Interrupt(value, "1"))["value"] is value
 
 
 def test_what_is_shared_a_few_times_or_contains_itself_is_no_large_value() -> None:
@@ -303,7 +420,8 @@ def test_the_quick_look_takes_no_value_for_small_that_counting_finds_too_large(
     kinds: list[Any] = [list, tuple, deque, Point, lambda both: Pair(both=both), lambda both: Send("n", both)]
     kinds.append(lambda both: ExtraPair.model_validate({"both": both}))
     kinds.append(lambda both: HumanMessage("hi", additional_kwargs={"both": both}))
-    kinds += [of_two, AttrsPair, UserList, lambda both: MappingProxyType(of_two(both))]
+    kinds += [of_two, AttrsPair, UserList, lambda both: MappingProxyType(of_two(both)), item, NumpyArray]
+    kinds += [lambda both: ValueError(*both), lambda both: SimpleNamespace(both=both)]
     for kind in kinds:
         for times, leaf in itertools.product(range(1, 4), ("", "xx", None, 1, {}, ODD)):
             value = doubled(leaf, times, kind)

@@ -16,7 +16,10 @@ AT_ONCE = 4
 ODD_GRAPHS = ("misnamed", "misrouted", "misbuilt")
 
 
-async def ends(client: LangGraphClient, graph: str, hows: list[str]) -> dict[str, str]:
+ALL = ["values", "updates", "custom", "debug"]
+
+
+async def ends(client: LangGraphClient, graph: str, hows: list[str], modes: list[str] = ALL) -> dict[str, str]:
     """Return the end of each run."""
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -27,7 +30,7 @@ async def ends(client: LangGraphClient, graph: str, hows: list[str]) -> dict[str
                 thread,
                 graph,
                 input={"how": how},
-                stream_mode=["values", "updates", "custom", "debug"],
+                stream_mode=modes,  # type: ignore[arg-type]
                 stream_resumable=True,
             )
             async with asyncio.timeout(LIMIT_S):
@@ -62,14 +65,33 @@ async def test_runs_end_on_a_worker_whose_streams_a_graph_has_closed(client: Lan
 
 @pytest.mark.parametrize("kind", ["value", "stream", "ask"])
 async def test_a_run_ends_whatever_its_node_returns_streams_or_asks(client: LangGraphClient, kind: str) -> None:
-    whats = set(VALUES)
-    if kind == "ask":
-        # langgraph itself copies an interrupt for the debug mode, with as many members as if it were written out
-        whats.remove("doubled")
-    result = await ends(client, "looped", [f"{kind}:{what}" for what in sorted(whats)])
+    result = await ends(client, "looped", [f"{kind}:{what}" for what in VALUES])
     assert set(result.values()) <= {"success", "error", "interrupted"}, result
     if kind == "stream":
         assert result == dict.fromkeys(result, "success"), "what a node streams is shown as well as it can be"
+
+
+MODES: dict[str, list[str]] = {
+    "debug": ["debug"],
+    "tasks": ["tasks"],
+    "checkpoints": ["checkpoints", "updates"],
+    "events": ["events"],
+    "messages": ["messages"],
+    "tuples": ["messages-tuple", "custom"],
+    "all": ["values", "updates", "custom", "debug", "tasks", "checkpoints", "messages", "events"],
+}
+KEPT = ("stream", "metadata")
+"""Uses of a value that store nothing of it."""
+
+
+@pytest.mark.parametrize("modes", MODES)
+async def test_a_run_ends_whatever_becomes_of_a_value_that_is_too_large_when_written_out(
+    client: LangGraphClient, modes: str
+) -> None:
+    uses = ("value", "ask", "throw", "update", "send", "message", "tool", "put", *KEPT)
+    result = await ends(client, "looped", [f"{use}:doubled" for use in uses], MODES[modes])
+    assert result == {f"{use}:doubled": "success" if use in KEPT else "error" for use in uses}
+    assert await client.runs.wait(None, "echo", input={"text": "next"})
 
 
 async def test_a_value_that_is_too_large_when_written_out_fails_the_run_with_what_to_do(

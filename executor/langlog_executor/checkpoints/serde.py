@@ -34,6 +34,7 @@ from langlog_backbone.process.settings import Settings
 from langlog_backbone.project.config import Project
 
 from ..values import expansion
+from ..values.error_text import written
 from ..values.fast_messages import dumped, message_hook
 from ..values.json_cipher import JsonCipher
 from .cipher import CheckpointCiphers, checkpoint_ciphers
@@ -151,7 +152,8 @@ class ProjectSerializer(JsonPlusSerializer):
         else has none."""
         if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
-        expansion.check(obj)
+        if not isinstance(obj, BaseException):  # the failure of a task, which is shown in brief
+            expansion.check(obj)
         try:
             return "msgpack", ormsgpack.packb(obj, default=self._default, option=_option)
         except TypeError as error:
@@ -162,6 +164,8 @@ class ProjectSerializer(JsonPlusSerializer):
             raise
 
     def _default(self, obj: Any) -> Any:
+        if isinstance(obj, BaseException) and expansion.expands(obj):
+            return written(obj)
         values = dumped(obj)
         kind = type(obj)
         if values is not None:

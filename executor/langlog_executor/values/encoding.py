@@ -80,13 +80,18 @@ def _hook(value: Any) -> Any:  # noqa: C901 - one case a kind of value
         return {key: value[key] for key in _listed(value)}
     to_list = getattr(value, "tolist", None)
     if to_list is not None and not isinstance(value, type):  # numpy arrays and scalars
-        return to_list()
+        return _bounded(to_list())
     as_dict = getattr(value, "dict", None)
     if callable(as_dict) and hasattr(value, "__fields__") and not isinstance(value, type):  # pydantic v1
         return as_dict()
     if isinstance(value, Iterable) and hasattr(value, "__len__") and not isinstance(value, type):  # deque, dict views
         return _listed(value)
-    return repr(value)
+    return written(value)
+
+
+def _bounded(value: Any) -> Any:
+    """Return what a method of a value has returned, whose members `expansion` could not count before."""
+    return _Plain(MAX_SHOWN, large=True).of(value, 0) if expands(value) else value
 
 
 def _listed(values: Iterable[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from langlog_backbone.values.lone_surrogates import encodable
 from langlog_schemas.commands import RunError
 
 from ..runtime.io_loop import came_from_io
+from .expansion import expands
 from .redaction import shown
 
 MESSAGE_LIMIT = 4_000
@@ -32,6 +33,7 @@ OTHER_LOOP = ("bound to a different event loop", "attached to a different loop",
 CAUSES_MAX = 20
 """Maximum number of exceptions that are followed from one to what it was raised from."""
 INTERNAL_ERROR = "An internal error occurred"
+TOO_LARGE = "the exception holds a value that is too large to be shown as text: raise it with a short text in place of the value"
 LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 """Folders of third-party code."""
 _OURS = "langlog_"
@@ -79,7 +81,12 @@ def traceback_of(error: BaseException) -> str:
     """
     try:
         own = "".join(traceback.format_list(_project_frames(error)))
-        whole = "".join(traceback.format_exception(error, limit=-FRAMES_MAX))[-TRACEBACK_CHARACTERS_MAX:]
+        if any(map(expands, _shown_with(error))):
+            frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX)
+            lines = [*traceback.format_list(frames), f"{class_name(error)}: {TOO_LARGE}"]
+        else:
+            lines = traceback.format_exception(error, limit=-FRAMES_MAX)
+        whole = "".join(lines)[-TRACEBACK_CHARACTERS_MAX:]
         return encodable(f"In the project:\n{own[-TRACEBACK_CHARACTERS_MAX:]}{whole}" if own else whole)
     except BaseException as raised:
         return f"{class_name(error)}, whose traceback cannot be formatted: {class_name(raised)}"
@@ -97,13 +104,34 @@ def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return [traceback.FrameSummary(*frame) for frame in frames]
 
 
+def _shown_with(error: BaseException) -> list[BaseException]:
+    """Return the exceptions whose texts are part of its traceback: itself, what it was raised from, and the members of groups."""
+    known: dict[int, BaseException] = {id(error): error}
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        base = BaseException.__dict__
+        near = [base["__cause__"].__get__(one), base["__context__"].__get__(one)]
+        if isinstance(one, BaseExceptionGroup):
+            near += one.exceptions
+        for other in near:
+            if isinstance(other, BaseException) and id(other) not in known:
+                known[id(other)] = other
+                waiting.append(other)
+    return list(known.values())
+
+
 def text_of(value: Any) -> str:
-    """Return `str` of any value; empty if that raises."""
+    """Return `str` of any value; empty if that raises; `TOO_LARGE` for an exception that holds such a value."""
+    if expands(value):
+        return TOO_LARGE if isinstance(value, BaseException) else ""
     return _text(str, value) or ""
 
 
 def written(value: Any) -> str:
-    """Return `repr` of any value; the name of its class if that raises."""
+    """Return `repr` of any value; the name of its class if that raises, or if the value is too large to be shown."""
+    if expands(value):
+        return f"{class_name(value)}({TOO_LARGE!r})" if isinstance(value, BaseException) else f"<{class_name(value)}>"
     text = _text(repr, value)
     return f"<{class_name(value)}>" if text is None else text
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
+import enum
+import functools
 import itertools
 import pickle
+import types
 import uuid
 from collections import Counter, UserList, deque
 from collections.abc import Callable, Iterable, Mapping, MappingView
@@ -20,7 +23,9 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from langgraph.store.base import Item
 from langgraph.types import Send
+from pydantic_core import ValidationError
 
 MEMBERS_MAX = 20_000_000
 """Maximum number of members of a value, each counted as often as it is written."""
@@ -218,6 +223,16 @@ def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:  # noqa: C
         return None
     if issubclass(kind, Send):
         return lambda value: (value.arg,)
+    if issubclass(kind, Item):
+        return lambda value: (value.value,)
+    if issubclass(kind, enum.Enum):
+        return lambda value: (value.value,)
+    if issubclass(kind, BaseException):  # written as their ``repr``
+        return _of_exception
+    if issubclass(kind, types.SimpleNamespace):
+        return lambda value: vars(value).values()
+    if issubclass(kind, functools.partial):
+        return lambda value: (value.args, value.keywords)
     if issubclass(kind, msgspec.Struct):
         return lambda value: [getattr(value, name, None) for name in value.__struct_fields__]
     if dataclasses.is_dataclass(kind):
@@ -227,11 +242,24 @@ def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:  # noqa: C
         return lambda value: [*vars(value).values(), getattr(value, "__pydantic_extra__", None)]
     if is_attrs(kind):
         return lambda value: attributes_of(value).values()
+    if (kind.__module__, kind.__qualname__) == ("numpy", "ndarray"):
+        return lambda value: value.ravel().tolist() if value.dtype.hasobject else ()
     if issubclass(kind, Mapping):
         return lambda value: [value[key] for key in itertools.islice(value, OWN_MAX)]
     if issubclass(kind, UserList | MappingView):
         return lambda value: itertools.islice(value, OWN_MAX)
     return None
+
+
+def _of_exception(value: BaseException) -> Iterable[Any]:
+    """Return what texts of an exception show, without calling what its class has in place of these members."""
+    base = BaseException.__dict__
+    members = [*base["args"].__get__(value), *base["__dict__"].__get__(value).values()]
+    if isinstance(value, OSError):
+        members += [OSError.__dict__[name].__get__(value) for name in ("filename", "filename2")]
+    if isinstance(value, ValidationError):  # it has the ``repr`` of each input that it refuses
+        members += [fault["input"] for fault in value.errors(include_url=False, include_context=False)]
+    return members
 
 
 def is_attrs(kind: type) -> bool:

@@ -21,6 +21,7 @@ from langlog_backbone.process import tracing
 from langlog_schemas.commands import Outcome, RunError
 from msgspec.structs import replace
 
+from ..frames import interrupt_copies
 from ..frames.last_values import untracked_channels
 from ..frames.protocol_events import ProtocolEvents
 from ..frames.protocol_stream import BLOCKS, ProtocolStream
@@ -65,6 +66,8 @@ OTHER_LOOP = "an object of asyncio, such as a client, a pool or a lock, was firs
 GRAPHS_LOOP = "each graph has one of its own, since BG_JOB_ISOLATED_LOOPS is true; set it to false, and they share one"
 OUTSIDE = "by asyncio.run, or while a node blocked the one that all graphs share (graph_loop.blocked); make such an object where it is used"
 TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
+
+interrupt_copies.guard()
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

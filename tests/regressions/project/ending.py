@@ -7,10 +7,12 @@ import os
 import sys
 from typing import Annotated, Any
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.config import get_stream_writer
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.config import get_store, get_stream_writer
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import interrupt
+from langgraph.graph.message import add_messages
+from langgraph.types import Command, Send, interrupt
 from langgraph_sdk.runtime import ServerRuntime
 from typing_extensions import TypedDict
 
@@ -24,6 +26,7 @@ def last(_: Any, new: Any) -> Any:
 class State(TypedDict, total=False):
     how: str
     value: Annotated[Any, last]
+    messages: Annotated[list[Any], add_messages]
 
 
 class Unsayable(Exception):
@@ -150,6 +153,21 @@ def sync(state: State) -> Any:
             get_stream_writer()({"name": VALUES[what]()})
         case "ask":
             interrupt(VALUES[what]())
+        case "throw":
+            raise ValueError(VALUES[what]())
+        case "update":
+            return Command(update={"value": VALUES[what]()})
+        case "send":
+            return Command(goto=Send("node", {"how": "return", "value": VALUES[what]()}))
+        case "message":
+            message = AIMessage([{"type": "part", "part": VALUES[what]()}], additional_kwargs={"more": VALUES[what]()})
+            return {"messages": [message]}
+        case "tool":
+            return {"messages": [ToolMessage("done", tool_call_id="1", artifact=VALUES[what]())]}
+        case "metadata":
+            RunnableLambda(str).with_config(metadata={"value": VALUES[what]()}).invoke(1)
+        case "put":
+            get_store().put(("values",), "key", {"value": VALUES[what]()})
     return {"value": "done"}
 
 
