@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 from langlog_backbone.process.retry import Availability
@@ -106,6 +107,40 @@ async def test_a_list_is_read_on_from_another_connection(silent_at_first: list[W
         assert await taken.get() == b"entry"
     assert available.failures == 1
     assert len(silent_at_first) == 2
+    consuming.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await consuming
+
+
+@in_virtual_time
+async def test_a_list_that_cannot_be_read_is_tried_again_ever_later_and_at_once_when_it_could(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error that lasts, such as that of a role without the right, costs Redis and the log of the process next to nothing."""
+    refusals = [{b"CLIENT": [b":7\r\n"], b"BRPOP": [b"-NOPERM this user may not\r\n"]} for _ in range(21)]
+    answer = {b"CLIENT": [b":7\r\n"], b"BRPOP": [b"*2\r\n$4\r\nlist\r\n$5\r\nentry\r\n"]}
+    in_memory(monkeypatch, *refusals[:20], answer, refusals[20])
+    at: list[float] = []
+    taken: asyncio.Queue[bytes] = asyncio.Queue()
+    available = Availability("lists", "redis")
+    consumer = ListConsumer(Settings(), "list", taken.put, 1, available, through=RedisPipe(Settings()))
+    failed = available.failed
+
+    def noted(error: BaseException) -> None:
+        at.append(asyncio.get_running_loop().time())
+        failed(error)
+
+    monkeypatch.setattr(available, "failed", noted)
+    consuming = asyncio.create_task(consumer.run())
+    async with asyncio.timeout(3600):
+        assert await taken.get() == b"entry"
+        pauses = [after - before for before, after in itertools.pairwise(at)]
+        assert (
+            len(pauses) == 19 and pauses[0] <= 0.2 and max(pauses[:2]) <= 0.4 and all(1 <= p <= 2 for p in pauses[5:])
+        )
+        while len(at) < 22:  # the connection that gave the entry has no more answers, and is given up
+            await asyncio.sleep(1)  # in virtual time
+    assert at[21] - at[20] <= 0.2
     consuming.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await consuming

@@ -141,6 +141,23 @@ class Availability:
         return f"{who} is unavailable since {seconds:.0f} s ({what})"
 
 
+class Pauses:
+    """Pauses between the attempts of one loop: `PAUSE_S`, then twice as long after each failure, up to `MAX_PAUSE_S`."""
+
+    def __init__(self) -> None:
+        self._next_s = PAUSE_S
+
+    async def wait(self) -> None:
+        """Return when the next attempt is due after one that failed."""
+        # nothing signals that a server is back; not all loops of all processes in the same moment
+        pause_s, self._next_s = self._next_s * uniform(0.5, 1.0), min(2 * self._next_s, MAX_PAUSE_S)
+        await asyncio.sleep(pause_s)
+
+    def end(self) -> None:
+        """Begin with the shortest pause again: an attempt has succeeded."""
+        self._next_s = PAUSE_S
+
+
 async def until_available(
     call: Callable[[], Awaitable[T]],
     *,
@@ -153,7 +170,7 @@ async def until_available(
     ``limit_s``: timeout of one attempt, in seconds. The next one may use another connection. ``unless``: true for errors that propagate as
     well.
     """
-    pause = PAUSE_S
+    pauses = Pauses()
     while True:
         try:
             with on.attempt():
@@ -162,9 +179,7 @@ async def until_available(
         except Exception as error:
             if not may_pass(error) or unless(error):
                 raise
-        # nothing signals that a server is back; not all loops of all processes in the same moment
-        await asyncio.sleep(pause * uniform(0.5, 1.0))
-        pause = min(2 * pause, MAX_PAUSE_S)
+        await pauses.wait()
 
 
 def reason_of(availabilities: Iterable[Availability]) -> str | None:

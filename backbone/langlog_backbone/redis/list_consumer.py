@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from ..process.retry import Availability
+from ..process.retry import Availability, Pauses
 from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from .blocking import BlockingPipe
@@ -24,8 +24,6 @@ logger = structlog.get_logger(__name__)
 WAIT_S = 30
 """Seconds that one command waits for an entry before the next one. A Redis that does not answer `ANSWER_S` later is given up: its machine
 may have vanished, which closes no connection."""
-RETRY_PAUSE_S = 0.2
-"""Seconds between two attempts while Redis is unavailable."""
 END_PAUSE_S = 0.02
 """Seconds between two attempts to end a wait."""
 
@@ -51,6 +49,7 @@ class ListConsumer:
         self._free = asyncio.Semaphore(at_once)
         self._available = available
         self._through = through
+        self._pauses = Pauses()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits = False
         """Whether a command that waits for an entry is under way."""
@@ -96,11 +95,13 @@ class ListConsumer:
         except (RedisUnavailable, TimeoutError) as error:
             self._available.failed(error)
             self._client.drop()  # a command that stays behind would take an entry later, unnoticed
-            await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that Redis is back
+            self._waits = False
+            await self._pauses.wait()
             return None
         finally:
             self._waits = False
         self._available.succeeded()
+        self._pauses.end()
         return None if taken is None else taken[1]
 
     async def _end_wait(self) -> None:
