@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -158,6 +159,45 @@ async def test_values_of_any_size_and_kind_come_back_as_they_were(model: Model, 
     for part, taken in taken_snapshot.items():
         await restore_partition(log, model.pool, settings.projection, part, taken)
     assert await model.rows() == before
+
+
+class Crowded:
+    """A log in which other producers append among the records of a snapshot, and its own are appended twice."""
+
+    def __init__(self, log: Log, chance: random.Random) -> None:
+        self._log, self._chance = log, chance
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def append(self, records: Sequence[NewRecord]) -> list[Position]:
+        for record in records:
+            for _ in range(self._chance.choice((0, 0, 1, 40))):
+                id = self._chance.choice(("", "given-up-0-0"))
+                headers = {**record.headers, "ce_id": id} if id else {}
+                await self._log.append([NewRecord(record.topic, record.key, record.value, headers)])
+            await self._log.append([record] * self._chance.choice((1, 1, 2)))
+        return []
+
+
+async def test_each_thread_is_found_in_a_snapshot_among_records_of_others(
+    model: Model, log: Log, settings: Settings
+) -> None:
+    chance = random.Random(11)
+    sizes = {f"t{n:02}": chance.choice((10, 10, 5_000, 200_000)) for n in range(60)}
+    await model.empty()
+    for id, size in sizes.items():
+        data = chance.randbytes(size)
+        await model.pool.execute("INSERT INTO checkpoint_blobs VALUES ($1, '', 'c', '1', 'msgpack', $2)", id, data)
+    crowded: Any = Crowded(log, chance)
+    taken_snapshot = await snapshot(crowded, model, settings.projection)
+    await log.append([taken_record(taken) for taken in taken_snapshot.values()])
+    for id, size in sizes.items():
+        found = await thread_rows(log, id)
+        assert found is not None, id
+        assert [len(row["data"]) for row in rows_of(found.rows, "checkpoint_blobs")] == [size], id
+    for id in ("t", "t005", "u"):
+        assert await thread_rows(log, id) is None
 
 
 async def test_a_snapshot_counts_only_once_it_is_complete_and_the_last_one_counts(

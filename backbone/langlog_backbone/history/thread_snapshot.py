@@ -1,14 +1,15 @@
 """A thread in the last snapshot of the log: where its first events were cut, its past begins here (docs/how-to/retention.md).
 
 A partition's snapshot has the records of threads first, in the order of their ids
-(`langlog_projector.rebuild.snapshot_write`), so those of one thread are found by halving and not by reading all of them.
+(`langlog_projector.rebuild.snapshot_write`), so those of one thread are found by halving and not by reading all of them. Records of other
+producers, of cuts that were given up, and gaps may be among them: they are passed over.
 
 Concurrency: holds nothing between calls; a cut that replaces the snapshot meanwhile is found out. Death: nothing to lose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from ..read_model.thread_rows import run_in_flight, thread_state
 LOOK_BACK = 16
 """Number of records that one step reads to find the end of a snapshot, from the last one backwards."""
 READ_RECORDS = 16
-"""Number of records of one thread that one call reads."""
+"""Maximum number of records of one thread, or of others among them, that one call reads."""
 _json = msgspec.json.decode
 
 
@@ -97,41 +98,54 @@ async def thread_rows(log: Log, thread_id: str, tables: Collection[str] | None =
         return None
     end = (await log.end_offsets(snapshots.TOPIC))[part]
     assembled, tables_rows = Assembled(), []
-    at = await _first(log, thread_id, part, taken, end)
-    while at < end:
-        records = await log.fetch(snapshots.TOPIC, part, range(at, min(end, at + READ_RECORDS)))
-        own = [record for record in records if _is_of(record, taken) and record.key == thread_id]
-        for record in own:
-            if envelope.ERASED in record.headers or envelope.SEALED in record.headers:
-                return None
-            body = snapshots.decode(ThreadSnapshot.TYPE, record.value)
-            assert isinstance(body, ThreadSnapshot)
-            tables_rows += [rows for rows in assembled.rows(body) if tables is None or rows.table in tables]
-        if len(own) < READ_RECORDS:
+    seen: set[str] = set()
+    async for record in _records(log, part, taken, await _first(log, thread_id, part, taken, end), end):
+        if _thread_of(record) != thread_id:
             break
-        at += READ_RECORDS
+        if envelope.ERASED in record.headers or envelope.SEALED in record.headers:
+            return None
+        if record.headers["ce_id"] in seen:
+            continue  # appended twice
+        seen.add(record.headers["ce_id"])
+        body = snapshots.decode(ThreadSnapshot.TYPE, record.value)
+        assert isinstance(body, ThreadSnapshot)
+        tables_rows += [rows for rows in assembled.rows(body) if tables is None or rows.table in tables]
     if (await log.start_offsets(snapshots.TOPIC))[part] > taken.first:
         raise LogUnavailable("the log is being cut")
     return ThreadRows(thread_id, taken.offsets().get(ev.RUN_EVENTS, 0), tables_rows) if tables_rows else None
 
 
 async def _first(log: Log, thread_id: str, part: int, taken: SnapshotTaken, end: int) -> int:
-    """Return the position of the first record whose thread id is not below this one."""
+    """Return a position at which the first record of this thread is the next one of the snapshot, if there is any.
+
+    Reads each foreign record twice at most on the way.
+    """
     low, high = taken.first, end
     while low < high:
         middle = (low + high) // 2
-        records: Sequence[Record] = await log.fetch(snapshots.TOPIC, part, [middle])
-        if records and _is_of(records[0], taken) and records[0].key < thread_id:
-            low = middle + 1
+        record = await anext(_records(log, part, taken, middle, high), None)
+        other = None if record is None else _thread_of(record)
+        if record is not None and other is not None and other < thread_id:
+            low = record.offset + 1
         else:
             high = middle
     return low
 
 
-def _is_of(record: Record, taken: SnapshotTaken) -> bool:
-    """Return whether the record holds rows of a thread, in this snapshot."""
-    own = record.headers.get("ce_id", "").startswith(f"{taken.snapshot_id}-")
-    return own and envelope.type_of(record.headers) == ThreadSnapshot.TYPE
+async def _records(log: Log, part: int, taken: SnapshotTaken, start: int, end: int) -> AsyncIterator[Record]:
+    """Yield the records of the snapshot at positions from ``start`` to below ``end``, without the foreign ones among them."""
+    at, count = start, 1  # most of the time one is all that is looked at
+    while at < end:
+        for record in await log.fetch(snapshots.TOPIC, part, range(at, min(end, at + count))):
+            if record.headers.get("ce_id", "").startswith(f"{taken.snapshot_id}-"):
+                yield record
+        at += count
+        count = READ_RECORDS
+
+
+def _thread_of(record: Record) -> str | None:
+    """Return the thread whose rows the record of a snapshot holds; None for rows of other aggregates, which follow all threads."""
+    return record.key if envelope.type_of(record.headers) == ThreadSnapshot.TYPE else None
 
 
 def log_order(row: Mapping[str, Any]) -> tuple[int, str]:
