@@ -19,7 +19,7 @@ from langlog_gateway.requests.states import STATE_UPDATE
 from langlog_gateway.requests.store import STORE_PUT, STORE_SEARCH
 from langlog_gateway.requests.threads import THREAD_COUNT, THREAD_CREATE, THREAD_PRUNE, THREAD_SEARCH
 from langlog_gateway.runs import submission
-from langlog_gateway.threads import copy as thread_copy
+from langlog_gateway.threads import splitting
 from langlog_gateway.threads.search import extractions
 from langlog_schemas.runs.request import Assistant, RunCreate, Server
 
@@ -276,7 +276,7 @@ def test_extract_paths_become_columns_and_steps() -> None:
 
 
 def test_portions_of_a_copy_keep_to_the_limit() -> None:
-    assert list(thread_copy.parts([b"aaa", b"bb", b"cccc", b"dddddddd", b"e"], 5)) == [
+    assert list(splitting.parts([b"aaa", b"bb", b"cccc", b"dddddddd", b"e"], 5)) == [
         [b"aaa", b"bb"],
         [b"cccc"],
         [b"dddddddd"],

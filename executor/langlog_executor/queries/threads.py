@@ -175,8 +175,9 @@ class ThreadQueries:
         if not self._json.any:
             return data
         state = msgspec.json.decode(data)
-        values = msgspec.json.encode(state["values"])
-        state["values"] = Raw(await self._json.seal(values, context, "thread", "values"))
+        if "values" in state:
+            values = msgspec.json.encode(state["values"])
+            state["values"] = Raw(await self._json.seal(values, context, "thread", "values"))
         for task in state["tasks"]:
             interrupts = msgspec.json.encode({"": task.get("interrupts") or []})
             task["interrupts"] = msgspec.json.decode(await self._json.seal_interrupts(interrupts, context))[""]

@@ -41,6 +41,10 @@ UNKNOWN = (
     "It is not known whether the request was accepted. Repeat it with the same Idempotency-Key, or look the object up."
 )
 _SQL = load_sql("langlog_gateway", "outcomes.sql")
+TOO_LARGE = (
+    "The request makes a record of more than {} bytes, the limit of the log (LANGLOG_MAX_RECORD_BYTES): "
+    "send less in one request, or raise the limit"
+)
 OVERLOADED = "Too many requests wait for a worker"
 UNANSWERED = "No worker has answered in time"
 
@@ -163,7 +167,7 @@ class Commands:
         except LogUnavailable:
             raise unavailable("The log") from None
         except RecordTooLarge:
-            raise ApiError(413, f"One record of the log holds at most {self._log.max_record_bytes} bytes") from None
+            raise ApiError(413, TOO_LARGE.format(self._log.max_record_bytes)) from None
 
 
 def _outcome(row: Any) -> Reply:

@@ -9,7 +9,7 @@ whose time of change is that of the import.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,10 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.postgres.database import load_sql
 from langlog_backbone.store.conditions import address_fault
-from langlog_backbone.time.clock import iso, new_id
+from langlog_backbone.time.clock import iso
 from langlog_backbone.time.schedule import Schedule, ScheduleError, moment_of
-from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
 from langlog_schemas import ids
-from langlog_schemas.events import CheckpointWrites, CheckpointWritten
 from langlog_schemas.rules.provenance import Provenance
 from msgspec import Raw
 
@@ -43,7 +41,7 @@ from ..requests.imports import (
 from ..resources.store import check_namespace
 from ..responses.members import stamp
 from ..responses.system import Held, HeldAssistant, HeldCron, HeldThread, ImportOutcome, ImportOutcomes
-from ..threads.copy import RECORD_SHARE, parts
+from ..threads.splitting import NO_VALUES, fitting, with_checkpoints
 from ..threads.summary import StateSummary
 
 SQL = load_sql("langlog_gateway", "imports.sql")
@@ -249,7 +247,7 @@ class _Import:
             await self._execute([patch], "imported metadata")
         notes = prepared.notes
         if prepared.bundles:
-            await self._execute(list(self._updates(id, prepared.bundles, origin)), "imported checkpoints")
+            await self._execute(self._updates(id, prepared.bundles, origin), "imported checkpoints")
         if given.complete and not (bare and row is None):
             notes += await self._complete(id, given)
         return ImportOutcome("imported", notes=notes)
@@ -276,35 +274,12 @@ class _Import:
         question = {"graph_id": given.graph_id, "thread_id": id, member: sent, **self._caller}
         return msgspec.json.decode(await self._core.queries.query(kind, question), type=_Prepared)
 
-    def _updates(self, id: str, bundles: list[bytes], origin: Provenance) -> Iterator[cmd.UpdateState]:
-        """Yield state updates that hold the bundles; one that is too large for a record is split."""
-        limit = int(self._core.commands.max_record_bytes * RECORD_SHARE)
-        for part in parts(bundles, limit):
-            if len(part) > 1 or len(part[0]) <= limit:
-                yield self._update(id, origin, checkpoints=part)
-                continue
-            bundle = cp.decode_bundle(part[0])
-            bodies: list[tuple[Any, cp.CheckpointBody | cp.WritesBody]] = [
-                (CheckpointWrites.TYPE, writes) for writes in bundle.writes
-            ]
-            if bundle.checkpoint is not None:
-                bodies.insert(0, (CheckpointWritten.TYPE, bundle.checkpoint))
-            for whole, body in bodies:
-                data, blob_id = cp.encode(body), new_id()
-                pieces = [data[at : at + limit] for at in range(0, len(data), limit)]
-                for index, piece in enumerate(pieces):
-                    chunk = cmd.CheckpointChunk(blob_id, index, len(pieces), whole, piece)
-                    yield self._update(id, origin, chunk=chunk)
-            yield self._update(id, origin)
-
-    def _update(self, id: str, origin: Provenance, **members: Any) -> cmd.UpdateState:
-        return cmd.UpdateState(
-            thread_id=id,
-            values=Raw(b"null"),
-            checkpoints_only=True,
-            provenance=origin,
-            **{"checkpoints": [], **members},
+    def _updates(self, id: str, bundles: list[bytes], origin: Provenance) -> list[cmd.UpdateState]:
+        """Return state updates that hold the bundles, each within a record."""
+        update = cmd.UpdateState(
+            thread_id=id, checkpoints=[], values=NO_VALUES, checkpoints_only=True, provenance=origin
         )
+        return list(with_checkpoints(update, bundles, self._core.commands.max_record_bytes))
 
     async def _complete(self, id: str, given: ImportedThread) -> list[str]:
         """Set the thread's values, status and interrupts of its state, and the time of its last change. Returns what is left out."""
@@ -331,12 +306,9 @@ class _Import:
             error=given.error if given.error != b"null" else cmd.ABSENT,
             provenance=msgspec.structs.replace(origin, state_updated_at=_time(given.state_updated_at)),
         )
-        try:
-            await self._execute([command], "imported state")
-        except ApiError as error:
-            if error.status != web.HTTPRequestEntityTooLarge.status_code:
-                raise
-            await self._execute([msgspec.structs.replace(command, values=Raw(b"null"))], "imported state")
+        (fits,) = fitting(command, self._core.commands.max_record_bytes)
+        await self._execute([fits], "imported state")
+        if fits is not command:
             return [VALUES_TOO_LARGE]
         return []
 

@@ -18,12 +18,9 @@ from langlog_schemas import commands as cmd
 from msgspec import Raw
 
 from ..http.backends import Reads
+from .splitting import NO_VALUES, fitting, with_checkpoints
 
 SQL = load_sql("langlog_gateway", "threads.sql")
-RECORD_SHARE = 0.5
-"""Share of the log's record limit that checkpoints may take: JSON makes bytes a third larger."""
-ENVELOPE_BYTES = 8_192
-"""Bytes of a record for the members of a state update besides values and interrupts."""
 
 
 async def copied_state(reads: Reads, source: str, target: str, record_bytes: int) -> list[cmd.UpdateState]:
@@ -40,8 +37,7 @@ async def waiting_state(reads: Reads, source: Any, target: str, record_bytes: in
     """Return the command that gives a copy the values and open interrupts of a thread that waits, to follow its checkpoints.
 
     ``source`` is the thread's row from before its checkpoints were read. No command if it did not wait then, or has gone on since:
-    then the copied checkpoints may be later than what it waited for. Values that do not fit into a record with the interrupts, as
-    those of a run may that came in parts, are left out: the copy has them in its checkpoints.
+    then the copied checkpoints may be later than what it waited for.
     """
     if source["status"] != "interrupted":
         return []
@@ -49,13 +45,10 @@ async def waiting_state(reads: Reads, source: Any, target: str, record_bytes: in
     if not rows or any(rows[0][column] != source[column] for column in ("status", "state_updated_at")):
         return []
     values, interrupts = (rows[0]["state_values"] or "null").encode(), (rows[0]["interrupts"] or "{}").encode()
-    if len(values) + len(interrupts) > record_bytes - ENVELOPE_BYTES:
-        values = b"null"
-    return [
-        cmd.UpdateState(
-            thread_id=target, checkpoints=[], values=Raw(values), interrupts=Raw(interrupts), status="interrupted"
-        )
-    ]
+    state = cmd.UpdateState(
+        thread_id=target, checkpoints=[], values=Raw(values), interrupts=Raw(interrupts), status="interrupted"
+    )
+    return fitting(state, record_bytes)
 
 
 async def forked_state(
@@ -82,10 +75,8 @@ def _columns(names: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 
 
 def _commands(target: str, bundles: Iterable[bytes], record_bytes: int) -> list[cmd.UpdateState]:
-    return [
-        cmd.UpdateState(thread_id=target, checkpoints=part, values=Raw(b"null"), checkpoints_only=True)
-        for part in parts(bundles, int(record_bytes * RECORD_SHARE))
-    ]
+    update = cmd.UpdateState(thread_id=target, checkpoints=[], values=NO_VALUES, checkpoints_only=True)
+    return list(with_checkpoints(update, bundles, record_bytes))
 
 
 def bundle(checkpoints: Iterable[Any], blobs: Iterable[Any], writes: Iterable[Any]) -> Iterator[bytes]:
@@ -125,17 +116,3 @@ def bundle(checkpoints: Iterable[Any], blobs: Iterable[Any], writes: Iterable[An
                 writes=list(tasks.pop((row["ns"], row["checkpoint_id"]), {}).values()),
             )
         )
-
-
-def parts(bundles: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
-    """Yield bundles in portions of at most ``limit`` bytes, at least one each."""
-    part: list[bytes] = []
-    size = 0
-    for encoded in bundles:
-        if part and size + len(encoded) > limit:
-            yield part
-            part, size = [], 0
-        part.append(encoded)
-        size += len(encoded)
-    if part:
-        yield part

@@ -7,6 +7,7 @@ repeated under its ``Idempotency-Key``.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from ..http.validation import check_sizes, path_uuid, read_body, uuid_of
 from ..requests.threads import THREAD_FORK, ThreadFork
 from ..responses.threads import thread
 from .copy import SQL, forked_state
+from .splitting import fitting
 from .state import ThreadState
 from .summary import StateSummary
 
@@ -89,10 +91,15 @@ class Forks:
 
     async def _read_state(self, request: web.Request, target: str, checkpoint_id: str, origin: Any) -> None:
         """Set the new thread's values, status and interrupts to those of its state."""
+        read = functools.partial(self._state.read, request, target, Checkpoint(), subgraphs=False, to_store=True)
         try:
-            answer = await self._state.read(request, target, Checkpoint(), subgraphs=False, to_store=True)
+            answer = await read()
         except UserCodeError:
             return  # a graph that no longer loads does not prevent forks of its threads
+        except ApiError as error:
+            if error.status != web.HTTPRequestEntityTooLarge.status_code:
+                raise
+            answer = await read(select=("next", "tasks"))  # the fork has the values in its checkpoint
         state = StateSummary.decode(answer or b"{}")
         command = cmd.UpdateState(
             thread_id=target,
@@ -102,7 +109,8 @@ class Forks:
             interrupts=state.interrupts(),
             checkpoint_id=checkpoint_id,
         )
-        await self._core.commands.execute(command, origin, "fork's state")
+        (fits,) = fitting(command, self._core.commands.max_record_bytes)
+        await self._core.commands.execute(fits, origin, "fork's state")
 
 
 def _checkpoint_id(body: ThreadFork) -> str | None:

@@ -32,6 +32,7 @@ from ..responses import threads
 from . import search as thread_search
 from .copy import copied_state, waiting_state
 from .search import SQL
+from .splitting import execute_update
 
 
 class Threads:
@@ -113,15 +114,17 @@ class Threads:
         }
         try:
             answer = _Prepared.decode(await self._core.queries.query("supersteps", question))
-            command = cmd.UpdateState.TYPE, thread_id, bytes(answer["command"])
-            replies = await self._core.commands.execute_encoded([command], origin, "supersteps")
+            replies = await execute_update(
+                self._core.commands, thread_id, bytes(answer["command"]), origin, "supersteps"
+            )
         except ApiError as error:
             if error.status == 400:
                 raise
             return trouble(error.detail)
         except UserCodeError as error:
             return trouble(str(error))
-        return None if replies[0].status == 200 else trouble(replies[0].detail or "")
+        refused = next((reply for reply in replies if reply.status != 200), None)
+        return None if refused is None else trouble(refused.detail or "")
 
     async def get(self, request: web.Request) -> web.Response:
         """Returns a thread with the values of its latest state."""

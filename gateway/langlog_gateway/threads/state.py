@@ -10,7 +10,6 @@ import msgspec
 from aiohttp import web
 from langlog_backbone.history.as_of import NotInLog, thread_as_of
 from langlog_backbone.log import LogUnavailable
-from langlog_schemas import commands as cmd
 from langlog_schemas.runs.request import Checkpoint
 from msgspec import Raw
 
@@ -24,6 +23,7 @@ from ..responses.states import StateUpdated, empty_state
 from .events import moment
 from .search import SQL
 from .select import checked
+from .splitting import execute_update
 
 NO_GRAPH = (
     "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
@@ -185,10 +185,9 @@ class ThreadState:
         encoded = bytes(answer["command"])
         if visible:
             encoded = b'{"visible":' + msgspec.json.encode(visible) + b"," + encoded[1:]
-        command = cmd.UpdateState.TYPE, thread_id, encoded
-        reply = (await self._core.commands.execute_encoded([command], origin_of(request)))[0]
-        if reply.status != 200:
-            raise ApiError(reply.status, reply.detail or "")
+        for reply in await execute_update(self._core.commands, thread_id, encoded, origin_of(request)):
+            if reply.status != 200:
+                raise ApiError(reply.status, reply.detail or "")
         checkpoint = answer["checkpoint"]
         id = _members.decode(checkpoint).get("checkpoint_id", NULL)
         return encoded_response(StateUpdated(checkpoint, checkpoint, id))
