@@ -51,6 +51,24 @@ async def test_an_idempotency_key_makes_one_thread_of_two_requests(stack: Stack)
     assert (await stack.call("POST", "/threads/count", {})) == (200, 1)
 
 
+async def test_an_error_without_a_text_has_an_empty_message_wherever_it_is_shown(stack: Stack) -> None:
+    """`raise TimeoutError` and an `assert` without a text: clients read both members."""
+
+    async def failing(attempt: Attempt) -> None:
+        await attempt.started()
+        await attempt.finish(outcome="error", error=cmd.RunError("TimeoutError"), state_known=False)
+
+    stack.play = failing
+    _, thread = await stack.call("POST", "/threads", {})
+    path = f"/threads/{thread['thread_id']}"
+    error = {"error": "TimeoutError", "message": ""}
+    assert await stack.call("POST", f"{path}/runs/wait", {"assistant_id": "echo"}) == (200, {"__error__": error})
+    _, alone = await stack.call("GET", path)
+    _, listed = await stack.call("POST", "/threads/search", {})
+    _, selected = await stack.call("POST", "/threads/search", {"select": ["error"]})
+    assert [alone["error"], listed[0]["error"], selected[0]["error"]] == [error] * 3
+
+
 async def test_patching_merges_metadata_and_says_nothing_when_asked_to(stack: Stack) -> None:
     _, thread = await stack.call("POST", "/threads", {"metadata": {"a": 1, "b": {"c": 1}}})
     path = f"/threads/{thread['thread_id']}"

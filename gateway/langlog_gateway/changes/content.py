@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, assert_never
 
 from langlog_backbone.postgres.database import load_sql
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Struct
 
 from ..auth.sight import Sight
 from ..auth.visibility import Parameters
 from ..http.backends import Reads
 from ..responses.assistants import assistant
 from ..responses.crons import cron
+from ..responses.failures import stored_error
 from ..responses.members import Row, encode
 from ..responses.runs import run
 from ..responses.threads import selected_thread
@@ -96,7 +97,7 @@ def _presented(kind: Kind, rows: list[Row]) -> Iterator[tuple[str, str]]:
                 if row["cut"]:
                     shown.interrupts = UNSET
                 if row["error"] is not None:
-                    shown.error = Raw(row["error"])
+                    shown.error = stored_error(row["error"])
             case "runs":
                 id, shown = row["run_id"], run(row, RUN_MEMBERS)
             case "assistants":

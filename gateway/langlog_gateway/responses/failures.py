@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
-from .members import encode
+from .members import encode, raw
 
 
 class RunFailure(Struct):
@@ -26,6 +27,15 @@ class FailedOutput(Struct, rename={"failure": "__error__"}):
 def failed_output(error: str, message: str) -> bytes:
     """Return the encoded `FailedOutput`."""
     return encode(FailedOutput(RunFailure(error, message)))
+
+
+def stored_error(text: str | None) -> Raw:
+    """Return the error of a run that is stored as this JSON; null for None. Its message is not stored where it is empty."""
+    if text is not None and '"message"' not in text:
+        error = msgspec.json.decode(text)
+        if isinstance(error, dict):
+            return Raw(msgspec.json.encode({"error": error.get("error", ""), "message": "", **error}))
+    return raw(text)
 
 
 RUN_NOT_FOUND = failed_output("HTTPException", "404: Run not found")

@@ -9,6 +9,7 @@ from langlog_schemas import events as ev
 from langlog_schemas.events import ThreadStatus
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from .failures import stored_error
 from .members import NULL, JsonObject, OptionalJsonObject, Row, Time, Uuid, raw, raw_of, stamp
 
 Interrupts = Annotated[
@@ -139,7 +140,7 @@ def thread(row: Row, *, ttl: bool = False) -> Thread:
         status=row["status"],
         config=raw(row["config"]),
         values=UNSET if copied else raw(values),
-        error=UNSET if interrupts is None and error is None else raw(error),
+        error=UNSET if interrupts is None and error is None else stored_error(error),
         interrupts=UNSET if interrupts is None else raw(interrupts),
         ttl=_time_to_live(row) if ttl and row["ttl_minutes"] is not None else UNSET,
     )
@@ -161,7 +162,7 @@ _SELECTED: dict[str, Callable[[Row], Any]] = {
     "context": lambda row: raw(row["context"] or "{}"),
     "values": lambda row: raw(row["state_values"]),
     "interrupts": lambda row: raw(row["interrupts"] or "{}"),
-    "error": lambda row: raw(row["error"]),
+    "error": lambda row: stored_error(row["error"]),
 }
 
 
