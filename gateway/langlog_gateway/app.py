@@ -35,6 +35,7 @@ from .http import effect
 from .http.aiohttp_members import fits
 from .http.backends import UserCodeError
 from .http.bodies.budget import BodyBudget
+from .http.bodies.expectation import keeps_body
 from .http.bodies.reader import BUDGET, LIMITS, NO_BODY, BodyLimits, receive_body, release_body
 from .http.browser_guard import SAFE, BrowserGuard
 from .http.cors import Cors, cors_of
@@ -213,6 +214,8 @@ def _middleware(core: Core, cors: Cors, guard: BrowserGuard | None, components: 
         began, status, reason = clock(), 500, ""
         try:
             response = await inside(request, handler)
+            if keeps_body(request) and not response.prepared:
+                response.force_close()
             status = response.status
             if activity.shows_reasons:
                 reason = reason_of(response)

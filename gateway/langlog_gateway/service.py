@@ -26,6 +26,7 @@ from .components.routes import Components
 from .console.routes import console_path
 from .core import Core
 from .http.aiohttp_members import requests_of
+from .http.bodies.expectation import ExpectantRequest
 from .http.browser_guard import is_loopback
 from .http.options import Options
 
@@ -76,8 +77,8 @@ def check_exposure(settings: Settings, options: Options) -> None:
     )
 
 
-class UnnamedRequest(ProofFreeRequest):
-    """A request whose response does not name the server's software, also where it is no HTTP and no application sees it."""
+class UnnamedRequest(ProofFreeRequest, ExpectantRequest):
+    """A request as it arrives. Its response does not name the server's software, also where it is no HTTP and no application sees it."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         await unnamed(self, response)

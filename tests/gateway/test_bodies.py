@@ -66,6 +66,42 @@ async def test_a_caller_without_credentials_is_refused_before_the_body_is_there(
             assert b"connection: close" in answer.lower()
 
 
+EXPECTING = "expect: 100-continue"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("app", ["", "app", "wrapped", "plain"])
+async def test_a_body_is_asked_for_once_nothing_else_is_wrong(make_stack: MakeStack, tmp_path: Path, app: str) -> None:
+    """RFC 9110, §10.1.1: a response that the headers alone decide comes instead of 100, and the body need not be sent."""
+    alice = "authorization: alice"
+    async with make_stack(project=project(tmp_path, app), max_body_bytes=LIMIT) as stack:
+        for status, head in (
+            (401, post(EXPECTING, "content-length: 20")),
+            (413, post(EXPECTING, alice, f"content-length: {LIMIT + 1}")),
+            (415, post(EXPECTING, alice, "content-length: 20", "content-encoding: zzz")),
+            (404, post(EXPECTING, alice, "content-length: 20", path="/nope")),
+            (405, post(EXPECTING, alice, "content-length: 20", path="/info")),
+        ):
+            assert (await exchange(stack, head))[0] == status
+        port = stack.backbone.settings.port
+        for path in ("/threads", *(["/own"] if app in ("app", "wrapped") else [])):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(post(EXPECTING.upper(), alice, "connection: close", "content-length: 20", path=path))
+            assert await reader.readuntil(b"\r\n\r\n") == CONTINUE
+            writer.write(b'{"metadata":{"x":1}}')
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 OK"), path
+            writer.close()
+
+
+async def test_other_expectations_are_ignored(make_stack: MakeStack, tmp_path: Path) -> None:
+    async with make_stack(project=project(tmp_path)) as stack:
+        for headers in (["expect: 200-maybe"], []):
+            head = post("authorization: alice", "connection: close", "content-length: 2", *headers)
+            assert (await exchange(stack, head + b"{}"))[0] == 200
+        old = post(EXPECTING, "authorization: alice", "content-length: 2").replace(b"HTTP/1.1", b"HTTP/1.0")
+        assert (await exchange(stack, old + b"{}"))[0] == 200
+
+
 @pytest.mark.parametrize("app", ["", "app"])
 async def test_a_body_is_bounded_as_it_arrives_and_unpacked(make_stack: MakeStack, tmp_path: Path, app: str) -> None:
     async with make_stack(project=project(tmp_path, app), max_body_bytes=LIMIT) as stack:

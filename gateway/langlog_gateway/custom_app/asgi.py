@@ -32,6 +32,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ..auth.access import USER, identify
 from ..auth.starlette import Caller, Credentials, scope_of
 from ..http.aiohttp_members import set_writer, with_headers
+from ..http.bodies.expectation import keeps_body
 from ..http.bodies.reader import HELD, RECEIVED, SOURCE, BodySource, receive_body
 from ..http.errors import CLOSING, ApiError
 from .headers import asgi_headers, headers_of
@@ -286,7 +287,7 @@ class _Exchange:
                 self._over.set()
                 return
             self._response = web.StreamResponse(status=start["status"], headers=headers)
-            if start["status"] in CLOSING:
+            if start["status"] in CLOSING or keeps_body(self._request):
                 self._response.force_close()
             await self._response.prepare(self._request)
         if data and not self._has_no_body(start["status"]):

@@ -19,6 +19,7 @@ from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD, BrotliDecompressor, 
 from ..aiohttp_members import set_body
 from ..errors import ApiError
 from .budget import SMALL_BYTES, BodyBudget
+from .expectation import invite_body
 
 ENCODINGS = ("gzip", "deflate", *(("br",) if HAS_BROTLI else ()), *(("zstd",) if HAS_ZSTD else ()))
 """Content encodings that this installation unpacks; brotli and zstd need their optional packages."""
@@ -93,6 +94,7 @@ async def _from_connection(request: web.Request, user: str) -> bytes:
     encoding = encoding_of(request)
     if (request.content_length or 0) > limits.bytes:
         raise too_large(limits.bytes)
+    await invite_body(request)
     body = await _received(request, limits, limits.bytes if encoding else 0, user)
     if encoding and body:
         if HELD not in request:
