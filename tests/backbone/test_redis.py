@@ -48,6 +48,18 @@ async def test_calls_of_one_moment_are_answered_each_with_its_own(pipe: RedisPip
     assert answers == list(range(1, 101))
 
 
+async def test_a_call_is_answered_although_code_of_the_process_has_replaced_the_class_of_futures(
+    pipe: RedisPipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nest_asyncio does: loops make futures of the former class all the same."""
+
+    class Replaced(asyncio.Future[None]): ...
+
+    monkeypatch.setattr(asyncio, "Future", Replaced)
+    async with asyncio.timeout(LIMIT_S):
+        assert await pipe.call("PING") in (b"PONG", "PONG")
+
+
 async def test_a_late_command_keeps_its_place_and_goes_out_with_the_next_one_or_by_itself(
     pipe: RedisPipe, settings: Settings
 ) -> None:

@@ -69,9 +69,14 @@ def graph(node):
     return StateGraph(State).add_node("node", node).add_edge(START, "node").compile()
 
 
-first, second, where, block = graph(use), graph(use), graph(where), graph(block)
+async def patch(state):
+    asyncio.Task = asyncio.tasks._CTask = asyncio.tasks.Task = asyncio.tasks._PyTask
+    asyncio.Future = asyncio.futures._CFuture = asyncio.futures.Future = asyncio.futures._PyFuture
+
+
+first, second, where, block, patch = graph(use), graph(use), graph(where), graph(block), graph(patch)
 """
-NAMES = ("first", "second", "where", "block")
+NAMES = ("first", "second", "where", "block", "patch")
 STATE = b'{"graph_id": "where", "thread_id": "4b1b2a3e-0000-4000-8000-000000000000"}'
 """A query for the state of a thread that has none."""
 LIFESPAN = """
@@ -132,6 +137,16 @@ async def test_clients_of_a_module_work_in_several_graphs(
             runs = [await stack.start(name, input={"url": url}) for name in ("first", "second", "first", "second")]
             for run in runs:
                 assert await succeeded(stack, run) == [["answer", "row"]] * 5
+
+
+async def test_a_graph_that_replaces_classes_of_asyncio_stops_no_run(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """As nest_asyncio does, before it refuses the loop."""
+    settings = make_settings(project=project(tmp_path / "project"), workers=1)
+    async with running_stack(settings) as stack:
+        for name in ("patch", "where", "patch", "where"):
+            await succeeded(stack, await stack.start(name))
 
 
 async def test_a_graph_that_blocks_for_ever_stops_no_run_of_its_worker(

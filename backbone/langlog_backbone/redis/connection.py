@@ -209,7 +209,7 @@ class RedisConnection(asyncio.Protocol):
                 self._close_stale()
             if isinstance(answer, RedisUnavailable):
                 fail(caller, answer)
-            elif isinstance(caller, asyncio.Future) and not caller.done():
+            elif not (caller is None or isinstance(caller, Unanswered) or caller.done()):
                 caller.set_result(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
