@@ -5,7 +5,7 @@ starts on that log folds them. It is stopped then and started again, which is th
 the same calls on both servers; printed are the medians of the turns' ratios (filled / empty) of CPU and of the median latency, and
 their range without the outer quarters.
 
-``--log-gb`` lengthens the log to that size afterwards, by records of 64 kB that nothing compresses, as dead letters, which no service reads; then waits and
+``--log-gb`` lengthens the log to that size afterwards, by records of 64 kB that nothing compresses, as dead letters, which projectors read once; then waits and
 creations are measured once more, with their tails. ``--folder`` keeps everything, and what is there already is not made again.
 """
 
