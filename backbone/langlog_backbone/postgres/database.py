@@ -17,6 +17,7 @@ import asyncpg
 from ..process.service import StartError
 from ..process.settings import Settings
 from ..time.range import in_range
+from .connection import Connection
 from .ddl import ensure_objects
 
 MIN_VERSION = 14
@@ -74,6 +75,7 @@ async def connect_pool(
             timeout=CONNECT_TIMEOUT_S,
             reset=_nothing_to_reset,
             init=opened,
+            connection_class=Connection,
             server_settings={
                 "search_path": f"{settings.projection},public",
                 "application_name": "langlog",
