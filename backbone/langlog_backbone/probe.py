@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from .log import Log
 from .postgres.pool import Pool
 from .process.retry import NAMES
+from .process.server_errors import Explained
 from .process.unavailable import Dependency, may_pass
 from .redis.hot_queue import HotQueue
 from .time.sources import monotonic
@@ -19,6 +20,8 @@ from .time.sources import monotonic
 LIMIT_S = 2.0
 """Seconds without an answer after which a server counts as unavailable."""
 FRESH_S = 1.0
+REASON_CHARACTERS = 600
+"""Maximum length of an error's text in a reason."""
 
 _TABLES = "SELECT FROM assistants, threads, runs, checkpoints, crons, store_items, positions WHERE false"
 """Statement that finds no row, and waits for locks as every read of these tables does."""
@@ -44,7 +47,7 @@ class Probe:
     async def _check_all(self) -> dict[Dependency, str]:
         calls: dict[Dependency, Callable[[], Awaitable[object]]] = {
             "postgres": self._check_postgres,
-            "redis": self._queue.check_writable,
+            "redis": self._queue.check_usable,
             "log": self._log.check,
         }
         reasons = await asyncio.gather(*(_check(name, call) for name, call in calls.items()))
@@ -66,6 +69,7 @@ async def _check(name: Dependency, call: Callable[[], Awaitable[object]]) -> str
     except Exception as error:
         if not may_pass(error):
             raise
-        reason = f"{error}".partition("\n")[0][:200] if type(error) is OSError else type(error).__name__
+        words = isinstance(error, Explained) or type(error) is OSError
+        reason = f"{error}".partition("\n")[0][:REASON_CHARACTERS] if words else type(error).__name__
         return f"{NAMES[name]} is unavailable ({reason})"
     return None

@@ -19,6 +19,7 @@ from typing import TypeVar
 import structlog
 
 from ..time.sources import monotonic, uniform
+from .server_errors import Explained
 from .unavailable import Dependency, dependency_of, may_pass
 
 logger = structlog.get_logger(__name__)
@@ -136,6 +137,8 @@ class Availability:
         error = self._error
         if error is None:
             return f"{who} has not answered for {seconds:.0f} s"
+        if isinstance(error, Explained):
+            return f"{who} is unavailable since {seconds:.0f} s ({error})"
         state = getattr(error, "sqlstate", None)
         what = f"{type(error).__name__} {state}" if state else type(error).__name__
         return f"{who} is unavailable since {seconds:.0f} s ({what})"

@@ -6,12 +6,20 @@ from __future__ import annotations
 from redis.exceptions import ResponseError
 
 
+class Explained(Exception):
+    """An error whose text is for operators: it names the cause and the remedy, and quotes nothing that a client has sent."""
+
+
 class LogUnavailable(Exception):
     """The log cannot be reached; nothing was appended. Clients get 503."""
 
 
 class LogSilent(LogUnavailable):
     """A server of the log accepts connections and does not answer: it stands still, or is starting."""
+
+
+class TopicUnusable(LogUnavailable, Explained):
+    """A topic of the log is gone, or is no longer the one that was used before."""
 
 
 class AppendUnknown(LogUnavailable):
@@ -35,3 +43,7 @@ class RedisFailed(RedisUnavailable, ResponseError):
     langlog's commands are the same whatever a client sends, so the cause is the server: another program's value under a key of
     langlog's, a command that was renamed or forbidden, a node of a cluster, a proxy in front of it.
     """
+
+
+class RedisKeyForeign(RedisFailed, Explained):
+    """A key of langlog's holds another program's value."""

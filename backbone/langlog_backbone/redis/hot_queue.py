@@ -27,6 +27,7 @@ from ..process.server_errors import RedisUnavailable
 from ..process.settings import Settings
 from .blocking import BlockingPipe
 from .client import RedisPipe
+from .key_kinds import check_kinds
 
 CLAIM_AHEAD = 15
 """Maximum number of further tasks that a claim takes along with the one waited for."""
@@ -166,6 +167,12 @@ class HotQueue:
     async def check_writable(self) -> None:
         """Check that Redis accepts writes. Raises RedisUnavailable if it does not, or cannot be reached."""
         await self._pipe.call("SET", self._pipe.key("writable"), 1, "PX", 1000)
+
+    async def check_usable(self) -> None:
+        """Check that Redis accepts writes, and that langlog's keys are its own. Raises RedisUnavailable, as RedisKeyForeign where a key
+        holds another program's value."""
+        await self.check_writable()
+        await check_kinds(self._pipe)
 
     async def known(self) -> set[str]:
         """Return the ids of all tasks, queued or held."""
