@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any
@@ -39,9 +40,10 @@ from .apply import SQL, PositionsMoved, Step, apply
 from .batch import Batch, Unfoldable
 from .erasure import Erasure
 from .folding.changes import Changes
+from .folding.dead_letters import Origin
 from .folding.fold import Fences, ReceivedParts
 from .internal_errors import Trial, record_at_fault
-from .listener import Listener, PublishDeadLetter
+from .listener import Listener, PublishDeadLetter, Refused
 from .parking import Parked, origin_of, release_events, releases_events, take_parked
 
 logger = structlog.get_logger(__name__)
@@ -52,6 +54,8 @@ RETRY_PAUSE_S = 0.5
 """Seconds before a write that failed is tried again; doubled each time, up to `MAX_PAUSE_S`."""
 INTERNAL_S = 15.0
 """Seconds for which Postgres has to fail by internal errors before a record may be at fault: many are over at the next attempt."""
+PUBLISHED_REMEMBERED = 10_000
+"""Maximum number of records that are remembered because their dead letter is in the log."""
 WRITE_LIMIT_S = 120.0
 """Seconds for writing one batch. A connection whose peer has vanished stays silent: the batch is written again on another one."""
 
@@ -83,6 +87,8 @@ class Projection:
         self._outcomes_kept = timedelta(seconds=outcomes_kept_s)
         self._fences = Fences()
         self._parked = Parked()
+        self._published: OrderedDict[Origin, None] = OrderedDict()
+        """Records whose dead letter is in the log: a batch that is written again publishes none a second time."""
         self.positions: dict[TopicPartition, int] = {}
         """The next offset to fold of each open partition."""
         self.went_back = False
@@ -189,8 +195,26 @@ class Projection:
                 raise
         else:
             if {(row["topic"], row["part"]): row["offset"] for row in rows} == self.positions:
+                await self._recover()
                 return
         await self._reopen()
+
+    async def _recover(self) -> None:
+        """Find out whether writes succeed again, if the last one failed: another owner may have folded what it was about."""
+        if self.availability.failing_s:
+            try:
+                with self.availability.attempt():
+                    async with asyncio.timeout(READ_LIMIT_S):
+                        await self.check_writes()
+            except Exception as error:
+                if not may_pass(error):
+                    raise
+
+    async def check_writes(self) -> None:
+        """Raise what writing a batch would, if tables are locked or the server is read-only; changes nothing."""
+        with self.opening.attempt():
+            async with self._connection() as connection:
+                await connection.execute(SQL["write_nothing"])
 
     async def project(self, records: Sequence[Record]) -> None:
         """Fold and write those of the records that continue from the positions.
@@ -213,8 +237,7 @@ class Projection:
             try:
                 batch.fold(records)
                 with self.availability.attempt():
-                    if batch.bad:
-                        await self._publish_dead_letter(batch.bad)
+                    await self._publish_dead_letters(batch.bad)
                     async with asyncio.timeout(WRITE_LIMIT_S), self._connection() as connection:
                         await self._write(connection, batch)
             except PositionsMoved:
@@ -244,6 +267,16 @@ class Projection:
             else:
                 await self._written(batch, began_ns)
                 records = records[len(batch.records) :]
+
+    async def _publish_dead_letters(self, bad: Refused) -> None:
+        """Publish dead letters that are not in the log yet. Raises what the log does."""
+        new = [(record, why) for record, why in bad if origin_of(record) not in self._published]
+        if not new:
+            return
+        await self._publish_dead_letter(new)
+        self._published.update((origin_of(record), None) for record, _ in new)
+        while len(self._published) > PUBLISHED_REMEMBERED:
+            self._published.popitem(last=False)
 
     def _batch(self) -> Batch:
         erases = self._erasure is not None

@@ -26,7 +26,6 @@ from langlog_backbone.log.dead_letters import dead_letter
 from langlog_backbone.metrics import table
 from langlog_backbone.metrics.ages import BatchAge
 from langlog_backbone.postgres.database import connect_pool, of_services
-from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
 from langlog_backbone.redis import channels
@@ -49,6 +48,8 @@ CLOSE_S = 2.0
 """Seconds for a batch under way at `stop`; an interrupted one is folded again."""
 CHECK_S = 10.0
 """Seconds after which positions are checked: a hanging connection (the server's machine has vanished) does not report its loss."""
+RECHECK_S = 1.0
+"""The same after a write that failed, if nothing is left to be written."""
 LINGER_S = 0.015
 """Maximum seconds before records without a waiting client (checkpoints, starts) are folded. Most often the end of their run arrives
 first: intermediate records of a stateless run then never reach Postgres."""
@@ -213,17 +214,10 @@ class ProjectorService:
         self._gave_up = True
         await self._reader.stop()
         self._projection.abandon()
-        await until_available(self._check_postgres, on=self._projection.availability, limit_s=READ_LIMIT_S)
+        await until_available(self._projection.check_writes, on=self._projection.availability, limit_s=READ_LIMIT_S)
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
         self._gave_up = False
         logger.info("projector.joins_again")
-
-    async def _check_postgres(self) -> None:
-        """Raise what writing a batch would, if tables are locked or the server is read-only; changes nothing."""
-        assert self._pool is not None
-        with self._projection.opening.attempt():
-            async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
-                await connection.execute('UPDATE positions SET "offset" = "offset" WHERE false')
 
     async def _follow(self) -> None:
         assert self._reader is not None
@@ -232,7 +226,8 @@ class ProjectorService:
         try:
             while True:
                 reading = reading or asyncio.create_task(self._reader.read(BATCH_RECORDS))
-                if await self._arrived(reading, min(CHECK_S, held.until - now())):
+                idle_s = RECHECK_S if self._projection.availability.failing_s else CHECK_S
+                if await self._arrived(reading, min(idle_s, held.until - now())):
                     held.add(reading.result(), now())
                     reading = None
                 elif held.until > now():

@@ -128,3 +128,54 @@ async def test_a_read_only_postgres_parks_nothing(make_settings: MakeSettings, o
         await folded(backbone, thread_id)
         assert await backbone.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
         await ready(projector)
+
+
+async def test_a_dead_letter_is_published_once_however_often_its_batch_is_written(
+    make_settings: MakeSettings, own_postgres: EmbeddedPostgres
+) -> None:
+    settings: Settings = make_settings(database_uri=own_postgres.uri, partitions=1)
+    async with open_backbone(settings, local=True) as backbone, serving(backbone) as projector:
+        await folded(backbone, await append_thread(backbone, 0))
+        await ready(projector)
+        await backbone.pool.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await backbone.pool.execute("SELECT pg_reload_conf()")
+        availability, before = projector.projection.availability, projector.projection.availability.failures
+        await append_unknown(backbone)
+
+        async def failed_often() -> bool:
+            return availability.failures >= before + 3
+
+        await eventually(failed_often)
+        await backbone.pool.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await backbone.pool.execute("SELECT pg_reload_conf()")
+
+        async def parked() -> bool:
+            return bool(await backbone.pool.fetchval("SELECT count(*) FROM dead_letters"))
+
+        await eventually(parked)
+        assert await backbone.log.end_offsets(ev.DEAD_LETTERS) == [1]
+
+
+async def append_unknown(backbone: Backbone) -> None:
+    """An event that no projector can fold."""
+    thread_id = new_id()
+    headers = envelope.headers(
+        id=new_id(),
+        type="thread.recolored.v9",
+        source="/test",
+        time="2026-01-01T00:00:00.000000+00:00",
+        subject=thread_id,
+    )
+    await backbone.log.append([NewRecord(ev.RUN_EVENTS, thread_id, b"{}", headers)])
+
+
+async def test_a_projector_without_records_is_ready_once_postgres_takes_writes(
+    make_settings: MakeSettings, own_postgres: EmbeddedPostgres
+) -> None:
+    settings: Settings = make_settings(database_uri=own_postgres.uri, partitions=1, projector_give_up_s=3600.0)
+    async with open_backbone(settings, local=True) as backbone, serving(backbone) as projector:
+        await ready(projector)
+        # as after a write that failed, and whose records another owner has folded since: nothing is left to be written
+        projector.projection.availability.failed(OSError("the connection was lost"))
+        assert await projector.not_ready() is not None
+        await ready(projector)

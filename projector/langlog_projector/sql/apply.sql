@@ -33,6 +33,9 @@ WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
 INSERT INTO thread_events (thread_id, bucket, run_id, entries, first_at, last_at)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
 
+-- name: write_nothing
+UPDATE positions SET "offset" = "offset" WHERE false
+
 -- name: open_positions
 INSERT INTO positions (topic, part, "offset")
 SELECT topic, part, 0 FROM unnest($1::text[], $2::int[]) AS n (topic, part)
