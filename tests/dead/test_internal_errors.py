@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +13,7 @@ import pytest
 from langlog_backbone.embedded.servers import EmbeddedPostgres
 from langlog_backbone.log import Record
 from langlog_backbone.process.settings import Settings
+from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.time.clock import new_id
 from langlog_executor.decider.aggregates import Aggregates
 from langlog_executor.decider.read_model import ReadModel
@@ -170,6 +171,53 @@ async def test_a_thread_whose_row_cannot_be_read_parks_its_command_and_no_other(
         assert [type_name for _, type_name, _ in kept] == [cmd.PatchThread.TYPE] * 2 + [cmd.DeleteThread.TYPE]
 
 
+async def test_a_table_none_of_whose_pages_can_be_read_parks_no_key(
+    make_settings: MakeSettings, own_postgres: EmbeddedPostgres
+) -> None:
+    """Its indexes are whole, so Postgres answers for ids that nothing has."""
+    settings: Settings = make_settings(database_uri=own_postgres.uri, partitions=2)
+    async with stack_of(settings) as stack:
+        threads = await two_threads(stack)
+    path, whole = await broken_heap(own_postgres, settings.projection)
+    async with stack_of(settings) as stack:
+        before = stack.decider._availability.failures
+        for thread in threads:
+            patch = cmd.PatchThread(thread_id=thread, metadata={"color": "red"})
+            await stack.append(cmd.TOPIC, thread, patch.TYPE, cmd.encode(patch))
+
+        async def failed_often() -> bool:
+            return stack.decider._availability.failures >= before + 8
+
+        await eventually(failed_often)
+        reason = await stack.decider.not_ready()
+        assert reason is not None
+        assert "DataCorruptedError XX001" in reason
+        assert await stack.backbone.pool.fetchval("SELECT count(*) FROM dead_letters") == 0
+        await own_postgres.stop()
+        path.write_bytes(whole)
+        await own_postgres.start()
+
+        async def coloured_both() -> bool:
+            rows = await stack.backbone.pool.fetch("SELECT metadata ->> 'color' AS color FROM threads")
+            return [row["color"] for row in rows] == ["red"] * 2
+
+        await eventually(_patiently(coloured_both))
+
+
+def _patiently(look: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+    """As ``look``, false while Postgres starts."""
+
+    async def looked() -> bool:
+        try:
+            return await look()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            return False
+
+    return looked
+
+
 async def test_a_removal_of_a_parked_thread_in_memory_waits_for_no_row_that_cannot_be_read(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +233,23 @@ async def test_a_removal_of_a_parked_thread_in_memory_waits_for_no_row_that_cann
     assert (await stack.send(cmd.DeleteThread(thread_id=thread))).status == 504
     assert (await stack.send(cmd.PatchThread(thread_id=other, metadata={"color": "red"}))).status == 200
     assert [type_name for _, type_name, _ in await stack.parked(thread, 2)][1] == cmd.DeleteThread.TYPE
+
+
+async def broken_heap(server: EmbeddedPostgres, schema: str) -> tuple[Path, bytes]:
+    """Overwrite all pages of the table of threads with what is no page. Return its file, and what it held."""
+    connection = await asyncpg.connect(server.uri)
+    folder, file = await connection.fetchrow(
+        f"SELECT current_setting('data_directory'), pg_relation_filepath('{schema}.threads')"
+    )
+    await connection.execute("CHECKPOINT")
+    await connection.close()
+    await server.stop()
+    path = Path(folder) / file
+    whole = path.read_bytes()
+    assert len(whole) >= PAGE_BYTES
+    path.write_bytes(b"\xee" * len(whole))
+    await server.start()
+    return path, whole
 
 
 async def empty_toast(server: EmbeddedPostgres, schema: str) -> None:

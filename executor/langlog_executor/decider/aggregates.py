@@ -20,8 +20,10 @@ import asyncpg
 import msgspec
 from langlog_backbone.log import TopicPartition
 from langlog_backbone.postgres.database import load_sql
+from langlog_backbone.process.unavailable import is_internal
 from langlog_backbone.read_model.thread_rows import run_in_flight, thread_state
 from langlog_backbone.time.clock import iso
+from langlog_backbone.time.sources import uniform
 from langlog_schemas import events as ev
 from langlog_schemas.aggregates.assistant import AssistantState
 from langlog_schemas.aggregates.cron import CronState
@@ -34,6 +36,10 @@ PARKED = load_sql("langlog_executor", "parked.sql")
 
 DECIDED_TOPICS = (ev.RUN_EVENTS, ev.ASSISTANT_EVENTS, ev.STORE_EVENTS, ev.CRON_EVENTS)
 """Topics of the events of commands."""
+TABLES = ("threads", "runs", "assistants", "assistant_versions", "crons", "outcomes")
+"""Tables that commands are decided against."""
+PAGES_TRIED = 16
+"""Maximum number of pages of a table that are tried, at random, until one can be read."""
 KEPT = 20_000
 """Maximum number of aggregates in memory; those that Postgres does not hold yet are kept beyond it."""
 
@@ -203,6 +209,26 @@ class Aggregates:
             created = await connection.fetch(SQL["known_runs"], list(runs)) if runs else []
             await self.note_decided(connection, DECIDED_TOPICS, parts)
         return {row["command_id"] for row in outcomes}, {row["run_id"] for row in created}
+
+    async def check_tables(self) -> None:
+        """Check that some page of each table with aggregates can be read: a look for ids that nothing has reads indexes alone. Raises the
+        error of a page if none of a table's, of those tried, can be read."""
+        for table, pages in await self._pool.fetch(SQL["pages"], list(TABLES)):
+            failure: Exception | None = None
+            for _ in range(min(pages, PAGES_TRIED)):
+                try:
+                    await self._pool.fetchval(
+                        SQL["read_page"].format(table=table), min(int(uniform(0, pages)), pages - 1)
+                    )
+                except Exception as error:
+                    if not is_internal(error):
+                        raise
+                    failure = error
+                else:
+                    failure = None
+                    break
+            if failure is not None:
+                raise failure
 
     async def crons_of(self, threads: Collection[str]) -> list[str]:
         """Return the crons on these threads, as far as Postgres holds them."""

@@ -88,12 +88,14 @@ class CommandDecider:
             self._retried.update(dict.fromkeys(outcomes))
 
     async def loads_others(self) -> bool:
-        """Return whether Postgres answers, for ids that nothing has, what `load` asks it. If so, it counts as available."""
+        """Return whether Postgres answers, for ids that nothing has, what `load` asks it, and reads some page of each table. If so, it
+        counts as available."""
         try:
             with self._model.availability.attempt():
                 async with asyncio.timeout(READ_LIMIT_S):
                     await self._aggregates.load([new_id()], [new_id()], [new_id()])
                     await self._aggregates.known([new_id()], [new_id()], ())
+                    await self._aggregates.check_tables()
         except Exception as error:
             if not may_pass(error):
                 raise

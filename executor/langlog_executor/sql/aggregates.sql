@@ -49,3 +49,11 @@ SELECT topic, part, cause_offset FROM positions WHERE topic = ANY ($1::text[]) A
 SELECT count(*) FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (topic, part, folded)
 LEFT JOIN positions p ON p.topic = n.topic AND p.part = n.part
 WHERE coalesce(p."offset", 0) < n.folded
+
+-- name: pages
+-- Number of pages of these tables, of those that have any.
+SELECT n.name, pg_relation_size(n.name::regclass) / current_setting('block_size')::int AS pages
+FROM unnest($1::text[]) AS n (name) WHERE pg_relation_size(n.name::regclass) > 0
+
+-- name: read_page
+SELECT count(*) FROM {table} WHERE ctid >= format('(%s,0)', $1::bigint)::tid AND ctid < format('(%s,0)', $1::bigint + 1)::tid
