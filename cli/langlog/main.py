@@ -19,6 +19,7 @@ from .lists.commands import runs, threads
 from .log.copy import copy
 from .log.export import export
 from .log.groups import groups
+from .log.repair_commands import repair_commands
 from .log.show import show
 from .log.state import state
 from .log.tail import log
@@ -56,7 +57,7 @@ for command in (
 for command in (backup, restore):
     cli.add_command(command)
 
-for command in (show, state, export, copy, groups, cut):
+for command in (show, state, export, copy, groups, cut, repair_commands):
     log.add_command(command)
 
 

@@ -4,6 +4,7 @@ from .open import open_log, started_log
 from .port import (
     DECIDERS,
     PART_BYTES,
+    REPAIR_COMMANDS,
     AppendUnknown,
     Assignment,
     Log,
@@ -17,11 +18,13 @@ from .port import (
     Record,
     RecordTooLarge,
     TopicPartition,
+    TopicUnusable,
 )
 
 __all__ = [
     "DECIDERS",
     "PART_BYTES",
+    "REPAIR_COMMANDS",
     "AppendUnknown",
     "Assignment",
     "Log",
@@ -35,6 +38,7 @@ __all__ = [
     "Record",
     "RecordTooLarge",
     "TopicPartition",
+    "TopicUnusable",
     "open_log",
     "started_log",
 ]

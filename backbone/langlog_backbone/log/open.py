@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from ..process.settings import Settings
 from .port import Log, LogFault
 
 
-def open_log(settings: Settings) -> Log:
+def open_log(settings: Settings, judge: Callable[[str], Awaitable[str | None]] | None = None) -> Log:
     """Return the log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind.
+
+    ``judge``: returns why a topic that is made again while the log is open must not be used (`kafka.topics.watch.Judge`).
 
     With LANGLOG_ENCRYPTION it can read sealed records, if DATABASE_URI is set: the keys are there.
     """
-    log = _open(settings)
+    log = _open(settings, judge)
     if settings.encryption == "off" or not settings.database_uri:
         return log
     from .encryption.keys import ThreadKeys
@@ -35,7 +37,7 @@ async def started_log(settings: Settings) -> AsyncIterator[Log]:
         await log.stop()
 
 
-def _open(settings: Settings) -> Log:
+def _open(settings: Settings, judge: Callable[[str], Awaitable[str | None]] | None) -> Log:
     uri = settings.log_uri
     if uri.startswith("sqlite:///"):
         from .sqlite.sqlite_log import SqliteLog
@@ -44,5 +46,5 @@ def _open(settings: Settings) -> Log:
     if uri.startswith("kafka://"):
         from .kafka.kafka_log import KafkaLog
 
-        return KafkaLog(uri.removeprefix("kafka://"), settings)
+        return KafkaLog(uri.removeprefix("kafka://"), settings, judge=judge)
     raise LogFault(f"LOG_URI must begin with sqlite:/// or kafka://, not {uri.partition(':')[0]}:")
