@@ -264,6 +264,33 @@ def test_a_number_that_no_float_holds_is_refused_wherever_it_is(number: bytes) -
     assert bytes(validation.decode_body(fine, RUN_CREATE).input).startswith(b'{"n":[1e300')
 
 
+def test_an_integer_of_json_schema_is_one_however_it_is_written() -> None:
+    body = b'{"limit": 10.0, "offset": 2e1, "metadata": {"size": 1.0}, "values": {"a": [1.50, 2.0]}}'
+    search = validation.decode_body(body, THREAD_SEARCH)
+    assert (search.limit, search.offset) == (10, 20)
+    assert msgspec.json.encode([search.metadata, search.values]) == b'[{"size":1.0},{"a":[1.5,2.0]}]'
+    assert validation.decode_body(b'{"version": 2.0}', ASSISTANT_LATEST).version == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1.5", '1.5 is not of type "integer"'),
+        ("1e30", "1000000000000000019884624838656 is greater than the maximum of 1000"),
+        ("0.0", "0 is less than the minimum of 1"),
+        ('"10"', '"10" is not of type "integer"'),
+        ("true", 'true is not of type "integer"'),
+        ('10.0, "metadata": ' + "[" * 40_000 + "]" * 40_000, validation.BAD_JSON),
+        ('10.0, "metadata": {"a": 1e999}', validation.BAD_JSON),
+        ('10.0, "metadata": {"a": "\\u0000"}', validation.NUL_INSIDE),
+    ],
+)
+def test_another_number_than_an_integer_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        validation.decode_body(f'{{"limit": {text}}}'.encode(), THREAD_SEARCH)
+    assert refused.value.detail.startswith(message)
+
+
 def test_extract_paths_become_columns_and_steps() -> None:
     assert extractions({"a": "values.log[-1].x", "b": "interrupts", "c": "metadata.k"}) == [
         ("a", "state_values", ["log", "-1", "x"]),

@@ -41,6 +41,7 @@ NO_SCHEMA = "is not valid under any of the schemas listed in the 'anyOf' keyword
 CHOICES_SHOWN = 3
 """Maximum number of choices in a report; more are counted: ``"a", "b" or 2 other candidates``."""
 _PATH = re.compile(r" - at `(key in )?\$(.*)`$")
+_NO_INTEGER = re.compile(r"Expected `int(?: \| null)?`, got `float`")
 _STEP = re.compile(r"\.([^.\[]+)|(\[[^\]]*\])")
 _TYPES = {
     "int": "integer",
@@ -64,12 +65,39 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         decoded = decoder.decode(body)
         check_json(body)
     except msgspec.ValidationError as error:
+        if (whole := _with_whole_numbers(str(error), body)) is not None:
+            return decode_body(whole, decoder)
         raise unprocessable(report(str(error), body, decoder.type)) from None
     except RecursionError:
         raise unprocessable(TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise unprocessable(BAD_JSON) from None
     return decoded
+
+
+def _with_whole_numbers(message: str, body: bytes) -> bytes | None:
+    """Return the body with the member that the decoder's error names as an integer; None if JSON Schema does not count it as one.
+
+    There ``10.0`` is an integer (2020-12, validation, §6.1.1), which some libraries write for every number.
+    """
+    at = _PATH.search(message)
+    if at is None or not _NO_INTEGER.match(message) or len(body) > REPORTED_BYTES_MAX:
+        return None
+    *outer, name = [key for key, _ in _STEP.findall(at.group(2))]
+    try:
+        value: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    members = value
+    for key in outer:
+        members = members.get(key) if isinstance(members, dict) else None
+    if not isinstance(members, dict) or not isinstance(number := members.get(name), float) or not number.is_integer():
+        return None
+    members[name] = int(number)
+    try:
+        return msgspec.json.encode(value)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return None
 
 
 def check_json(body: bytes | str) -> None:
