@@ -135,6 +135,16 @@ def test_the_server_answers_the_examples_as_they_say(server: LiveServer) -> None
     }, "python -m tests.openapi.examples writes them anew"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "status"), [("get", 405), ("delete", 404)])
+def test_an_error_without_a_body_is_documented_without_one(
+    server: LiveServer, document: dict[str, Any], method: str, status: int
+) -> None:
+    answer = requests.request(method, f"{server.url}/mcp", timeout=ANSWER_S)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert "content" not in document["paths"]["/mcp"][method]["responses"][str(status)]
+
+
 def shape(value: Any) -> Any:
     """Members and types; of a list, those of its first entry; of a text of events, their names."""
     match value:

@@ -85,7 +85,7 @@ class Operation(Struct, frozen=True):
     required: tuple[str, ...] = ()
     """Required query parameters."""
     empty: tuple[int, ...] = ()
-    """Success statuses without a body."""
+    """Statuses without a body."""
     media: str | None = None
     tag: str | None = None
     names: tuple[str, ...] = ()
@@ -294,8 +294,8 @@ OPERATIONS: dict[str, Operation] = {
         empty=(202,),
         keyed=(400, 406),
     ),
-    "GET /mcp": Operation("MCP: server-initiated streams (not supported)", errors=(405,)),
-    "DELETE /mcp": Operation("MCP: end a session (not supported)", errors=NOT_THERE),
+    "GET /mcp": Operation("MCP: server-initiated streams (not supported)", errors=(), empty=(405,)),
+    "DELETE /mcp": Operation("MCP: end a session (not supported)", errors=(), empty=(404,)),
     "POST /a2a/{assistant_id}": Operation(
         "A2A: send a JSON-RPC request to an assistant", JsonRpc, agents.JsonRpcAnswer, errors=(400, 404), keyed=(400,)
     ),
