@@ -111,8 +111,11 @@ async def _received(request: web.Request, limits: BodyLimits, more: int, user: s
     It does so once more than a small body has arrived: a client that announces a large body and sends nothing holds nothing.
     """
     try:
-        async with asyncio.timeout(limits.seconds):
-            begun = await _up_to(request, b"", SMALL_BYTES)
+        if request.content.is_eof():  # it came with its headers, as most bodies do
+            begun = request.content.read_nowait()
+        else:
+            async with asyncio.timeout(limits.seconds):
+                begun = await _up_to(request, SMALL_BYTES)
         if len(begun) <= SMALL_BYTES:
             return begun
         async with _time_for_room(limits):
@@ -141,9 +144,9 @@ async def _time_for_room(limits: BodyLimits) -> AsyncIterator[None]:
         ) from None
 
 
-async def _up_to(request: web.Request, begun: bytes, limit: int) -> bytes:
-    """Return the body received so far, of which ``begun`` is the start; stops after the first chunk that exceeds the limit."""
-    pieces, size = [begun], len(begun)
+async def _up_to(request: web.Request, limit: int) -> bytes:
+    """Return the body, or what has arrived of it once that exceeds the limit."""
+    pieces, size = list[bytes](), 0
     while size <= limit and (piece := await request.content.readany()):
         pieces.append(piece)
         size += len(piece)
