@@ -1,4 +1,4 @@
-"""``langlog log repair-commands``: makes ``commands`` usable again where the topic was deleted. See ``docs/how-to/backup.md``."""
+"""``langlog log repair-commands``: makes ``commands`` usable again where the topic was deleted. See ``docs/how-to/kafka.md``."""
 
 from __future__ import annotations
 
