@@ -24,6 +24,7 @@ from typing import Any
 
 import structlog
 
+from ..process.outside_loop import outside_loop
 from ..process.service import StartError
 from .config import Project
 from .language import language_of
@@ -143,12 +144,17 @@ def import_file(path: Path) -> types.ModuleType:
         raise NotPython("it is not a Python file: its name does not end in .py")
     if (path.parent / INIT).is_file():
         try:
-            return _import_from_package(path)
+            return outside_loop(lambda: _import_from_package(path))
         except _PackageFails as failure:
             # langgraph-cli's dev never executes the package's __init__: a file that loads by itself still loads here
             logger.warning("project.package_does_not_load", file=str(path), error=str(failure))
     _append_siblings(path.parent)
-    return _execute(_own_name(path), path, path.parent)
+    return outside_loop(lambda: _execute(_own_name(path), path, path.parent))
+
+
+def import_module(name: str) -> types.ModuleType:
+    """Import a module of the project by its dotted name. Raises whatever it raises."""
+    return outside_loop(lambda: importlib.import_module(name))
 
 
 def missing_server(error: BaseException) -> str:
@@ -174,7 +180,7 @@ def load_object(project: Project, key: str, reference: object, *, shared: bool =
         if "/" in source or source.endswith(".py"):
             loaded = _import_object_file((project.root / source).resolve(), shared=shared)
         else:
-            loaded = importlib.import_module(source)
+            loaded = import_module(source)
         for part in attribute.split("."):
             loaded = getattr(loaded, part)
     except StartError:
@@ -209,7 +215,7 @@ def _import_by_name(path: Path) -> types.ModuleType | None:
         return None
     if spec is None or spec.origin is None or Path(spec.origin) != path:
         return None
-    return importlib.import_module(name)
+    return import_module(name)
 
 
 def imported_file(path: Path) -> types.ModuleType | None:

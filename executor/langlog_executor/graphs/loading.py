@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib
 import inspect
 import sys
 import traceback
@@ -29,7 +28,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.project import imports as project_import
 from langlog_backbone.project.config import GraphSpec, Project
-from langlog_backbone.project.imports import NotPython, import_file, missing_server, prepare_process
+from langlog_backbone.project.imports import NotPython, import_file, import_module, missing_server, prepare_process
 
 from ..values.error_text import LIBRARIES
 from ..values.library_features import SERVER_RUNTIME, AccessContext
@@ -259,7 +258,7 @@ def _load(project: Project, spec: GraphSpec, modules: dict[Path, types.ModuleTyp
         where = str(path)
     else:
         try:
-            module = importlib.import_module(spec.source)
+            module = import_module(spec.source)
         except BaseException as error:
             raise _failure(spec, error, None) from error
         where = getattr(module, "__file__", None) or spec.source

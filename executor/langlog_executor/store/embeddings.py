@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import math
 import sys
 from array import array
@@ -23,7 +22,7 @@ import msgspec
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import ensure_embeddings, get_text_at_path, tokenize_path
 from langlog_backbone.process.service import StartError
-from langlog_backbone.project.imports import import_file, imported_file
+from langlog_backbone.project.imports import import_file, import_module, imported_file
 from langlog_backbone.project.store_index import StoreIndex
 from langlog_schemas.commands import StoreVector
 from langlog_schemas.rules.vectors import pack
@@ -217,7 +216,7 @@ def load_embeddings(project: Project, index: StoreIndex) -> Embeddings:
             path = (project.root / source).resolve()
             loaded: Any = imported_file(path) or import_file(path)
         elif colon and "." in source:
-            loaded = sys.modules.get(source) or importlib.import_module(source)
+            loaded = sys.modules.get(source) or import_module(source)
         else:
             return ensure_embeddings(index.embed)
         for part in name.split("."):

@@ -14,7 +14,6 @@ imports. Concurrency: start and stop on the loop of the graphs.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +24,7 @@ import msgspec
 import structlog
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import Project
-from langlog_backbone.project.imports import imported_app, load_object
+from langlog_backbone.project.imports import import_module, imported_app, load_object
 from langlog_backbone.project.language import language_of
 from langlog_backbone.project.lifespan import Lifespan, prepares_nothing
 
@@ -178,7 +177,7 @@ def _as_application(hook: Callable[[], Any]) -> Callable[..., Awaitable[None]]:
 def _application(project: Project, reference: str, module: str | None) -> Any:
     if module is not None:
         with contextlib.suppress(ImportError):  # the error is raised below, with the reference
-            importlib.import_module(module)
+            import_module(module)
     app = load_object(project, "http.app", reference, shared=True)
     if not callable(app):
         raise StartError(f"http.app is a {type(app).__name__}, not an ASGI application")
