@@ -17,7 +17,6 @@ from .process.retry import Availability, until_available
 from .process.service import StartError
 from .process.settings import Settings
 from .process.tracing import tracing
-from .read_model.passed_commands import misses
 from .read_model.positions import ReadPositions
 from .read_model.same_log import check_same_log
 from .redis import channels
@@ -55,7 +54,7 @@ async def open_backbone(settings: Settings, *, local: bool = False) -> AsyncIter
         await ensure_read_model(pool, settings)
         await check_readable(pool, settings)
         await stack.enter_async_context(following_postgres(pool))
-        log = open_log(settings, lambda topic: misses(topic, pool.fetch, log))
+        log = open_log(settings)
         try:
             await start_log(log, Availability("start", "log"))
             stack.push_async_callback(log.stop)

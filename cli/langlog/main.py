@@ -19,7 +19,6 @@ from .lists.commands import runs, threads
 from .log.copy import copy
 from .log.export import export
 from .log.groups import groups
-from .log.repair_commands import repair_commands
 from .log.show import show
 from .log.state import state
 from .log.tail import log
@@ -57,7 +56,7 @@ for command in (
 for command in (backup, restore):
     cli.add_command(command)
 
-for command in (show, state, export, copy, groups, cut, repair_commands):
+for command in (show, state, export, copy, groups, cut):
     log.add_command(command)
 
 

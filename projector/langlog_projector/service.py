@@ -291,7 +291,7 @@ class ProjectorService:
     async def not_ready(self) -> str | None:
         if self._reader is None:
             return "it has not started"
-        reason = self._log.unusable() or self._reason()
+        reason = self._reason()
         if reason is not None and self._gave_up:
             return f"{reason}; its partitions are left to other projectors"
         if reason is not None:

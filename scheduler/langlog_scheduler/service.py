@@ -119,7 +119,7 @@ class SchedulerService:
         await self._backbone.bus.unsubscribe(channels.TIMERS, self._on_timer)
 
     async def not_ready(self) -> str | None:
-        return self._backbone.log.unusable() or reason_of(self._availabilities)
+        return reason_of(self._availabilities)
 
     async def _forget_credentials(self) -> list[tuple[str, cmd.Body]]:
         await self._credentials.forget()

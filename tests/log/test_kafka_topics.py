@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from langlog_backbone.log import LogFault, LogUnavailable, NewRecord, RecordTooLarge, open_log
 from langlog_backbone.log.kafka.client import topic_options
 from langlog_backbone.log.kafka.kafka_log import TOPICS
-from langlog_backbone.log.kafka.topics.preparation import _check
+from langlog_backbone.log.kafka.topics import _check
 from langlog_backbone.process.settings import Settings
 
 from tests.log.conftest import OpenLog, record

@@ -4,7 +4,6 @@ from .open import open_log, started_log
 from .port import (
     DECIDERS,
     PART_BYTES,
-    REPAIR_COMMANDS,
     AppendUnknown,
     Assignment,
     Log,
@@ -18,13 +17,11 @@ from .port import (
     Record,
     RecordTooLarge,
     TopicPartition,
-    TopicUnusable,
 )
 
 __all__ = [
     "DECIDERS",
     "PART_BYTES",
-    "REPAIR_COMMANDS",
     "AppendUnknown",
     "Assignment",
     "Log",
@@ -38,7 +35,6 @@ __all__ = [
     "Record",
     "RecordTooLarge",
     "TopicPartition",
-    "TopicUnusable",
     "open_log",
     "started_log",
 ]

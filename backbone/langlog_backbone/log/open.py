@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ..process.settings import Settings
 from .port import Log, LogFault
 
 
-def open_log(settings: Settings, judge: Callable[[str], Awaitable[str | None]] | None = None) -> Log:
+def open_log(settings: Settings) -> Log:
     """Return the log of ``LOG_URI``, not yet started. Raises LogFault for a URI of another kind.
-
-    ``judge``: returns why a topic that is made again while the log is open must not be used (`kafka.topics.watch.Judge`).
 
     With LANGLOG_ENCRYPTION it can read sealed records, if DATABASE_URI is set: the keys are there.
     """
-    log = _open(settings, judge)
+    log = _open(settings)
     if settings.encryption == "off" or not settings.database_uri:
         return log
     from .encryption.keys import ThreadKeys
@@ -37,7 +35,7 @@ async def started_log(settings: Settings) -> AsyncIterator[Log]:
         await log.stop()
 
 
-def _open(settings: Settings, judge: Callable[[str], Awaitable[str | None]] | None) -> Log:
+def _open(settings: Settings) -> Log:
     uri = settings.log_uri
     if uri.startswith("sqlite:///"):
         from .sqlite.sqlite_log import SqliteLog
@@ -46,5 +44,5 @@ def _open(settings: Settings, judge: Callable[[str], Awaitable[str | None]] | No
     if uri.startswith("kafka://"):
         from .kafka.kafka_log import KafkaLog
 
-        return KafkaLog(uri.removeprefix("kafka://"), settings, judge=judge)
+        return KafkaLog(uri.removeprefix("kafka://"), settings)
     raise LogFault(f"LOG_URI must begin with sqlite:/// or kafka://, not {uri.partition(':')[0]}:")

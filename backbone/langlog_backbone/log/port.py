@@ -24,7 +24,6 @@ import msgspec
 from ..process.server_errors import AppendUnknown as AppendUnknown
 from ..process.server_errors import LogSilent as LogSilent
 from ..process.server_errors import LogUnavailable as LogUnavailable
-from ..process.server_errors import TopicUnusable as TopicUnusable
 
 FAILURE_KEPT_S = 10.0
 """Seconds for which `Log.check` fails after a failed append, unless another append succeeds."""
@@ -82,13 +81,6 @@ class Assignment(Protocol):
 
 DECIDERS = "deciders"
 """The group whose members decide ``commands``."""
-
-
-REPAIR_COMMANDS = (
-    "Deciders would pass over new commands. Restore the log (docs/how-to/backup.md); or, if what was not decided yet is lost, stop all "
-    "services, run `langlog log repair-commands`, and start them again"
-)
-"""The remedy where ``commands`` does not hold what was decided any more."""
 
 
 class LogReader(Protocol):
@@ -157,10 +149,6 @@ class Log(Protocol):
 
     async def check(self) -> None:
         """Check whether an append may succeed now, as far as that shows without one. Raises LogUnavailable."""
-        ...
-
-    def unusable(self) -> str | None:
-        """Return why the log cannot be used, as far as it has noticed by itself, in words for operators; None where it can."""
         ...
 
     async def end_offsets(self, topic: str) -> list[int]:

@@ -18,10 +18,6 @@ class LogSilent(LogUnavailable):
     """A server of the log accepts connections and does not answer: it stands still, or is starting."""
 
 
-class TopicUnusable(LogUnavailable, Explained):
-    """A topic of the log is gone, or is no longer the one that was used before."""
-
-
 class AppendUnknown(LogUnavailable):
     """The append timed out: it may land later, or not. The caller's ids make a second try harmless."""
 

@@ -12,11 +12,9 @@ from typing import Any
 
 import asyncpg
 import structlog
-from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
 
 from ..log import Log, LogFault, LogUnavailable, Positions
-from .passed_commands import last_commands, passed_over
 
 logger = structlog.get_logger(__name__)
 
@@ -35,29 +33,25 @@ class OtherLog(LogFault):
 
 
 async def check_same_log(fetch: Rows, log: Log, schema: str, *, cut: bool = True) -> None:
-    """Raise OtherLog if the read model is ahead of the log, its commands included, or (with ``cut``) behind what was cut from it.
+    """Raise OtherLog if the read model is ahead of the log or (with ``cut``) behind what was cut from it.
 
     ``fetch``: of a connection on the schema of the read model; where that is not there, nothing is wrong. A log that does not
     answer in time is left to those that read it.
     """
     try:
         positions = {(topic, part): offset for topic, part, offset in await fetch(_POSITIONS)}
-        decided = await last_commands(fetch)
     except asyncpg.UndefinedTableError:
         return
     try:
         async with asyncio.timeout(QUERY_LIMIT_S):
             ends = await bounds(log.end_offsets)
             starts = await bounds(log.start_offsets) if cut else {}
-            commands = await log.end_offsets(cmd.TOPIC)
     except (LogUnavailable, TimeoutError) as error:
         logger.info("log.not_compared", error=str(error))
         return
     difference = ahead(positions, ends, schema) or behind(positions, starts, schema)
     if difference is not None:
         raise OtherLog(f"{difference}: {REMEDY}")
-    if (missing := passed_over(decided, commands)) is not None:
-        raise OtherLog(missing)
 
 
 async def bounds(query: Callable[[str], Awaitable[list[int]]]) -> Positions:

@@ -48,7 +48,6 @@ from langlog_backbone.metrics.exposition import EXPOSITION
 from langlog_backbone.process.retry import Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
 from langlog_backbone.process.unavailable import is_internal, own_fault
-from langlog_backbone.read_model.passed_commands import refuse_passed
 from langlog_backbone.redis import channels
 from langlog_schemas import commands as cmd
 from langlog_schemas import envelope, messages
@@ -216,7 +215,7 @@ class DeciderService:
     async def not_ready(self) -> str | None:
         if self._reader is None:
             return "it has not started"
-        reason = self._log.unusable() or reason_of([self._availability, *self._effects.availabilities])
+        reason = reason_of([self._availability, *self._effects.availabilities])
         if reason is None and self._model.behind:
             return f"it waits for the projector in {self._model.behind} partitions"
         if reason is None and asyncio.get_running_loop().time() < self._joins_until:
@@ -237,17 +236,14 @@ class DeciderService:
         return {partition: committed.get(partition, 0) for partition in partitions}
 
     async def _take_over(self, parts: Sequence[int]) -> None:
-        """Wait until the read model holds all that was decided in these partitions so far, and go on from there.
-        Raises LogFault if what was decided is not in ``commands`` any more."""
+        """Wait until the read model holds all that was decided in these partitions so far, and go on from there."""
         ends = {
             (topic, part): end
             for topic in (*DECIDED_TOPICS, ev.DEAD_LETTERS)
             for part, end in enumerate(await self._ends(topic))
             if part in parts and end > 0
         }
-        done = await self._model.folded(list(parts), ends)
-        refuse_passed(done, await self._ends(cmd.TOPIC) if done else ())
-        self._done.update(done)
+        self._done.update(await self._model.folded(list(parts), ends))
         self._aggregates.clear(parts)
         await self._model.current(
             parts, lambda connection: self._parked.read(connection, parts, self._log.partition_of)

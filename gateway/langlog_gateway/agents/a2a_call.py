@@ -8,10 +8,10 @@ from aiohttp import web
 from langlog_backbone.time.sources import uuid4
 from langlog_schemas.json_types import Object
 
-from ..http.errors import ApiError
+from ..http.errors import SHOWN_MAX, ApiError
 from ..http.validation import canonical_uuid, uuid_of
 from .a2a_tasks import Dialect
-from .json_rpc import INVALID_PARAMS, SHOWN_MAX, Id, RpcError, count_of, flag_of, object_of
+from .json_rpc import INVALID_PARAMS, Id, RpcError, count_of, flag_of, object_of
 
 TASK_NOT_FOUND = -32001
 VERSION_NOT_SUPPORTED = -32009

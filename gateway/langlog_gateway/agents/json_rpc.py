@@ -17,9 +17,6 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 
-SHOWN_MAX = 100
-"""Maximum number of characters of a client's value in an error."""
-
 Id = str | int | float | None
 _encode = msgspec.json.encode
 

@@ -18,14 +18,13 @@ from msgspec import Raw
 from ..auth.access import authorize
 from ..auth.visibility import narrowed, seen
 from ..core import Core, json_response
-from ..http.errors import JSON, ApiError
+from ..http.errors import JSON, SHOWN_MAX, ApiError
 from ..http.validation import NUL_INSIDE, decode_any
 from ..runs.agent_runs import AgentRuns
 from .json_rpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
-    SHOWN_MAX,
     RpcError,
     accepts,
     id_of,

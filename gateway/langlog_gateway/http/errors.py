@@ -20,6 +20,9 @@ RETRY_AFTER_S = 1
 DETAIL_CHARACTERS_MAX = 10_000
 """Maximum length of a detail, in characters: a client's value is not sent back in full."""
 
+SHOWN_MAX = 100
+"""Maximum number of characters of a client's value in the error of a protocol of agents."""
+
 UNHEARD = (
     "The request was accepted and will be carried out, but its outcome is not known yet. "
     "Look the object up, or repeat the request with the same Idempotency-Key."

@@ -109,9 +109,6 @@ class MemoryLog:
         self._checked()
         await self._query(lambda: None)
 
-    def unusable(self) -> str | None:
-        return None
-
     async def end_offsets(self, topic: str) -> list[int]:
         server = self._checked()
         ends: list[int] = await self._query(lambda: [server.end((topic, p)) for p in range(self.partitions)])

@@ -114,9 +114,6 @@ class SealedLog:
     async def check(self) -> None:
         await self._inner.check()
 
-    def unusable(self) -> str | None:
-        return self._inner.unusable()
-
     async def end_offsets(self, topic: str) -> list[int]:
         return await self._inner.end_offsets(topic)
 

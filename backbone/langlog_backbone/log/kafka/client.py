@@ -6,16 +6,12 @@ Concurrency: clients belong to the event loop that makes them.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
 
 from ...process.settings import Settings
 from ...time.sources import monotonic
@@ -147,34 +143,6 @@ def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:
         request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
         **security_options(settings),
     )
-
-
-def make_client(bootstrap: str, settings: Settings) -> AIOKafkaClient:
-    """Return a client for requests that aiokafka's other clients do not make."""
-    return AIOKafkaClient(
-        bootstrap_servers=bootstrap,
-        client_id="langlog",
-        request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000),
-        **security_options(settings),
-    )
-
-
-async def any_accepts(addresses: Iterable[tuple[str, int]]) -> bool:
-    """Return whether one of these brokers accepts a connection."""
-    for host, port in addresses:
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                return True
-    return False
-
-
-def addresses_of(bootstrap: str) -> set[tuple[str, int]]:
-    """Return the brokers of ``host:port``, several separated by commas; without a port it is Kafka's own."""
-    named = [address.strip() for address in bootstrap.split(",")]
-    split = [address.rpartition(":") if ":" in address else (address, ":", "") for address in named]
-    return {(host, int(port or 9092)) for host, _, port in split}
 
 
 class BrokerLogFilter(logging.Handler):

@@ -97,16 +97,12 @@ class CopyTarget(KafkaLog):
 
     async def begin_at(self, starts: Mapping[TopicPartition, int]) -> None:
         """Make partitions begin at these offsets: everything below is deleted. Raises LogFault, LogUnavailable, AppendUnknown."""
-        await self.fill_to(starts)
-        await self.cut(starts)
-
-    async def fill_to(self, starts: Mapping[TopicPartition, int]) -> None:
-        """Append empty records until partitions end at these offsets, or beyond. Raises LogUnavailable, AppendUnknown."""
         for topic in sorted({topic for topic, _ in starts}):
             ends = await self.end_offsets(topic)
             for (of, part), start in sorted(starts.items()):
                 if of == topic and ends[part] < start:
                     await self._fill(topic, part, start - ends[part])
+        await self.cut(starts)
 
     async def _fill(self, topic: str, partition: int, count: int) -> None:
         """Append empty records."""

@@ -55,12 +55,9 @@ from ..port import (
 from .abrupt_close import discard_producer
 from .client import (
     CONNECT_TIMEOUT_S,
-    addresses_of,
-    any_accepts,
     broker_log,
     filter_broker_log,
     make_admin,
-    make_client,
     make_consumer,
     make_member,
     make_producer,
@@ -72,9 +69,7 @@ from .offsets import OffsetQueries
 from .reader import KafkaReader
 from .sharing import Sharing
 from .split_consumer import SplitConsumer
-from .topics.ends import KnownEnds, went_back
-from .topics.preparation import prepare_topics, still_fit
-from .topics.watch import NO_JUDGE, Judge, TopicWatch
+from .topics import prepare_topics
 
 logger = structlog.get_logger(__name__)
 
@@ -101,15 +96,13 @@ _failures = table.APPEND_FAILURES.labels("kafka")
 
 
 class KafkaLog:
-    """Implements `port.Log`. ``bootstrap``: ``host:port``, several separated by commas. ``judge``: of topics that were made again."""
+    """Implements `port.Log`. ``bootstrap``: ``host:port``, several separated by commas."""
 
     name = "kafka"
     appends_atomically = False
     encrypts = False
 
-    def __init__(
-        self, bootstrap: str, settings: Settings, topics: Sequence[str] = TOPICS, judge: Judge | None = None
-    ) -> None:
+    def __init__(self, bootstrap: str, settings: Settings, topics: Sequence[str] = TOPICS) -> None:
         self.partitions = settings.partitions
         self.max_record_bytes = settings.max_record_bytes
         self._bootstrap = bootstrap
@@ -127,9 +120,6 @@ class KafkaLog:
             self._prefix,
             lambda: self._open,
         )
-        self._judge = judge
-        self._ends = KnownEnds()
-        self.topics = TopicWatch(lambda: make_client(bootstrap, settings), self._names(topics), self._judge_topic)
         self._fetcher = KafkaFetcher(lambda: make_consumer(bootstrap, settings), self.partitions)
         self._members: dict[str, list[KafkaMember]] = {}
         self._done: dict[tuple[str, TopicPartition], int] = {}
@@ -162,7 +152,6 @@ class KafkaLog:
             await self._refuse_half_a_copy(admin)
             self.max_record_bytes = await prepare_topics(admin, topics, self._settings)
             self._settings = replace(self._settings, max_record_bytes=self.max_record_bytes)
-            await self.topics.start()
             self._open = True
             try:
                 await self._ready_producer()
@@ -193,25 +182,8 @@ class KafkaLog:
         """Return the time to send with a record: the machine's clock may be wrong, and brokers refuse records from the future."""
         return now_ms()
 
-    async def _judge_topic(self, topic: str) -> str | None:
-        """Return why a topic that was made again must not be used, or None. Raises as `topics.watch.Judge`."""
-        if self._judge is None:
-            return NO_JUDGE
-        if (refusal := await self._judge(topic)) is not None:
-            return refusal
-        if (refusal := await still_fit(self._admin, self._stored(topic), self._settings)) is not None:
-            return refusal
-        self._ends.forget(topic)
-        # Kafka has deleted what groups had committed on it
-        self._done = {done: offset for done, offset in self._done.items() if done[1][0] != topic}
-        return None
-
-    def unusable(self) -> str | None:
-        return self.topics.unusable()
-
     async def stop(self) -> None:
         self._open = False
-        await self.topics.stop()
         for task in (self._probe, self._making):
             if task is not None:
                 task.cancel()
@@ -240,12 +212,13 @@ class KafkaLog:
     async def append(self, records: Sequence[NewRecord]) -> list[Position]:
         if not records:
             return []
-        self._refuse(records)
+        largest = max(len(record.value) for record in records)
+        if largest > self.max_record_bytes:
+            raise RecordTooLarge(f"a record of {largest} bytes; the limit is {self.max_record_bytes}")
         producer = self._producer
         if producer is None or self._down:
             producer = await self._ready_producer()
         sent: list[asyncio.Future[Any]] = []
-        ends = [self._ends.of(record.topic, partition_of(record.key, self.partitions)) for record in records]
         began = monotonic()
         suspicion = asyncio.get_running_loop().call_later(SUSPECT_S, self._suspect)
         try:
@@ -288,26 +261,10 @@ class KafkaLog:
         _appends.observe(monotonic() - began)
         _records.inc(len(records))
         _bytes.inc(sum(len(record.value) for record in records))
-        return self._placed(records, [Position(metadata.partition, metadata.offset) for metadata in acknowledged], ends)
-
-    def _placed(self, records: Sequence[NewRecord], positions: list[Position], ends: Sequence[int]) -> list[Position]:
-        """Return the positions of records that were acknowledged. ``ends``: of their partitions before. Raises AppendUnknown."""
-        if any(position.offset < 0 for position in positions):
+        if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
             raise AppendUnknown("Kafka has the records, but did not return their offsets")
-        if (error := went_back(records, positions, ends)) is not None:
-            self.topics.look_soon()
-            raise AppendUnknown(error)
-        for record, position in zip(records, positions, strict=True):
-            self._ends.note(record.topic, [(position.partition, position.offset + 1)])
-        return positions
-
-    def _refuse(self, records: Sequence[NewRecord]) -> None:
-        """Raise RecordTooLarge or TopicUnusable for records that cannot be appended."""
-        largest = max(len(record.value) for record in records)
-        if largest > self.max_record_bytes:
-            raise RecordTooLarge(f"a record of {largest} bytes; the limit is {self.max_record_bytes}")
-        self.topics.require({self._stored(record.topic) for record in records})
+        return [Position(metadata.partition, metadata.offset) for metadata in acknowledged]
 
     async def key_ids(self, thread_id: str) -> set[str]:
         return set()
@@ -315,21 +272,18 @@ class KafkaLog:
     async def check(self) -> None:
         if not self._open:
             raise LogUnavailable("the log is not open")
-        self.topics.require()
         if self._failed_at is not None and monotonic() - self._failed_at < FAILURE_KEPT_S:
             raise LogUnavailable("the last append failed a moment ago")
         await self.end_offsets(self._topics[0])  # queries the leader of each partition
 
     async def end_offsets(self, topic: str) -> list[int]:
-        ends = await self._reachable_offsets(topic).end(self._stored(topic))
-        self._ends.note(topic, enumerate(ends))
-        return ends
+        return await self._reachable_offsets().end(self._stored(topic))
 
     async def start_offsets(self, topic: str) -> list[int]:
-        return await self._reachable_offsets(topic).start(self._stored(topic))
+        return await self._reachable_offsets().start(self._stored(topic))
 
     async def offsets_at(self, topic: str, moment: datetime) -> list[int]:
-        return await self._reachable_offsets(topic).at(self._stored(topic), moment)
+        return await self._reachable_offsets().at(self._stored(topic), moment)
 
     async def cut(self, positions: Mapping[TopicPartition, int]) -> None:
         starts: dict[str, list[int]] = {
@@ -350,18 +304,14 @@ class KafkaLog:
         except (KafkaError, OSError, TimeoutError) as error:
             raise LogUnavailable(f"Kafka did not cut the log: {str(error) or 'no answer'}") from None
 
-    def _reachable_offsets(self, topic: str) -> OffsetQueries:
-        self._refuse_gone(topic)
-        return self._offsets
-
-    def _refuse_gone(self, topic: str) -> None:
-        """Raise LogUnavailable if it is known that no broker would answer for a topic."""
+    def _reachable_offsets(self) -> OffsetQueries:
         if self._down:
             raise LogUnavailable("Kafka cannot be reached")
-        self.topics.require(self.topics.gone & {self._stored(topic)})
+        return self._offsets
 
     async def fetch(self, topic: str, partition: int, offsets: Collection[int]) -> list[Record]:
-        self._refuse_gone(topic)
+        if self._down:
+            raise LogUnavailable("Kafka cannot be reached")
         with table.FETCHES.time():
             return await self._fetcher.fetch(topic, KafkaPartition(self._stored(topic), partition), offsets)
 
@@ -370,7 +320,7 @@ class KafkaLog:
         return lambda: SplitConsumer(lambda: make_consumer(self._bootstrap, self._settings), stored, busy)
 
     def reader(self, topics: Sequence[str], start: Mapping[TopicPartition, int] | None = None) -> KafkaReader:
-        return KafkaReader(self._consumer_of(topics), self._names(topics), self.partitions, self.topics, start or {})
+        return KafkaReader(self._consumer_of(topics), self._names(topics), self.partitions, start or {})
 
     def member(self, group: str, topics: Sequence[str], assignment: Assignment) -> KafkaMember:
         stored = self._stored(group)
@@ -380,7 +330,6 @@ class KafkaLog:
             group,
             self._names(topics),
             self.partitions,
-            self.topics,
             assignment,
         )
         self._members.setdefault(group, []).append(member)
@@ -428,8 +377,8 @@ class KafkaLog:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await producer.start()
-                for topic in {self._stored(topic) for topic in self._topics} - self.topics.gone:
-                    await producer.partitions_for(topic)
+                for topic in self._topics:
+                    await producer.partitions_for(self._stored(topic))
         except (KafkaError, OSError, TimeoutError) as error:
             self._close_abandoned_later(producer)
             self._suspect()
@@ -482,16 +431,26 @@ class KafkaLog:
             logger.info("kafka.up")
 
     async def _anybody(self) -> bool:
-        addresses = addresses_of(self._bootstrap)
+        addresses = {(host, int(port or 9092)) for host, _, port in map(_split, self._bootstrap.split(","))}
         if self._producer is not None:
             addresses |= {(broker.host, broker.port) for broker in self._producer.client.cluster.brokers()}
-        return await any_accepts(addresses)
+        for host, port in addresses:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    _, writer = await asyncio.open_connection(host, port)
+                    writer.close()
+                    return True
+        return False
 
     def _stored(self, name: str) -> str:
         return self._prefix + name
 
     def _names(self, topics: Sequence[str]) -> dict[str, str]:
         return {self._stored(topic): topic for topic in topics}
+
+
+def _split(address: str) -> tuple[str, str, str]:
+    return address.strip().rpartition(":") if ":" in address else (address.strip(), ":", "")
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -28,7 +28,6 @@ from .abrupt_close import is_member, leave_group
 from .reader import RETRY_PAUSE_S, WAIT_MS, KafkaReader, from_the_beginning, stop_client
 from .sharing import Assigned, Sharing
 from .split_consumer import Fetched, SplitConsumer, end_read
-from .topics.watch import TopicWatch
 
 logger = structlog.get_logger(__name__)
 
@@ -44,10 +43,9 @@ class KafkaMember(KafkaReader):
         group: str,
         names: Mapping[str, str],
         partitions: int,
-        topics: TopicWatch,
         assignment: Assignment,
     ) -> None:
-        super().__init__(make, names, partitions, topics, {})
+        super().__init__(make, names, partitions, {})
         self.group = group
         self._join = join
         self._assignment = assignment
@@ -62,6 +60,7 @@ class KafkaMember(KafkaReader):
         self._sharing = Sharing()
         self._membership: AIOKafkaConsumer | None = None
         self._member_id = ""
+        self._changed: asyncio.Future[None] | None = None
         self._fetching: asyncio.Task[Fetched] | None = None
         self._watching: asyncio.Task[Fetched] | None = None
         """A read on the client in the group, which only raises its errors."""
@@ -123,6 +122,10 @@ class KafkaMember(KafkaReader):
         self._claimed = partitions
         self._sharing.owned = {partition.partition for partition in partitions}
 
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
     # reading
 
     async def _connect(self) -> None:
@@ -134,7 +137,6 @@ class KafkaMember(KafkaReader):
             await stop_client(membership)
             raise
         self._membership = membership
-        self._topics.listeners.add(self._wake)
         self._subscribe(membership)
 
     def _subscribe(self, membership: AIOKafkaConsumer) -> None:

@@ -22,14 +22,13 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
-from langlog_schemas import commands, envelope
+from langlog_schemas import envelope
 
 from ..partitioner import key_in
-from ..port import REPAIR_COMMANDS, LogFault, Record, TopicPartition
+from ..port import LogFault, Record, TopicPartition
 from .client import broker_log
 from .foreign_batches import NoRecord
-from .split_consumer import Fetched, SplitConsumer, end_read
-from .topics.watch import TopicWatch
+from .split_consumer import Fetched, SplitConsumer
 
 logger = structlog.get_logger(__name__)
 
@@ -37,7 +36,6 @@ WAIT_MS = 60_000
 """Milliseconds of one wait of aiokafka; then it is repeated."""
 RETRY_PAUSE_S = 0.2
 """Seconds before a broken client is replaced."""
-REBUILD = "Restore the log (docs/how-to/backup.md); if this is the log to go by, run `langlog rebuild --from-scratch`"
 STOP_TIMEOUT_S = 5.0
 """Seconds for a client to stop regularly."""
 
@@ -65,14 +63,12 @@ class KafkaReader:
         make: Callable[[], SplitConsumer],
         names: Mapping[str, str],
         partitions: int,
-        topics: TopicWatch,
         start: Mapping[TopicPartition, int],
     ) -> None:
         self._make = make
         self._names = names
         self._stored = {topic: stored for stored, topic in names.items()}
         self._partitions = partitions
-        self._topics = topics
         self._next: dict[KafkaPartition, int] = {
             KafkaPartition(stored, p): start.get((topic, p), 0)
             for stored, topic in names.items()
@@ -81,14 +77,10 @@ class KafkaReader:
         self._sought: dict[KafkaPartition, int] = {}
         """Offsets requested by `seek`, until the record at each arrives: records fetched before are dropped."""
         self._consumer: SplitConsumer | None = None
-        self._changed: asyncio.Future[None] | None = None
-        """Ends a wait for records."""
 
     async def read(self, max_records: int = 1000) -> list[Record]:
         while True:
             await self._settle()
-            if self._topics.unusable(self._names) is not None:
-                await self._wait_for_topics()
             try:
                 await self._connected()
                 fetched = await self._fetch(max_records)
@@ -127,21 +119,14 @@ class KafkaReader:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     assert self._consumer is not None
-                    begin = (await self._consumer.beginning_offsets([partition]))[partition]
                     end = (await self._consumer.end_offsets([partition]))[partition]
-                if offset >= begin:  # beyond the end, at least until a moment ago
-                    remedy = REPAIR_COMMANDS if self._names.get(partition.topic) == commands.TOPIC else REBUILD
+                if offset > end:
                     return (
                         f"{partition.topic}/{partition.partition} ends at offset {end}, and langlog is at {offset}: the topic was deleted "
-                        f"and made again, or has lost its end. {remedy}"
+                        "and made again, or has lost its end. Restore the log (docs/how-to/backup.md); if this is the log to go by, run "
+                        "`langlog rebuild --from-scratch`"
                     )
         return f"the log no longer holds the position to read from (was it cut? see docs/how-to/retention.md): {error}"
-
-    async def _wait_for_topics(self) -> None:
-        """Wait, without a client, until the topics can be used: aiokafka would query their metadata without a pause."""
-        await self._disconnect()
-        await self._settle()
-        await self._topics.usable(self._names)
 
     async def _settle(self) -> None:
         """Apply changes before each fetch."""
@@ -166,28 +151,15 @@ class KafkaReader:
             await stop_client(consumer)
             raise
         self._consumer = consumer
-        self._topics.listeners.add(self._wake)
 
     async def _disconnect(self) -> None:
-        self._topics.listeners.discard(self._wake)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await stop_client(consumer)
 
     async def _fetch(self, max_records: int) -> Fetched:
         assert self._consumer is not None
-        fetching = asyncio.create_task(self._consumer.getmany(timeout_ms=WAIT_MS, max_records=max_records))
-        changed = self._changed = asyncio.get_running_loop().create_future()
-        try:
-            await asyncio.wait({fetching, changed}, return_when=asyncio.FIRST_COMPLETED)
-            return fetching.result() if fetching.done() else {}
-        finally:
-            self._changed = None
-            await end_read(fetching)
-
-    def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        return await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=max_records)
 
     def _decode(self, fetched: Fetched) -> list[Record]:
         records: list[Record] = []

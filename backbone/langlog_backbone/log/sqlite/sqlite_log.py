@@ -155,9 +155,6 @@ class SqliteLog:
             raise LogUnavailable("the last append failed a moment ago")
         await asyncio.to_thread(check_room, self._path)
 
-    def unusable(self) -> str | None:
-        return None
-
     async def end_offsets(self, topic: str) -> list[int]:
         arguments = (self._stored(topic), self.partitions)
         return await self.in_thread(lambda db: [end for (end,) in db.execute(SQL["end_offsets"], arguments)])

@@ -1,6 +1,6 @@
 """The topics on Kafka: created where missing, refused where they could lose or reorder records.
 
-Runs at the start, at which several processes may be, and for a topic that was made again. Existing topics are not changed: if they accept smaller records
+Runs once at start; several processes may start at once. Existing topics are not changed: if they accept smaller records
 than langlog would write by default, their limit is the log's.
 """
 
@@ -15,15 +15,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidReplicationFactorError,
-    KafkaError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 
-from ....process.settings import MAX_RECORD_BYTES, Settings
-from ...port import LogFault, LogUnavailable
-from ..client import ENVELOPE_BYTES, message_bytes, topic_options
+from ...process.settings import MAX_RECORD_BYTES, Settings
+from ..port import LogFault, LogUnavailable
+from .client import ENVELOPE_BYTES, message_bytes, topic_options
 
 logger = structlog.get_logger(__name__)
 
@@ -65,18 +64,6 @@ async def prepare_topics(admin: AIOKafkaAdminClient, topics: Sequence[str], sett
             hint=f"raise max.message.bytes of all topics to {message_bytes(settings)} for larger requests",
         )
     return limit
-
-
-async def still_fit(admin: AIOKafkaAdminClient | None, topic: str, settings: Settings) -> str | None:
-    """Return why a topic that was made again while it was in use does not fit, or None. Raises LogFault, LogUnavailable."""
-    if admin is None:
-        raise LogUnavailable("the log is not open")
-    try:
-        if await prepare_topics(admin, [topic], settings) < settings.max_record_bytes:
-            return f"it takes smaller records than before. Set its max.message.bytes to {message_bytes(settings)}"
-    except KafkaError as error:
-        raise LogUnavailable(f"Kafka did not describe topic {topic}: {error}") from None
-    return None
 
 
 async def _make(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Settings) -> None:
