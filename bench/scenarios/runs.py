@@ -12,6 +12,7 @@ from typing import Any
 from bench.driver.connection import Connection
 from bench.driver.load import (
     ECHO,
+    Call,
     Result,
     Server,
     callers_of,
@@ -30,13 +31,21 @@ async def wait_stateless(server: Server) -> list[Result]:
 
 
 async def thread_and_run(server: Server) -> list[Result]:
-    async def call(connection: Connection) -> None:
-        thread = await connection.post_json("/threads", {})
-        status, body = await connection.post(f"/threads/{thread['thread_id']}/runs/wait", ECHO)
-        if status != 200 or b"HELLO" not in body:
-            raise RuntimeError(f"{status} {body[:100]!r}")
+    """Measure a new thread and a run on it, whose end or whose stream is waited for."""
 
-    return [await closed_loop(server, "thread and run, 32 callers", "run", 32, call)]
+    def of(way: str) -> Call:
+        async def call(connection: Connection) -> None:
+            thread = await connection.post_json("/threads", {})
+            status, body = await connection.post(f"/threads/{thread['thread_id']}/runs/{way}", ECHO)
+            if status != 200 or b"HELLO" not in body:
+                raise RuntimeError(f"{status} {body[:100]!r}")
+
+        return call
+
+    return [
+        await closed_loop(server, "thread and run, 32 callers", "run", 32, of("wait")),
+        await closed_loop(server, "thread and streamed run, 32 callers", "run", 32, of("stream")),
+    ]
 
 
 async def waiting_runs(server: Server) -> list[Result]:
