@@ -88,7 +88,7 @@ NAMES = {
 OLD_SDK = Version(metadata.version("langgraph-sdk")) < Version("0.3.15")
 OPTIONAL = ("langgraph_sdk.runtime:", "langgraph_sdk._async.client:", "langgraph_sdk.cache:") if OLD_SDK else ()
 """Modules that old releases of the SDK may lack; langlog does without them there."""
-OWN = {"_run", "_current_frames"}
+OWN = {"_run", "_current_frames", "_enter_task", "_leave_task", "_set_running_loop"}
 """Private members of langlog's own classes, and of the standard library, that another module of langlog reads."""
 LISTED = {x for names in NAMES.values() for name in names for x in name.partition(":")[2].split(".")} | {
     part for names in NAMES.values() for name in names for part in name.partition(":")[0].split(".")

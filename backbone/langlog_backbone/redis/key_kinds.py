@@ -33,8 +33,8 @@ KINDS = {
 
 async def check_kinds(pipe: RedisPipe) -> None:
     """Check that no key holds a value of another kind. Raises RedisKeyForeign, RedisUnavailable."""
-    found = await asyncio.gather(*[pipe.submit("TYPE", pipe.key(name)) for name in KINDS])
-    for (name, wanted), kind in zip(KINDS.items(), found, strict=True):
+    kinds = await asyncio.gather(*[pipe.submit("TYPE", pipe.key(name)) for name in KINDS])
+    for (name, wanted), kind in zip(KINDS.items(), kinds, strict=True):
         if kind not in (b"none", wanted.encode()):
             raise RedisKeyForeign(
                 f"the key {pipe.key(name)} holds a {kind.decode()} of another program, where langlog keeps a {wanted}: give langlog a "
