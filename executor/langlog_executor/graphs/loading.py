@@ -26,6 +26,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
+from langlog_backbone.process import outside_loop
 from langlog_backbone.project import imports as project_import
 from langlog_backbone.project.config import GraphSpec, Project
 from langlog_backbone.project.imports import NotPython, import_file, import_module, missing_server, prepare_process
@@ -300,7 +301,7 @@ def _import_file(spec: GraphSpec, path: Path) -> types.ModuleType:
         raise _failure(spec, error, str(path)) from error
 
 
-_LOADERS = (__file__, project_import.__file__)
+_LOADERS = (__file__, project_import.__file__, outside_loop.__file__)
 
 
 def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphLoadError:
