@@ -1,4 +1,4 @@
-"""A session that has lost the statements prepared on it, as behind a pooler: its connection is replaced, instead of failing for ever."""
+"""A session that has lost the statements prepared on it, as behind a pooler: its connection is replaced, where it would fail each time."""
 
 from __future__ import annotations
 

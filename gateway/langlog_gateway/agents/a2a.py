@@ -290,7 +290,7 @@ class A2a:
         return {**given.data, "messages": [message_input]}
 
     async def _task(self, id: str, assistant_id: str) -> Task | None:
-        """Return the task of the assistant, without values; None if there is none."""
+        """Return the task of the assistant, without values; None if it does not exist."""
         thread_id, _, run_id = id.partition(":")
         row = await self._core.reads.row(SQL["run"], thread_id, run_id)
         return None if row is None or row["assistant_id"] != assistant_id else tasks.task_of(row, thread_id)
