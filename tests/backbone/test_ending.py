@@ -68,7 +68,7 @@ from langlog_backbone.process.ending import Ending
 
 def sleeping(ready):
     ready.send("up")
-    time.sleep(3600)
+    time.sleep(3600)  # until a signal ends it
 
 def terminated():
     forking = multiprocessing.get_context("fork")
@@ -117,7 +117,7 @@ async def main():
     for _ in range(50):
         child = os.fork()
         if child == 0:
-            time.sleep(3600)
+            time.sleep(3600)  # until a signal ends it
         os.kill(child, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
     os.kill(os.getpid(), signal.SIGUSR1)

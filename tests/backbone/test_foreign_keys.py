@@ -45,5 +45,5 @@ async def test_a_process_with_such_a_key_is_not_ready_until_it_is_gone(make_sett
         assert list(failures) == ["redis"]
         assert backbone.pipe.key("leases") in failures["redis"] and "delete the key" in failures["redis"]
         await backbone.pipe.call("DEL", backbone.pipe.key("leases"))
-        await asyncio.sleep(FRESH_S)
+        await asyncio.sleep(FRESH_S)  # as above
         assert await probe.failures() == {}

@@ -20,7 +20,7 @@ LOST_STATEMENTS = (
 )
 
 
-class Connection(asyncpg.Connection):  # type: ignore[misc]
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """asyncpg's connection, closed after an error by which the server does not know its statements."""
 
     async def fetch(self, *args: Any, **options: Any) -> Any:

@@ -55,8 +55,8 @@ def _suspended(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         yield
     finally:
         asyncio.set_event_loop(loop)  # asyncio.run leaves none
-        asyncio._set_running_loop(loop)  # noqa: SLF001
+        asyncio._set_running_loop(loop)  # noqa: SLF001 - as above
         if task is not None:
-            asyncio.tasks._enter_task(loop, task)  # noqa: SLF001
+            asyncio.tasks._enter_task(loop, task)  # noqa: SLF001 - as above
         if wakeup != -1:
             signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
