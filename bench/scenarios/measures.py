@@ -8,6 +8,7 @@ from bench.driver.load import Result, Server
 from bench.scenarios.encrypted import encryption
 from bench.scenarios.growth import growth
 from bench.scenarios.machine import consoles, idle, memory
+from bench.scenarios.mixed import mixed
 from bench.scenarios.rebuilding import rebuild
 from bench.scenarios.runs import (
     background,
@@ -46,6 +47,7 @@ ON_ONE: dict[str, Measure] = {
     "long-thread": long_thread,
     "old-thread": old_thread,
     "store": store,
+    "mixed": mixed,
     "idle": idle,
     "consoles": consoles,
 }
