@@ -26,6 +26,7 @@ WORKERS_PER_CORE = 2
 MOST_WORKERS = 8
 """Each of them has servers of its own; with more, the longest units decide when all is done."""
 WHOLE_FOLDERS = (
+    "chart",
     "clients",
     "console",
     "e2e",
@@ -37,7 +38,7 @@ WHOLE_FOLDERS = (
     "sdk",
     "streams",
 )
-"""All files of such a folder share a server."""
+"""All files of such a folder share a server, or wait for the same program to be built."""
 LONG = (
     "faults",
     "e2e",
