@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -14,7 +15,7 @@ from langlog_backbone.postgres.database import connect_pool
 from langlog_backbone.postgres.pool import Pool
 from langlog_backbone.postgres.server_clock import following_postgres, measure
 from langlog_backbone.process.settings import Settings
-from langlog_backbone.time.clock import SharedClock
+from langlog_backbone.time.clock import SharedClock, iso, now, now_iso
 
 from tests.stack.sources import in_virtual_time
 
@@ -33,6 +34,14 @@ def learnt(clock: SharedClock, off_ns: int, took_ns: int, at_ns: int = 0) -> int
 
 def test_without_a_measurement_the_machine_counts() -> None:
     assert abs(SharedClock().time_ns() - time.time_ns()) < 60 * S
+
+
+@pytest.mark.parametrize("ns", [0, 999, 1_000, S - 1, S, S + 1_000, 86_399 * S + 120_000, SERVER + 7 * MS])
+def test_a_time_is_written_with_six_digits_of_its_second(monkeypatch: pytest.MonkeyPatch, ns: int) -> None:
+    monkeypatch.setattr(SharedClock, "time_ns", lambda _: ns)
+    moment = datetime.fromtimestamp(ns // S, UTC).replace(microsecond=ns % S // 1_000)
+    assert now() == moment
+    assert now_iso() == iso(moment) == moment.isoformat(timespec="microseconds")
 
 
 @pytest.mark.parametrize("off_ns", [0, 4 * MS, -4 * MS])
