@@ -40,6 +40,8 @@ OWN_MAX = 10_000
 """Maximum number of members that are read of a mapping of the graph's own class, which may have no last one."""
 DEPTH_MAX = 2_000
 """Maximum nesting that is followed: the encoders refuse a value before they get as deep, and one that contains itself."""
+PROTOCOL = 4
+"""Protocol of pickle with which a value is written: the first one that writes in frames of 64 kB."""
 TEXTS = frozenset({str, bytes, bytearray})
 LEAVES = TEXTS | {
     *(type(None), bool, int, float, complex, type, decimal.Decimal, uuid.UUID),
@@ -68,12 +70,12 @@ def check(value: Any) -> None:
 
 def expands(value: Any) -> bool:
     """Return whether a value is too large when it is written out. Visits no more than `MEMBERS_MAX` members."""
-    return not _surely_small(value) and _counted_expands(value)
+    return type(value) not in LEAVES and not _surely_small(value) and _counted_expands(value)
 
 
 def _surely_small(value: Any) -> bool:
     """Return whether a value has at most `QUICK_BYTES` members and characters, by writing them: each takes a byte or more."""
-    pickler = _Measure(_Bounded())
+    pickler = _Measure(_Bounded(), PROTOCOL)
     pickler.fast = True  # without references
     pickler.memo = _KNOWN
     try:
@@ -107,9 +109,6 @@ _NOTHING: Any = (tuple, ((),))
 
 class _Measure(pickle.Pickler):
     """Writes objects as their members: none of their own methods is called."""
-
-    def __init__(self, file: _Bounded) -> None:
-        super().__init__(file, 4)  # in frames of 64 kB, the first protocol that has them
 
     def reducer_override(self, value: Any) -> Any:
         kind: Any = type(value)
@@ -234,7 +233,7 @@ def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:  # noqa: C
     if issubclass(kind, functools.partial):
         return lambda value: (value.args, value.keywords)
     if issubclass(kind, msgspec.Struct):
-        return lambda value: [getattr(value, name, None) for name in value.__struct_fields__]
+        return _of_struct
     if dataclasses.is_dataclass(kind):
         names = [field.name for field in dataclasses.fields(kind)]
         return lambda value: [getattr(value, name, None) for name in names]
@@ -249,6 +248,13 @@ def _members_of(kind: type) -> Callable[[Any], Iterable[Any]] | None:  # noqa: C
     if issubclass(kind, UserList | MappingView):
         return lambda value: itertools.islice(value, OWN_MAX)
     return None
+
+
+def _of_struct(value: msgspec.Struct) -> Iterable[Any]:
+    try:
+        return msgspec.structs.astuple(value)
+    except AttributeError:  # of a member that was never set, or was deleted
+        return [getattr(value, name, None) for name in value.__struct_fields__]
 
 
 def _of_exception(value: BaseException) -> Iterable[Any]:
