@@ -9,7 +9,7 @@ Concurrency: as that of the saver that uses it; `RecordSink.emit` may be called 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -103,9 +103,8 @@ def storable(thread_id: str, body: CheckpointBody | WritesBody) -> bytes:
         (decode_checkpoint if isinstance(body, CheckpointBody) else decode_writes)(data)
     except msgspec.ValidationError as error:
         raise UnstorableCheckpoint(f"a checkpoint cannot be stored as its config has it: {error}") from None
-    addresses = list(_addresses(thread_id, body))
-    names = "".join([name for address in addresses for name in address])
-    if "\0" in names:
+    addresses = _addresses(thread_id, body)
+    if "\0" in (names := "".join(itertools.chain.from_iterable(addresses))):
         raise UnstorableCheckpoint("a checkpoint cannot be stored: its address has a NUL character in it")
     for address in addresses if len(names) * UTF8_BYTES_MAX > ADDRESS_BYTES_MAX else ():
         size = sum(len(name.encode()) for name in address)
@@ -116,16 +115,17 @@ def storable(thread_id: str, body: CheckpointBody | WritesBody) -> bytes:
     return data
 
 
-def _addresses(thread_id: str, body: CheckpointBody | WritesBody) -> Iterator[tuple[str, ...]]:
-    """Yield the names of each row of the body."""
-    space = (thread_id, body.namespace)
-    yield (*space, body.checkpoint_id)
+def _addresses(thread_id: str, body: CheckpointBody | WritesBody) -> list[tuple[str, ...]]:
+    """Return the names of each row of the body."""
+    namespace, checkpoint_id = body.namespace, body.checkpoint_id
     if isinstance(body, WritesBody):
-        yield (*space, body.checkpoint_id, body.task_id, body.task_path)
-        for write in body.writes:
-            yield (*space, write.channel)
-        return
-    yield (*space, body.parent_id or "", body.run_id or "")
-    for blob in body.blobs:
-        yield (*space, blob.channel, blob.version)
-    yield from ((*space, *version) for version in body.versions.items())
+        return [
+            (thread_id, namespace, checkpoint_id, body.task_id, body.task_path),
+            *[(thread_id, namespace, write.channel) for write in body.writes],
+        ]
+    return [
+        (thread_id, namespace, checkpoint_id),
+        (thread_id, namespace, body.parent_id or "", body.run_id or ""),
+        *[(thread_id, namespace, blob.channel, blob.version) for blob in body.blobs],
+        *[(thread_id, namespace, channel, version) for channel, version in body.versions.items()],
+    ]
