@@ -30,6 +30,14 @@ def came_from_io(error: BaseException) -> bool:
     return any(frame.f_code.co_filename == __file__ for frame in frames)
 
 
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether the calling thread runs the loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
 class Inbox:
     """Calls for one event loop from other threads, in order, with one wake-up for all that have gathered."""
 
@@ -46,7 +54,10 @@ class Inbox:
             if self._awake:
                 return
             self._awake = True
-        self.loop.call_soon_threadsafe(self._drain)
+        if _runs_here(self.loop):  # without a system call, and without a further turn of the loop for it
+            self.loop.call_soon(self._drain)
+        else:
+            self.loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
         with self._lock:
