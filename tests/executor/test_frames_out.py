@@ -246,6 +246,30 @@ async def test_what_nobody_hears_waits_for_company_and_goes_out_at_once_when_som
     await backbone.bus.unsubscribe(channels.frames(task.thread_id), watch.on_message)
 
 
+async def test_the_loop_is_woken_once_for_frames_that_nobody_hears(
+    io: IoLoop, backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_out, "UNHEARD_S", 60.0)
+    woken: list[Any] = []
+
+    def post(*call: Any) -> None:
+        woken.append(call)
+        IoLoop.post(io, *call)
+
+    monkeypatch.setattr(io, "post", post)
+    out = FramesOut(io, task)
+    out.emit("metadata", b"{}")
+    await kept(backbone, task)
+    await backbone.pipe.flush()  # after the reply about subscribers
+    for _ in range(3):
+        out.emit("values", b"{}")
+    assert len(woken) == 1
+    await out.finish()
+    assert [f.sequence for f in await backlog(backbone, task)] == [1, 2, 3, 4]
+    out.emit("values", b"{}")
+    assert len(woken) == 2
+
+
 async def test_ids_start_above_the_floor_also_when_that_is_in_the_future(io: IoLoop, task: Task, watch: Watch) -> None:
     floor = now_ms() + 60_000
     out = FramesOut(io, msgspec.structs.replace(task, frame_floor_ms=floor))

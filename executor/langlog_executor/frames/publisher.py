@@ -196,10 +196,10 @@ class FramesOut:
 
     async def finish(self) -> None:
         """On the I/O loop: wait until everything is sent (or lost), and emit the rest of the recording to the log."""
-        while self._gathered or (self._flusher is not None and not self._flusher.done()):
+        self._begin()
+        while self._flusher is not None and not self._flusher.done():
+            await asyncio.wait([self._flusher])
             self._begin()
-            if self._flusher is not None:
-                await asyncio.wait([self._flusher])
         self._note(running=False)
         self._record()
 
@@ -244,7 +244,8 @@ class FramesOut:
             full = bool(self._gathered)
             await self._send(batch)
             self._left = self._io.loop.time()
-            if self._gathered and not self._has_subscribers and not full:
+            if not self._has_subscribers and not full and not self._sealed:
+                self._posted = True  # also with nothing gathered: a graph of quick steps need not wake this loop for its next frame
                 if self._lingering is None:
                     self._linger()
                 return
