@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from langchain_protocol import protocol
 from langlog_gateway.protocol.events import Ending, Event, derived, event_of, is_python_sdk, shown_values, tree
 from langlog_gateway.protocol.filter import CHANNELS, BadFilter, Filter, read_filter
 from langlog_schemas.frames import Frame
+from langlog_schemas.runs.errors import RunError
 
 HUMAN = {
     "content": "hi",
@@ -148,6 +150,13 @@ def test_of_a_run_that_nobody_kept_its_beginning_its_values_and_its_end_are_told
         (5, "lifecycle", "running"),
         (12, "lifecycle", "failed"),
     ]
+
+
+def test_an_error_without_a_text_is_an_empty_one_as_the_worker_tells_it() -> None:
+    (*_, end) = derived(ending(status="error", error=None), 0)
+    assert json.loads(end.text)["params"]["data"]["error"] == ""
+    stored = msgspec.json.encode(RunError("ValueError", ""))
+    assert b"message" not in stored, "so the read model has none"
 
 
 def test_of_a_run_that_waits_for_answers_the_questions_are_told_before_its_end() -> None:

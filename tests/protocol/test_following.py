@@ -324,8 +324,9 @@ async def test_of_a_run_that_was_not_recorded_beginning_and_end_are_told_under_t
 ) -> None:
     await thread.start("steps", {"count": 2})
     await thread.post("/runs/wait", {"assistant_id": "steps", "input": {"count": 30, "n": 0}})
+    await thread.post("/runs/wait", {"assistant_id": "failing", "input": {"text": ""}})
     await thread.post("/runs/wait", {"assistant_id": "asker", "input": {"text": "a"}})
-    whole = await thread.follow(times(3))
+    whole = await thread.follow(times(4))
     whole += await thread.follow(lambda event: True, since=whole[-1].seq)
     await pair.cluster.kill("redis")
     left = await thread.follow(lambda event: event.seq == whole[-1].seq)
@@ -337,8 +338,11 @@ async def test_of_a_run_that_was_not_recorded_beginning_and_end_are_told_under_t
         "running",
         "completed",
         "running",
+        "failed",
+        "running",
         "interrupted",
     ]
+    assert [event.data["error"] for event in left if event.data.get("event") == "failed"] == [""]
     assert [event.method for event in left][-3:] == ["input.requested", "lifecycle", "values"]
 
 

@@ -233,8 +233,9 @@ def running(run_id: str, graph_id: str, seq: int, ms: int) -> Event:
 
 def _ended(ending: Ending, seq: int, status: str) -> Event:
     data: dict[str, Any] = {"event": status, "graph_name": ending.graph_id}
-    if status == "failed" and ending.error is not None:
-        data["error"] = ending.error
+    if status == "failed":
+        # empty as the worker sends it for an exception without a text, which rows leave out
+        data["error"] = ending.error or ""
     if ending.refusal is not None:
         data |= msgspec.structs.asdict(ending.refusal)
     return _lifecycle(ending.run_id, seq, data, ending.ended_ms)
