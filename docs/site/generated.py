@@ -1,4 +1,5 @@
-"""Pages that come from the code. They are written when the site is built, and are not in the repository."""
+"""Pages that come from the code. They are written when the site is built; in the repository, a few lines in the place of a page that
+others link to say where else the same stands."""
 
 from __future__ import annotations
 
