@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from langlog_gateway.auth.custom_auth import user_of
 from langlog_gateway.auth.request_headers import RequestHeaders
+from langlog_gateway.http.errors import JsonError
 
 from tests.gateway.conftest import MakeStack, Stack
 
@@ -36,6 +38,31 @@ async def test_an_assert_refuses_with_its_text(stack: Stack, ticket: str, status
     """LangGraph's documentation: an HTTPException or an AssertionError of a handler refuses."""
     for method, path, body in PATHS:
         assert await refusal(stack, method, path, body, ticket) == (status, {"detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("ticket", "status", "detail"),
+    [("punched", 401, {"code": "used", "at": [1, None]}), ("of a member", 402, ["unpaid", "2026-01-01"])],
+)
+async def test_a_detail_that_is_no_text_is_sent_as_json(stack: Stack, ticket: str, status: int, detail: Any) -> None:
+    """As FastAPI sends it."""
+    for method, path, body in PATHS:
+        assert await refusal(stack, method, path, body, ticket) == (status, {"detail": detail})
+
+
+@pytest.mark.parametrize("detail", [{"x": "\ud800"}, "x" * 20_000, {"x": "y" * 20_000}])
+def test_a_detail_that_json_cannot_say_or_that_is_too_long_is_text(detail: Any) -> None:
+    body = JsonError(401, detail).response().body
+    assert isinstance(body, bytes)
+    sent = json.loads(body)["detail"]
+    assert isinstance(sent, str)
+    assert 0 < len(sent) <= 10_000
+
+
+def test_a_detail_that_contains_itself_is_text() -> None:
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    assert JsonError(401, cyclic).detail == '"a list that is no JSON"'
 
 
 async def refusal(stack: Stack, method: str, path: str, body: Any, ticket: str) -> tuple[int, Any]:

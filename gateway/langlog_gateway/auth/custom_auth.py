@@ -31,7 +31,7 @@ from langlog_schemas.rules.filters import Filter, check
 from ..http.backends import Reads
 from ..http.bodies.reader import receive_body
 from ..http.cors import STUDIO, origin_of
-from ..http.errors import ApiError
+from ..http.errors import ApiError, JsonError
 from ..http.options import AuthCache, Options
 from .access import Action, Resource, User
 from .request_headers import RequestHeaders
@@ -372,4 +372,4 @@ def _refusal(error: Exception, status_of_assert: int, detail_of_assert: str) -> 
     status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
     if not isinstance(status, int) or not 400 <= status <= 599:
         return None
-    return ApiError(status, detail if isinstance(detail, str) else str(detail))
+    return ApiError(status, detail) if isinstance(detail, str) else JsonError(status, detail)

@@ -7,6 +7,7 @@ text, and the log has its trace.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -71,6 +72,28 @@ class ApiError(Exception):
         )
 
 
+class JsonError(ApiError):
+    """An `ApiError` whose detail is JSON, as handlers of a project raise it; its text is that JSON."""
+
+    def __init__(self, status: int, detail: object) -> None:
+        try:
+            encoded = msgspec.json.encode(detail, enc_hook=str)
+        except (
+            TypeError,
+            ValueError,
+            RecursionError,
+            msgspec.MsgspecError,
+        ):  # what JSON cannot say, cycles, broken text
+            encoded = msgspec.json.encode(encodable(f"a {type(detail).__name__} that is no JSON"))
+        super().__init__(status, encoded.decode())
+        whole = len(self.detail) == len(encoded.decode())
+        self._json = msgspec.Raw(encoded) if whole else self.detail
+
+    def response(self) -> web.Response:
+        body = msgspec.json.encode({"detail": self._json})
+        return web.Response(status=self.status, body=body, content_type=JSON, headers=self.headers)
+
+
 class HintedError(ApiError):
     """An `ApiError` with a hint after the detail, for REST clients; the streaming protocol sends the detail only, as recorded."""
 
@@ -127,8 +150,8 @@ def not_ready(reasons: Iterable[str]) -> ApiError:
 
 
 class _Refusal(msgspec.Struct):
-    detail: str = ""
-    error: str = ""
+    detail: Any = ""
+    error: Any = ""
 
 
 def reason_of(response: web.StreamResponse) -> str:
@@ -142,7 +165,8 @@ def reason_of(response: web.StreamResponse) -> str:
         refusal = msgspec.json.decode(body, type=_Refusal)
     except (msgspec.MsgspecError, RecursionError):
         return ""
-    return refusal.detail or refusal.error
+    reason = refusal.detail or refusal.error
+    return reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
 
 
 def internal_error(raised: str = "") -> web.Response:

@@ -1,6 +1,7 @@
 """Everybody owns what they make: the authorization most projects have, for the test matrix."""
 
 import asyncio
+import datetime
 import sys
 
 from langgraph_sdk import Auth
@@ -12,6 +13,8 @@ auth = Auth()
 def authenticate(authorization, path, method, headers, query_params, request=None):
     if ticket := headers.get("X-Ticket"):
         assert headers[b"x-ticket"] == ticket.encode()
+        if ticket == "punched":
+            raise Auth.exceptions.HTTPException(status_code=401, detail={"code": "used", "at": [1, None]})
         assert ticket.startswith("of "), f"{ticket} is no ticket"
         assert "nobody" not in ticket
         return {"identity": ticket.removeprefix("of ")}
@@ -33,6 +36,8 @@ async def own(ctx, value):
     if ctx.user.identity == "leaves later":
         sys.exit(1)
     assert ctx.user.identity != "a guest", "not for guests"
+    if ctx.user.identity == "a member":
+        raise Auth.exceptions.HTTPException(status_code=402, detail=["unpaid", datetime.date(2026, 1, 1)])
     assert ctx.user.identity != "a stranger"
     owner = {"owner": ctx.user.identity}
     value.setdefault("metadata", {}).update(owner)
