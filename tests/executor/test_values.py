@@ -7,6 +7,7 @@ import decimal
 import enum
 import functools
 import itertools
+import logging
 import re
 import sys
 import threading
@@ -23,12 +24,13 @@ import attrs
 import msgspec
 import pytest
 from langchain_core.messages import HumanMessage
+from langgraph.graph import START, StateGraph
 from langgraph.pregel import debug
 from langgraph.store.base import Item
-from langgraph.types import Interrupt, Send
+from langgraph.types import Interrupt, RetryPolicy, Send
 from langlog_executor.checkpoints.serde import project_serializer
 from langlog_executor.frames import interrupt_copies
-from langlog_executor.values import encoding, error_text, expansion
+from langlog_executor.values import encoding, error_text, expansion, retried_errors
 from langlog_executor.values.storable import NotStorable, storable
 from pydantic import BaseModel, SecretBytes, SecretStr
 
@@ -393,6 +395,44 @@ def test_langgraph_copies_an_interrupt_that_can_be_copied_and_shows_any_other_as
     assert copy(Interrupt(question, "1")) == {"value": {"question": [{"x": "a"}]}, "id": "1", "response_schema": None}
     for value in (doubled("x", 40), nested(5_000), threading.Lock()):
         assert copy(Interrupt(value, "1"))["value"] is value
+
+
+class Verbose(Exception):
+    def __init__(self, value: Any) -> None:
+        super().__init__("short")
+        self.value = value
+
+    def __str__(self) -> str:
+        return repr(self.value)
+
+
+@pytest.mark.parametrize("error", [ValueError(doubled("x", 40)), KeyError(doubled("x", 40)), Verbose(doubled("x", 40))])
+async def test_a_retry_of_an_exception_that_is_too_large_to_be_shown_holds_no_worker(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """langgraph makes a text of it for its log."""
+    retried_errors.guard()
+    retried_errors.guard()
+    caplog.set_level(logging.INFO)
+    tries = 0
+
+    async def fail(state: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise error from RuntimeError(doubled("y", 40))
+        return {}
+
+    policy = RetryPolicy(initial_interval=0.001, jitter=False, retry_on=Exception)
+    graph = StateGraph(dict).add_node("fail", fail, retry_policy=policy).add_edge(START, "fail").compile()
+    if isinstance(error, Verbose):
+        with pytest.raises(Verbose):
+            await graph.ainvoke({})
+        assert tries == 1, "nothing can make its text small"
+        return
+    await graph.ainvoke({})
+    assert tries == 2
+    assert error_text.TOO_LARGE in caplog.text
 
 
 def test_what_is_shared_a_few_times_or_contains_itself_is_no_large_value() -> None:

@@ -55,6 +55,7 @@ NAMES = {
         "langgraph.pregel._algo:task_path_str",
         "langgraph.pregel._checkpoint:empty_checkpoint",
         "langgraph.pregel._read:PregelNode",
+        "langgraph.pregel._retry:_should_retry_on",
         "langgraph.pregel._write:ChannelWrite",
         "langgraph.pregel._write:ChannelWriteEntry",
         "langgraph.pregel._write:PASSTHROUGH",

@@ -81,7 +81,7 @@ def traceback_of(error: BaseException) -> str:
     """
     try:
         own = "".join(traceback.format_list(_project_frames(error)))
-        if any(map(expands, _shown_with(error))):
+        if any(map(expands, in_its_traceback(error))):
             frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX)
             lines = [*traceback.format_list(frames), f"{class_name(error)}: {TOO_LARGE}"]
         else:
@@ -104,7 +104,7 @@ def _project_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return [traceback.FrameSummary(*frame) for frame in frames]
 
 
-def _shown_with(error: BaseException) -> list[BaseException]:
+def in_its_traceback(error: BaseException) -> list[BaseException]:
     """Return the exceptions whose texts are part of its traceback: itself, what it was raised from, and the members of groups."""
     known: dict[int, BaseException] = {id(error): error}
     waiting = [error]

@@ -39,7 +39,7 @@ from ..graphs.run_input import (
     own_recursion_limit,
     resumed_input,
 )
-from ..values import encoding
+from ..values import encoding, retried_errors
 from ..values.error_text import INTERNAL_ERROR, class_name, described, of_another_loop, traceback_of
 from ..values.interrupts import interrupts_of, refusal_of
 from ..values.library_features import DRAINS, STREAM_VERSION, GraphDrained, RunControl
@@ -68,6 +68,7 @@ OUTSIDE = "by asyncio.run, or while a node blocked the one that all graphs share
 TIMED_OUT = RunError(error="TimeoutError", message="The run exceeded its time limit.")
 
 interrupt_copies.guard()
+retried_errors.guard()
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
