@@ -12,19 +12,21 @@ import pytest
 SERVICE = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from langlog_backbone.process.ending import Ending
 from langlog_backbone.project.config import read_project
 from langlog_backbone.project.imports import load_object
 
 async def serve(config, reference):
-    loop, task, ended = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop, task, ending = asyncio.get_running_loop(), asyncio.current_task(), Ending(600)
+    ending.listen()
     loaded = load_object(read_project(Path(config)), "http.app", reference)
     assert asyncio.get_running_loop() is asyncio.get_event_loop() is loop
     assert asyncio.current_task() is task
     assert await asyncio.create_task(asyncio.sleep(0, 1)) == 1
-    os.kill(os.getpid(), signal.SIGTERM)
+    if Path(config).name != "signalled.json":
+        os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
-        await ended.wait()
+        await ending.requested.wait()
     return loaded
 
 if sys.argv[1] == "uvloop":
@@ -38,6 +40,10 @@ SETS_LOOP = (
     "import asyncio\n\nasync def tools():\n    return 'tools'\n\nloop = asyncio.new_event_loop()\nasyncio.set_event_loop(loop)\n"
     "app = loop.run_until_complete(tools())\nloop.close()\n"
 )
+SIGNALLED = RUNS.replace(
+    "await asyncio.sleep", "os.kill(os.getpid(), signal.SIGTERM)\n    await asyncio.sleep"
+).replace("import asyncio", "import asyncio, os, signal")
+LISTENS = RUNS.replace("await", "asyncio.get_running_loop().add_signal_handler(15, print, 'taken')\n    await")
 NEEDS_LOOP = "import asyncio\n\nassert asyncio.get_running_loop().is_running()\napp = 'tools'\n"
 
 
@@ -45,7 +51,7 @@ def load(folder: Path, loop: str, reference: str, files: dict[str, str]) -> subp
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    config = folder / "langgraph.json"
+    config = folder / ("signalled.json" if SIGNALLED in files.values() else "langgraph.json")
     config.write_text(json.dumps({"graphs": {"g": "./g.py:graph"}, "dependencies": ["."]}))
     return subprocess.run(
         [sys.executable, "-P", "-c", SERVICE, loop, str(config), reference], capture_output=True, text=True, check=False
@@ -54,7 +60,9 @@ def load(folder: Path, loop: str, reference: str, files: dict[str, str]) -> subp
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize(
-    "text", [RUNS, OWN_LOOP, SETS_LOOP, NEEDS_LOOP], ids=["run", "own_loop", "sets_loop", "needs_loop"]
+    "text",
+    [RUNS, OWN_LOOP, SETS_LOOP, NEEDS_LOOP, SIGNALLED, LISTENS],
+    ids=["run", "own_loop", "sets_loop", "needs_loop", "signalled", "listens"],
 )
 def test_a_module_may_run_a_loop_or_need_the_running_one(text: str, loop: str, tmp_path: Path) -> None:
     done = load(tmp_path, loop, "./app.py:app", {"app.py": text})

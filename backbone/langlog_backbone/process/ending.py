@@ -11,12 +11,13 @@ thread that waits for a server can outlast it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from ..time.sources import monotonic
@@ -35,6 +36,8 @@ BEYOND_DRAINING_S = 10.0
 OWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that processes of langlog handle."""
 
+_listening: list[Ending] = []
+"""The ending that listens for signals in this process, if any."""
 _masks = threading.local()
 """``before``: the signals that a thread had blocked before it forked."""
 
@@ -76,6 +79,33 @@ def _restore_signals() -> None:
     _take_signals()
 
 
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Context of the main thread in which the process's signals wait for the end of it: a loop that runs in it, and code that listens
+    for signals itself, would take them for their own. The limit of a stop counts from the signal."""
+    before = {number: signal.getsignal(number) for number in OWN_SIGNALS if _listening}
+    ours = {number: handler for number, handler in before.items() if callable(handler)}
+    held: list[int] = []
+
+    def hold(number: int, _: object) -> None:
+        held.append(number)
+        if number != signal.SIGUSR1:
+            for ending in _listening:
+                ending.begin()
+
+    for number in ours:
+        signal.signal(number, hold)
+        signal.siginterrupt(number, False)  # noqa: FBT003 - takes no keywords
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+            signal.siginterrupt(number, False)  # noqa: FBT003 - takes no keywords
+        for one in held:
+            signal.raise_signal(one)
+
+
 class Ending:
     """The end of one process. ``limit_s``: seconds from the first signal to the end at the latest. ``force`` ends the process,
     and is given why; None: nothing is forced, for a loop that shares its process with others."""
@@ -92,6 +122,7 @@ class Ending:
     def listen(self) -> None:
         """Handle SIGINT and SIGTERM of this process here. Call it on the process's event loop."""
         _spare_forked_children()
+        _listening[:] = [self]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.on_signal)

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from .ending import signals_held
+
 Loaded = TypeVar("Loaded")
 NEEDS_LOOP = "no running event loop"
 """Text of the error of code that only works while a loop runs."""
@@ -51,6 +53,9 @@ def _suspended(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     if task is not None:
         asyncio.tasks._leave_task(loop, task)  # noqa: SLF001 - asyncio documents it for extenders
     asyncio._set_running_loop(None)  # noqa: SLF001 - for event loops, as its text says
+    held = contextlib.ExitStack()
+    if main:
+        held.enter_context(signals_held())
     try:
         yield
     finally:
@@ -60,3 +65,4 @@ def _suspended(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
             asyncio.tasks._enter_task(loop, task)  # noqa: SLF001 - as above
         if wakeup != -1:
             signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        held.close()
