@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import contextlib
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from langgraph.store.memory import InMemoryStore
 from langlog_backbone.process.service import StartError
 from langlog_backbone.project.config import read_project
@@ -264,6 +266,40 @@ def test_an_auth_that_imports_langgraphs_own_server_is_refused_with_the_reason(f
     (folder / "langgraph.json").write_text('{"graphs": {"g": "./auth.py:auth"}}')
     with pytest.raises(StartError, match="langlog has no such module"):
         load_object(read_project(folder / "langgraph.json"), "auth.path", "./auth.py:auth")
+
+
+NEST_ASYNCIO = """
+import asyncio
+
+def apply():
+    loop = asyncio.get_event_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        raise ValueError(f"Can't patch loop of type {type(loop)}")
+"""
+"""As far as it goes on uvloop."""
+
+
+def test_a_module_that_patches_the_event_loop_is_told_what_to_do_instead(folder: Path) -> None:
+    for file in ("g.py", "auth.py"):
+        (folder / file).write_text("import nest_asyncio\n\nnest_asyncio.apply()\ngraph = auth = None\n")
+    (folder / "nest_asyncio.py").write_text(NEST_ASYNCIO)
+    (folder / "langgraph.json").write_text('{"graphs": {"g": "./g.py:graph"}}')
+
+    async def both() -> list[str]:
+        said = []
+        asyncio.set_event_loop(asyncio.get_running_loop())  # as it is after another import
+        for one in (
+            lambda: load(folder, "./g.py:graph", {}),
+            lambda: load_object(read_project(folder / "langgraph.json"), "auth.path", "./auth.py:auth"),
+        ):
+            with pytest.raises((GraphLoadError, StartError), match=r"Take nest_asyncio\.apply\(\) out") as caught:
+                one()
+            said.append(str(caught.value))
+        return said
+
+    graph, auth = uvloop.run(both())
+    assert "g.py" in graph
+    assert "auth.py" in auth
 
 
 def test_a_module_that_a_package_lacks_is_nothing_to_install(folder: Path) -> None:

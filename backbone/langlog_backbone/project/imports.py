@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
@@ -157,11 +158,24 @@ def import_module(name: str) -> types.ModuleType:
     return outside_loop(lambda: importlib.import_module(name))
 
 
-def missing_server(error: BaseException) -> str:
-    """Return what follows the text of an error about LangGraph's own server that is not installed; empty for any other error."""
-    if not isinstance(error, ModuleNotFoundError) or error.name != "langgraph_api":
-        return ""
-    return ": it is part of LangGraph's own server, and langlog has no such module: take this import out of the project"
+def way_out(error: BaseException) -> str:
+    """Return what follows the text of an error that projects often meet, and can avoid; empty for any other error."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "langgraph_api":
+        return ": it is part of LangGraph's own server, and langlog has no such module: take this import out of the project"
+    if isinstance(error, ValueError | RuntimeError) and _came_through(error, "nest_asyncio", "apply"):
+        return (
+            ": langlog's event loops are uvloop's. Take nest_asyncio.apply() out: a module may call asyncio.run without it, and so may a "
+            "node that is not async"
+        )
+    return ""
+
+
+def _came_through(error: BaseException, module: str, function: str) -> bool:
+    """Return whether the exception was raised in a call of the module's function."""
+    return any(
+        frame.f_globals.get("__name__") == module and frame.f_code.co_name == function
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def load_object(project: Project, key: str, reference: object, *, shared: bool = False) -> Any:
@@ -187,7 +201,7 @@ def load_object(project: Project, key: str, reference: object, *, shared: bool =
         raise
     except (Exception, SystemExit) as error:  # a script's `sys.exit()` is no reason to end in silence
         raise StartError(
-            f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}{missing_server(error)}"
+            f"{project.file}: {key}: {reference!r} cannot be loaded: {type(error).__name__}: {error}{way_out(error)}"
         ) from error
     return loaded
 

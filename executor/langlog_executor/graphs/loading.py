@@ -29,7 +29,7 @@ from langgraph.store.memory import InMemoryStore
 from langlog_backbone.process import outside_loop
 from langlog_backbone.project import imports as project_import
 from langlog_backbone.project.config import GraphSpec, Project
-from langlog_backbone.project.imports import NotPython, import_file, import_module, missing_server, prepare_process
+from langlog_backbone.project.imports import NotPython, import_file, import_module, prepare_process, way_out
 
 from ..values.error_text import LIBRARIES
 from ..values.library_features import SERVER_RUNTIME, AccessContext
@@ -318,11 +318,12 @@ def _failure(spec: GraphSpec, error: BaseException, where: str | None) -> GraphL
 
 
 def _way_out(error: BaseException) -> str:
-    """Return the advice for a missing package; empty for other errors, including a missing module of an installed package."""
+    """Return the advice for an error that projects often meet, or for a missing package; empty for other errors, including a missing
+    module of an installed package."""
+    if reason := way_out(error):
+        return reason
     if not isinstance(error, ModuleNotFoundError) or not error.name or "." in error.name:
         return ""
-    if reason := missing_server(error):
-        return reason
     return (
         f": install what has it into the environment that langlog runs in ({sys.prefix}); "
         'if it is the project\'s own, add its folder to "dependencies" in langgraph.json'
