@@ -10,10 +10,10 @@ Concurrency: several calls may be under way on one `Availability`, from any thre
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
 from typing import TypeVar
 
 import structlog
@@ -66,21 +66,23 @@ class Availability:
         self._under_way: dict[int, float] = {}
         _all.add(self)
 
-    @contextlib.contextmanager
-    def attempt(self) -> Iterator[None]:
+    def attempt(self) -> Attempt:
         """Context of one call, or several that belong together. Records success or failure; exceptions propagate."""
+        return Attempt(self)
+
+    def began(self) -> int:
+        """Record that a call began; return its number for `ended`."""
         number = next(self._numbers)
         self._under_way[number] = monotonic()
-        try:
-            yield
-        except Exception as error:
-            if may_pass(error):
-                self.failed(error)
-            raise
-        else:
+        return number
+
+    def ended(self, number: int, error: BaseException | None) -> None:
+        """Record that a call ended. ``error``: what it raised."""
+        del self._under_way[number]
+        if error is None:
             self.succeeded()
-        finally:
-            del self._under_way[number]
+        elif isinstance(error, Exception) and may_pass(error):
+            self.failed(error)
 
     def failed(self, error: BaseException) -> None:
         """Record that a call failed because its server is unavailable."""
@@ -144,6 +146,23 @@ class Availability:
         return f"{who} is unavailable since {seconds:.0f} s ({what})"
 
 
+class Attempt:
+    """Context of `Availability.attempt`. A class, since a generator's context costs twice as much, and calls are many."""
+
+    __slots__ = ("_availability", "_number")
+
+    def __init__(self, availability: Availability) -> None:
+        self._availability = availability
+
+    def __enter__(self) -> None:
+        self._number = self._availability.began()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._availability.ended(self._number, error)
+
+
 class Pauses:
     """Pauses between the attempts of one loop: `PAUSE_S`, then twice as long after each failure, up to `MAX_PAUSE_S`."""
 
@@ -173,15 +192,23 @@ async def until_available(
     ``limit_s``: timeout of one attempt, in seconds. The next one may use another connection. ``unless``: true for errors that propagate as
     well.
     """
-    pauses = Pauses()
+    pauses: Pauses | None = None
     while True:
+        number = on.began()
         try:
-            with on.attempt():
+            if limit_s is None:
+                result = await call()
+            else:
                 async with asyncio.timeout(limit_s):
-                    return await call()
-        except Exception as error:
-            if not may_pass(error) or unless(error):
+                    result = await call()
+        except BaseException as error:
+            on.ended(number, error)
+            if not isinstance(error, Exception) or not may_pass(error) or unless(error):
                 raise
+        else:
+            on.ended(number, None)
+            return result
+        pauses = pauses or Pauses()
         await pauses.wait()
 
 

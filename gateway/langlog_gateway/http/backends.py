@@ -159,14 +159,16 @@ class Commands:
         )
 
     async def _append(self, records: list[NewRecord]) -> None:
+        before = effect.starts_append()
         try:
-            with effect.appending():
-                await self._log.append(records)
+            await self._log.append(records)
         except AppendUnknown:
             raise ApiError(504, UNKNOWN) from None
         except LogUnavailable:
+            effect.append_refused(before=before)
             raise unavailable("The log") from None
         except RecordTooLarge:
+            effect.append_refused(before=before)
             raise ApiError(413, TOO_LARGE.format(self._log.max_record_bytes)) from None
 
 

@@ -6,11 +6,7 @@ of the command is read, is 504. `errors.unavailable` chooses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-
-from langlog_backbone.log.port import AppendUnknown, LogUnavailable, RecordTooLarge
 
 
 class _Effect:
@@ -36,18 +32,17 @@ def possible() -> bool:
     return effect is not None and effect.possible
 
 
-@contextmanager
-def appending() -> Iterator[None]:
-    """Around an append: from its beginning the request may have changed something, unless the log refuses the records."""
+def starts_append() -> bool:
+    """Note that the request may have changed something from now on. Return whether it may have before: for `append_refused`."""
     effect = _effect.get()
     if effect is None:
-        yield
-        return
+        return False
     before, effect.possible = effect.possible, True
-    try:
-        yield
-    except AppendUnknown:
-        raise
-    except (LogUnavailable, RecordTooLarge):
+    return before
+
+
+def append_refused(*, before: bool) -> None:
+    """Note that the log refused the records of an append, and nothing was changed. ``before``: of `starts_append`."""
+    effect = _effect.get()
+    if effect is not None:
         effect.possible = before
-        raise
