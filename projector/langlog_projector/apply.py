@@ -169,8 +169,14 @@ async def _remove(connection: asyncpg.Connection, changes: Changes) -> Removed:
 async def _write_rows(connection: asyncpg.Connection, changes: Changes) -> None:
     rows = {name: gathered for name, gathered in zip(TOGETHER, _rows_of(changes), strict=True) if gathered}
     if rows:
-        columns = [column for gathered in rows.values() for column in zip(*gathered, strict=True)]
+        columns = [_shortened(column) for gathered in rows.values() for column in zip(*gathered, strict=True)]
         await connection.execute(together(*rows), *columns)
+
+
+def _shortened(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a column; empty if it has no value: unnest fills up with NULL what is shorter than the first column, an id. Most columns
+    have none, and asyncpg's work on an element costs more than this look at all of them."""
+    return () if column[0] is None and column.count(None) == len(column) else column
 
 
 def _rows_of(changes: Changes) -> Iterator[list[tuple[Any, ...]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import combinations
+from itertools import combinations, zip_longest
 from typing import Any
 
 from langlog_backbone.postgres.database import load_sql
@@ -68,7 +68,8 @@ def _with_columns(act: Callable[..., Any], columns: tuple[str, ...]) -> Callable
     width = len(columns)
 
     def run(server: PostgresServer, *arrays: Any) -> Any:
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*arrays[:width], strict=True)]
+        # as unnest does, which fills up shorter arrays
+        rows = [dict(zip(columns, values, strict=True)) for values in zip_longest(*arrays[:width])]
         return act(server, rows, *arrays[width:])
 
     return run

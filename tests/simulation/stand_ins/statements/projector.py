@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -332,7 +333,7 @@ def insert_checkpoints(server: PostgresServer, rows: list[dict[str, Any]]) -> in
 
 @writes("projector", "apply", "insert_blobs")
 def insert_blobs(server: PostgresServer, *arrays: Any) -> int:
-    for values in zip(*arrays, strict=True):
+    for values in zip_longest(*arrays):
         row = dict(zip(("thread_id", "ns", "channel", "version", "type", "data"), values, strict=True))
         server.tables.put("checkpoint_blobs", values[:4], row)
     return len(arrays[0])
@@ -341,7 +342,7 @@ def insert_blobs(server: PostgresServer, *arrays: Any) -> int:
 @writes("projector", "apply", "insert_writes")
 def insert_writes(server: PostgresServer, *arrays: Any) -> int:
     names = ("thread_id", "ns", "checkpoint_id", "task_id", "idx", "task_path", "channel", "type", "data", "run_id")
-    for values in zip(*arrays, strict=True):
+    for values in zip_longest(*arrays):
         key = values[:5]
         if key not in server.tables["checkpoint_writes"] or values[4] < 0:
             server.tables.put("checkpoint_writes", key, dict(zip(names, values, strict=True)))
@@ -364,7 +365,7 @@ def remove_parts(server: PostgresServer, ids: list[str]) -> int:
 
 @writes("projector", "apply", "insert_frames")
 def insert_frames(server: PostgresServer, *arrays: Any) -> int:
-    for values in zip(*arrays, strict=True):
+    for values in zip_longest(*arrays):
         key = values[:3]
         if key not in server.tables["frames"]:
             row = dict(zip(("run_id", "attempt", "first_sequence", "thread_id", "data"), values, strict=True))
