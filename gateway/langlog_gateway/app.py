@@ -73,6 +73,12 @@ logger = structlog.get_logger(__name__)
 OPEN = frozenset({"", "/", "/ok", "/info", "/docs", "/openapi.json", "/metrics"})
 """Paths that need no credentials (wire contract §18)."""
 
+FREQUENT = frozenset(
+    f"/threads/{{thread_id}}/{what}" for what in ("runs", "runs/wait", "runs/stream", "state", "history")
+)
+"""Paths that are tried first: aiohttp tries those of a thread one after the other. Each ends in a word that precedes a variable in its
+place (``runs/{run_id}``) anyway."""
+
 SOCKETS = frozenset({SOCKET_PATH})
 """Routes that accept WebSockets themselves; the project's application cannot replace them."""
 
@@ -132,7 +138,7 @@ def build_app(core: Core, components: Components) -> web.Application:
     hidden = console.routes()
     if core.dev and options.auth.path is None and not settings.production:
         hidden += Truncation(core).routes()
-    for route in [*routes, *hidden]:
+    for route in sorted([*routes, *hidden], key=lambda route: route.path not in FREQUENT):
         if options.http.disabled(route.path):
             continue
         for_browsers = {"/": console.home, "/docs": console.docs}.get(route.path)

@@ -47,6 +47,8 @@ class Activity:
     def request(self, method: str, raw_path: str, status: int, seconds: float, reason: str = "") -> None:
         """Log a request. ``raw_path``: the target as it was sent; its query, its fragment and an absolute one's host and
         user are left out. ``reason``: why it was refused."""
+        if self._mode == "off":
+            return
         path = _AUTHORITY.sub("", raw_path, count=1).partition("?")[0].partition("#")[0]
         log = self._log(probe=path in PROBES)
         if log is not None:

@@ -54,6 +54,7 @@ class Components:
         self._core = core
         self._assistants = RunAssistants(core.reads)
         self._project = core.options.project
+        self._file = f"{core.options.prefix}{FILE}"
         self._bundles: Bundles | None = None
         self._failed = False
 
@@ -89,9 +90,9 @@ class Components:
 
     def admits(self, request: web.Request) -> bool:
         """Return whether the request is for a file whose address holds its key: it needs no other credentials."""
-        given, info = request.query.get("key", ""), request.match_info
+        info = request.match_info
         resource = info.route.resource
-        if not given or resource is None or resource.canonical != f"{self._core.options.prefix}{FILE}":
+        if resource is None or resource.canonical != self._file or not (given := request.query.get("key", "")):
             return False
         return hmac.compare_digest(given.encode(errors="replace"), self._key(info["name"], info["file"]).encode())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from langlog_backbone.process.settings import Settings
@@ -19,6 +20,8 @@ from .cors import Cors, is_local, origin_of
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 """Content types that a form of a page can send without a preflight."""
+HOSTS_REMEMBERED = 100
+"""Maximum number of texts of ``Host`` whose judgement is remembered."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/?#\s]+)(:\d{1,5})?", re.IGNORECASE)
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -35,6 +38,8 @@ class BrowserGuard:
         self._names = names | set(named)
         self._below = tuple(name[1:] for name in named if name.startswith("*."))
         self._any_host = "*" in named
+        # requests of one client name the same host; what others make up takes the place of what was not named for longest
+        self._admits_host = lru_cache(HOSTS_REMEMBERED)(self._judge_host)
 
     def refusal(self, method: str, headers: Headers) -> str | None:
         """Return why a request is refused, or None."""
@@ -70,7 +75,7 @@ class BrowserGuard:
                 )
         return None
 
-    def _admits_host(self, host: str) -> bool:
+    def _judge_host(self, host: str) -> bool:
         parts = _HOST.fullmatch(host)
         if parts is None:
             return False

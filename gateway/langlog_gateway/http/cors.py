@@ -7,6 +7,7 @@ the hosted studio alone. ``http.cors`` and ``CORS_ALLOW_ORIGINS`` name other ori
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -135,8 +136,7 @@ class Cors:
     async def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
         """Set the headers of a response, also of a stream."""
         headers = response.headers
-        varies = {name.strip().lower(): name.strip() for line in headers.getall("vary", ()) for name in line.split(",")}
-        headers["vary"] = ", ".join((varies | {"origin": "Origin"}).values())  # http.app hands on what was decorated
+        headers["vary"] = _varying(headers.getall("vary")) if "vary" in headers else "Origin"
         origin = request.headers.get("origin")
         if origin is None:
             return
@@ -148,6 +148,12 @@ class Cors:
             headers["access-control-allow-origin"] = "*"
         elif self.admits(origin):
             headers["access-control-allow-origin"] = origin
+
+
+def _varying(lines: Sequence[str]) -> str:
+    """Return the ``Vary`` of a response that has one. It may hold ``Origin``: http.app hands on what was decorated."""
+    varies = {name.strip().lower(): name.strip() for line in lines for name in line.split(",")}
+    return ", ".join((varies | {"origin": "Origin"}).values())
 
 
 def cors_of(settings: Settings, options: Options) -> Cors:
