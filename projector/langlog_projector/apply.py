@@ -50,7 +50,7 @@ _CHANGED_RUN = attrgetter(*columns_of(SQL["update_runs"])[1:])
 
 
 def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(new[name] if name in new else getattr(row, name) for name in _NEW_RUN)
+    return tuple([new[name] if name in new else getattr(row, name) for name in _NEW_RUN])
 
 
 TOGETHER = (

@@ -69,11 +69,13 @@ def count_runs(decided: Sequence[Decided]) -> None:
         if one.before is None:
             continue
         graph, created_at = "", ""
-        for event in (part for written in one.events for part in ev.parts(written)):
+        for event in one.events:
             match event:
                 case ev.RunCreated():
                     graph, created_at = event.graph_id, one.meta.time
                     _created(graph).inc()
+                    if event.dispatched is not None:
+                        _dispatched(graph, event.dispatched).inc()
                     if tenants.RUNS.limit:
                         tenants.RUNS.count(event.user_id)
                 case ev.RunDispatched() | ev.RunEnded():

@@ -95,10 +95,11 @@ class Effects:
         gone: list[str] = []
         at = iter(positions)
         for d in decided:
+            placed = list(_placed(d.events, at))
+            if d.cached is None:
+                continue
             state = d.before
-            for event, position in _placed(d.events, at):
-                if d.cached is None:
-                    continue
+            for n, (event, position) in enumerate(placed, 1):
                 d.cached.partition, d.cached.last = (event.topic, position.partition), position.offset
                 if isinstance(event, SETTLING):
                     d.cached.checkpoints_stable_at = position.offset
@@ -110,7 +111,8 @@ class Effects:
                     controls += _controls(state, event, d.meta)
                     if isinstance(event, ev.ThreadDeleted) and not _temporary(d.before):
                         gone.append(event.thread_id)
-                state = fold_thread(state, [event], d.meta.time)
+                if n < len(placed):
+                    state = fold_thread(state, [event], d.meta.time)
         if tasks or controls or gone:
             self._queue.put_nowait((tasks, controls, gone))
 
