@@ -27,6 +27,7 @@ from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.log.dead_letters import error_text
 from langlog_backbone.log.foreign_records import storable
 from langlog_backbone.metrics import table
+from langlog_backbone.postgres.kept_connection import KeptConnection
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process import tracing
 from langlog_backbone.process.retry import MAX_PAUSE_S, READ_LIMIT_S, Availability, until_available
@@ -63,7 +64,7 @@ WRITE_LIMIT_S = 120.0
 class Projection:
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: asyncpg.Pool | KeptConnection,
         publish_dead_letter: PublishDeadLetter,
         listener: Listener,
         outcomes_kept_s: float = Settings().outcomes_kept_s,

@@ -26,6 +26,7 @@ from langlog_backbone.log.dead_letters import dead_letter
 from langlog_backbone.metrics import table
 from langlog_backbone.metrics.ages import BatchAge
 from langlog_backbone.postgres.database import connect_pool, of_services
+from langlog_backbone.postgres.kept_connection import KeptConnection
 from langlog_backbone.process.retry import READ_LIMIT_S, Availability, reason_of, until_available
 from langlog_backbone.process.service import JOIN_S
 from langlog_backbone.redis import channels
@@ -151,6 +152,7 @@ class ProjectorService:
         self._log = backbone.log
         self._pool: asyncpg.Pool | None = None
         self._projection: Projection
+        self._kept: KeptConnection
         self._announcer: Announcer | None = None
         self._replies: RecentReplies | None = None
         self._turn = asyncio.Lock()
@@ -175,12 +177,13 @@ class ProjectorService:
         self._pool = await connect_pool(
             settings, size=2, opened=self._watch, plan_cache_mode="force_generic_plan", **of_services(settings)
         )
+        self._kept = KeptConnection(self._pool)
         announcer, kept_s = Announcer(self._pool, self._backbone.bus), settings.outcomes_kept_s
         self._announcer, self._replies = announcer, announcer.replies
         await self._replies.start()
         erasure = None if settings.encryption == "off" else Erasure(settings, keys=True)
         self._projection = Projection(
-            self._pool, self._publish_dead_letter, announcer, kept_s, erasure, self._log.partition_of
+            self._kept, self._publish_dead_letter, announcer, kept_s, erasure, self._log.partition_of
         )
         self._joins_until = asyncio.get_running_loop().time() + JOIN_S
         self._reader = self._log.member(GROUP, ev.FOLDED_TOPICS, self)
@@ -284,6 +287,7 @@ class ProjectorService:
         if self._pool is not None:
             try:
                 async with asyncio.timeout(CLOSE_S):
+                    await self._kept.release()
                     await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()

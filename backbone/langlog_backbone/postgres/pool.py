@@ -138,7 +138,7 @@ class Pool:
                 connection = resting.pop()
                 if len(resting) < self._least:
                     self._least = len(resting)
-                if _alive(connection):
+                if is_alive(connection):
                     return connection
                 await self._give_back(connection)
             if not self._most or self._closing:
@@ -226,7 +226,8 @@ class Pool:
             self._set_timer()
 
 
-def _alive(connection: Any) -> bool:
+def is_alive(connection: Any) -> bool:
+    """Return whether a connection of asyncpg's pool is open and still taken."""
     try:
         return not connection.is_closed()
     except asyncpg.InterfaceError:  # asyncpg has seen its end and taken it back by itself
