@@ -359,19 +359,29 @@ class Bus:
 
     async def subscribe(self, channel: str, handler: Handler, *, remote: bool = True) -> None:
         """Subscribe a handler; returns once no later message can be missed. ``remote`` False: only `publish_local` of a local bus."""
+        ack = self.enter(channel, handler, remote=remote)
+        if ack is not None and not ack.done():
+            await asyncio.shield(ack)
+
+    def enter(self, channel: str, handler: Handler, *, remote: bool = True) -> asyncio.Future[None] | None:
+        """`subscribe` without waiting. Returns a future that is done once no later message can be missed, and that all subscribers
+        share; None: none can be from now on."""
         self._handlers.setdefault(channel, []).append(handler)
         if not remote and self._local:
-            return
+            return None
         ack = self._acks.get(channel)
         if ack is None:
             ack = self._acks[channel] = asyncio.get_running_loop().create_future()
             # if Redis is unavailable the keeper subscribes again later
             if self._connection is not None:
                 self._connection.send("SUBSCRIBE", self._pipe.key(channel))
-        if not ack.done():
-            await asyncio.shield(ack)
+        return ack
 
     async def unsubscribe(self, channel: str, handler: Handler) -> None:
+        self.leave(channel, handler)
+
+    def leave(self, channel: str, handler: Handler) -> None:
+        """Unsubscribe a handler."""
         handlers = self._handlers.get(channel)
         if not handlers or handler not in handlers:
             return

@@ -234,7 +234,8 @@ class _Thread:
         self.frames = channels.frames(thread_id)
         self.watches: set[Watch] = set()
         self.framed = 0
-        self.ready: dict[str, asyncio.Future[None]] = {}
+        self.ready: dict[str, asyncio.Future[None] | None] = {}
+        """Kinds of messages that are subscribed to, each with the future of `Bus.enter`."""
 
     def on_lifecycle(self, data: bytes) -> None:
         if self.opening is not None:
@@ -284,7 +285,6 @@ class Watches:
         self._limits = Limits(settings.stream_buffer_frames, settings.stream_buffer_bytes)
         self._timeout = settings.reply_timeout_s
         self._threads: dict[str, _Thread] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
         self.handlers: Callable[[], JsonHandlers | None] = lambda: None
         """Returns the current handlers that decrypt workers' messages."""
         self.on_event: Callable[[str, ev.AnyEvent], object] | None = None
@@ -321,14 +321,16 @@ class Watches:
     async def ready(self, watch: Watch) -> None:
         """Wait until the watch is subscribed and misses no later message. Raises ApiError 503 when Redis stays unavailable."""
         thread = self._threads[watch.thread_id]
+        under_way = [self._subscribed(thread, LIFECYCLE)]
+        if watch.wants_frames:
+            under_way.append(self._subscribed(thread, FRAMES))
+        if all(ack is None or ack.done() for ack in under_way):
+            return
         try:
             async with asyncio.timeout(self._timeout):
-                under_way = [self._subscribed(thread, LIFECYCLE)]
-                if watch.wants_frames:
-                    under_way.append(self._subscribed(thread, FRAMES))
-                for task in under_way:
-                    if not task.done():
-                        await asyncio.shield(task)
+                for ack in under_way:
+                    if ack is not None and not ack.done():
+                        await asyncio.shield(ack)
         except TimeoutError:
             raise unavailable("Redis") from None
 
@@ -382,34 +384,26 @@ class Watches:
     async def stop(self) -> None:
         self._bus.on_missed.remove(self._missed)
         await self._bus.unsubscribe(channels.SUCCESSION, self._succeeded)
-        await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    def _subscribed(self, thread: _Thread, kind: str) -> asyncio.Future[None]:
-        """Return the subscription, which is under way or done."""
-        task = thread.ready.get(kind)
-        if task is None:
+    def _subscribed(self, thread: _Thread, kind: str) -> asyncio.Future[None] | None:
+        """Return the subscription, which is under way or done; None: done."""
+        if kind not in thread.ready:
             # lifecycle events come from the projector, which may share this process; frames never do
-            work = (
-                self._bus.subscribe(thread.lifecycle, thread.on_lifecycle, remote=False)
+            thread.ready[kind] = (
+                self._bus.enter(thread.lifecycle, thread.on_lifecycle, remote=False)
                 if kind == LIFECYCLE
-                else self._bus.subscribe(thread.frames, thread.on_frames)
+                else self._bus.enter(thread.frames, thread.on_frames)
             )
-            task = thread.ready[kind] = asyncio.ensure_future(work)
-        return task
+        return thread.ready[kind]
 
     def _unsubscribe(self, thread: _Thread, kind: str) -> None:
-        task = thread.ready.pop(kind, None)
-        if task is None:
+        if kind not in thread.ready:
             return
-        task.cancel()
-        work = (
-            self._bus.unsubscribe(thread.lifecycle, thread.on_lifecycle)
-            if kind == LIFECYCLE
-            else self._bus.unsubscribe(thread.frames, thread.on_frames)
-        )
-        leaving = asyncio.ensure_future(work)
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        del thread.ready[kind]
+        if kind == LIFECYCLE:
+            self._bus.leave(thread.lifecycle, thread.on_lifecycle)
+        else:
+            self._bus.leave(thread.frames, thread.on_frames)
 
     def _on_event(self, thread_id: str, event: ev.AnyEvent) -> None:
         if self.on_event is not None:
