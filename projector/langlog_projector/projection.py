@@ -27,6 +27,7 @@ from langlog_backbone.log import Record, TopicPartition
 from langlog_backbone.log.dead_letters import error_text
 from langlog_backbone.log.foreign_records import storable
 from langlog_backbone.metrics import table
+from langlog_backbone.metrics.deferred import later
 from langlog_backbone.postgres.kept_connection import KeptConnection
 from langlog_backbone.postgres.pool import ACQUIRE_S
 from langlog_backbone.process import tracing
@@ -447,7 +448,7 @@ class Projection:
 
 def _count(steps: Mapping[TopicPartition, Step]) -> None:
     for (topic, _), step in steps.items():
-        _folded(topic).inc(step.after - step.before)
+        later(_folded(topic).inc, step.after - step.before)
 
 
 def _trace(records: Sequence[Record], began_ns: int) -> None:

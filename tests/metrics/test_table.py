@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from langlog_backbone.metrics import reference, table
 from langlog_backbone.metrics.ages import BatchAge
+from langlog_backbone.metrics.deferred import MOST, later, settle
 from langlog_backbone.metrics.exposition import Exposition, rendered
-from langlog_backbone.metrics.families import Family, Sample, family, lasting, merged
+from langlog_backbone.metrics.families import Family, Sample, counted, family, lasting, merged
 from langlog_backbone.metrics.tenants import CALLERS_MAX, OTHER, TopTenants
 from langlog_backbone.metrics.worker_figures import WorkerFigures, serve_figures
 from langlog_backbone.time.clock import iso, now
@@ -138,6 +140,26 @@ def test_callers_without_end_take_bounded_room() -> None:
     assert TopTenants(0).values() == {}
 
 
+def test_what_is_noted_is_counted_once_and_before_metrics_are_read() -> None:
+    def records() -> float:
+        (family,) = [one for one in counted() if one.name == "langlog_log_records_appended_total"]
+        return sum(sample.value for sample in family.samples if sample.labels == (("log", "sqlite"),))
+
+    before = records()
+    count = table.APPENDED_RECORDS.labels("sqlite").inc
+
+    def note() -> None:
+        for _ in range(2 * MOST):
+            later(count, 3)
+
+    with ThreadPoolExecutor(4) as threads:
+        for noting in [threads.submit(note) for _ in range(4)]:
+            noting.result()
+    later(count)
+    assert records() - before == 4 * 2 * MOST * 3 + 1
+    assert records() - before == 4 * 2 * MOST * 3 + 1
+
+
 def test_the_age_of_a_batch_is_that_of_its_oldest_record() -> None:
     registry = CollectorRegistry()
     lag, delivery = Gauge("lag", "", registry=registry), Histogram("delivery", "", registry=registry)
@@ -150,5 +172,6 @@ def test_the_age_of_a_batch_is_that_of_its_oldest_record() -> None:
         with age.of(headers):
             pass
     assert registry.get_sample_value("lag") == 0
+    settle()
     assert registry.get_sample_value("delivery_count") == 2
     assert registry.get_sample_value("took_count") == 4

@@ -10,6 +10,7 @@ from prometheus_client import Gauge, Histogram
 
 from ..time.clock import now_ms
 from ..time.sources import monotonic
+from .deferred import later
 
 
 class BatchAge:
@@ -32,7 +33,7 @@ class BatchAge:
         except (KeyError, ValueError, OverflowError):
             self._oldest_s = None
         else:
-            self._delivery.observe(self._age_s())
+            later(self._delivery.observe, self._age_s())
         return self
 
     def __enter__(self) -> None:
@@ -42,7 +43,7 @@ class BatchAge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._oldest_s = None
-        self._took.observe(monotonic() - self._began)
+        later(self._took.observe, monotonic() - self._began)
 
     def _age_s(self) -> float:
         oldest = self._oldest_s

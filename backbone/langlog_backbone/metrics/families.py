@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from prometheus_client.core import Metric as PrometheusMetric
 
+from .deferred import settle
 from .table import REGISTRY, TABLE
 
 Labels = tuple[tuple[str, str], ...]
@@ -39,6 +40,7 @@ def family(name: str, values: Mapping[tuple[str, ...], float] | float) -> Family
 
 def counted() -> list[Family]:
     """Metrics that code of this process has counted."""
+    settle()
     families = []
     for metric in REGISTRY.collect():
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name

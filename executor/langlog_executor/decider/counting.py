@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from langlog_backbone.metrics import table, tenants
+from langlog_backbone.metrics.deferred import later
 from langlog_backbone.metrics.families import Family, family
 from langlog_schemas import commands as cmd
 from langlog_schemas import events as ev
@@ -60,7 +61,7 @@ def count_command(command: cmd.Command, events: Sequence[ev.AnyEvent]) -> None:
             outcome = "unchanged"
         case _:
             outcome = "accepted"
-    _command(command.TYPE, outcome).inc()
+    later(_command(command.TYPE, outcome).inc)
 
 
 def count_runs(decided: Sequence[Decided]) -> None:
@@ -73,9 +74,9 @@ def count_runs(decided: Sequence[Decided]) -> None:
             match event:
                 case ev.RunCreated():
                     graph, created_at = event.graph_id, one.meta.time
-                    _created(graph).inc()
+                    later(_created(graph).inc)
                     if event.dispatched is not None:
-                        _dispatched(graph, event.dispatched).inc()
+                        later(_dispatched(graph, event.dispatched).inc)
                     if tenants.RUNS.limit:
                         tenants.RUNS.count(event.user_id)
                 case ev.RunDispatched() | ev.RunEnded():
@@ -83,12 +84,12 @@ def count_runs(decided: Sequence[Decided]) -> None:
                     if run is not None:
                         graph, created_at = run.graph_id, run.created_at
                     if isinstance(event, ev.RunDispatched):
-                        _dispatched(graph, event.reason).inc()
+                        later(_dispatched(graph, event.reason).inc)
                     else:
-                        _ended(graph, OUTCOME_OF[type(event)], cause_of(event)).inc()
+                        later(_ended(graph, OUTCOME_OF[type(event)], cause_of(event)).inc)
                         if created_at:
                             took = datetime.fromisoformat(one.meta.time) - datetime.fromisoformat(created_at)
-                            _took(graph).observe(max(0.0, took.total_seconds()))
+                            later(_took(graph).observe, max(0.0, took.total_seconds()))
                 case _:
                     pass
 

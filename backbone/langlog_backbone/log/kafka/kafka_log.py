@@ -34,6 +34,7 @@ from langlog_schemas import commands, events, snapshots
 from msgspec.structs import replace
 
 from ...metrics import table
+from ...metrics.deferred import later
 from ...process.settings import Settings
 from ...time.clock import now_ms
 from ...time.sources import monotonic
@@ -258,9 +259,9 @@ class KafkaLog:
                     future.add_done_callback(_retrieve)
         broker_log.recovered()
         self._failed_at = None
-        _appends.observe(monotonic() - began)
-        _records.inc(len(records))
-        _bytes.inc(sum(len(record.value) for record in records))
+        later(_appends.observe, monotonic() - began)
+        later(_records.inc, len(records))
+        later(_bytes.inc, sum([len(record.value) for record in records]))
         if any(metadata.offset < 0 for metadata in acknowledged):
             # Kafka knew the batch as a duplicate of an older one and no longer where that one is
             raise AppendUnknown("Kafka has the records, but did not return their offsets")

@@ -25,6 +25,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from ...metrics.deferred import later
 from ...metrics.table import APPEND_FAILURES, APPENDED_BYTES, APPENDED_RECORDS, APPENDS, COMMITS
 from ...time.sources import monotonic
 from ..port import AppendUnknown, LogUnavailable, Position, TopicPartition
@@ -73,10 +74,10 @@ _appends = APPENDS.labels("sqlite")
 
 def _count(group: Sequence[Append], locked: float, committed: float) -> None:
     """One commit: counting each append of it would cost more than it says. The first of them has waited for longest."""
-    COMMITS.observe(committed - locked)
-    _appends.observe(committed - group[0].queued)
-    _records.inc(sum(len(append.records) for append in group))
-    _bytes.inc(sum(append.size for append in group))
+    later(COMMITS.observe, committed - locked)
+    later(_appends.observe, committed - group[0].queued)
+    later(_records.inc, sum([len(append.records) for append in group]))
+    later(_bytes.inc, sum([append.size for append in group]))
 
 
 class Writer:
