@@ -16,7 +16,7 @@ from langlog_schemas.messages import Answer, Query
 from ..process.server_errors import RedisUnavailable
 from ..time.clock import new_id, now_ms
 from .client import RedisPipe
-from .replies import ReplyRouter
+from .replies import ReplyRouter, time_out
 
 logger = structlog.get_logger(__name__)
 
@@ -56,17 +56,19 @@ class QueryClient:
         )
         data = messages.encode(query)
         future = self._replies.pending_answer(query.id)
-        again = asyncio.get_running_loop().call_later(limit_s * RESEND_SHARE, self._check, query.id)
+        loop = asyncio.get_running_loop()
+        again = loop.call_later(limit_s * RESEND_SHARE, self._check, query.id)
+        limit = loop.call_later(limit_s, time_out, [future])
         try:
-            async with asyncio.timeout(limit_s):
-                self._push(data, future)
-                self._under_way[query.id] = data
-                return messages.decode_answer(await future)
+            self._push(data, future)
+            self._under_way[query.id] = data
+            return messages.decode_answer(await future)
         except (TimeoutError, asyncio.CancelledError, TooManyQueries):
             self._pipe.send("LREM", self._pipe.key(QUERIES), 0, data)  # no worker needs to take it any more
             raise
         finally:
             again.cancel()
+            limit.cancel()
             self._under_way.pop(query.id, None)
             self._replies.discard(query.id, future)
 

@@ -14,7 +14,7 @@ the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from langlog_schemas import messages
 from langlog_schemas.messages import ResendReplies
@@ -120,3 +120,11 @@ class ReplyRouter:
         for n in range(0, len(unheard), IDS_PER_MESSAGE):
             message = ResendReplies(reply_to=self.id, command_ids=unheard[n : n + IDS_PER_MESSAGE])
             self._bus.publish(channels.RESEND_REPLIES, messages.encode(message))
+
+
+def time_out(waiting: Iterable[asyncio.Future[bytes]]) -> None:
+    """End the wait for replies or answers with TimeoutError: for a timer, which costs a third of `asyncio.timeout`."""
+    for future in waiting:
+        if not future.done():
+            future.set_exception(TimeoutError())
+            future.exception()  # retrieved, also where an earlier one has ended the wait

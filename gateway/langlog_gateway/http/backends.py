@@ -25,7 +25,7 @@ from langlog_backbone.process.unavailable import is_unavailable
 from langlog_backbone.project.json_handlers import MARK, JsonHandlers
 from langlog_backbone.redis.client import RedisPipe
 from langlog_backbone.redis.queries import QueryClient, TooManyQueries
-from langlog_backbone.redis.replies import ReplyRouter
+from langlog_backbone.redis.replies import ReplyRouter, time_out
 from langlog_backbone.time.clock import iso, new_id
 from langlog_schemas import commands as cmd
 from langlog_schemas import ids, messages
@@ -112,7 +112,7 @@ class Commands:
         limit: asyncio.TimerHandle | None = None
         try:
             await self._append([self._record(id, *command, origin) for id, command in named])
-            limit = asyncio.get_running_loop().call_later(self._timeout, _time_out, waiting.values())
+            limit = asyncio.get_running_loop().call_later(self._timeout, time_out, waiting.values())
             replies = [messages.decode_reply(await waiting[id]) for id, _ in named]
             return [await self._opened(reply) for reply in replies]
         except TimeoutError:
@@ -173,14 +173,6 @@ class Commands:
         except RecordTooLarge:
             effect.append_refused(before=before)
             raise ApiError(413, TOO_LARGE.format(self._log.max_record_bytes)) from None
-
-
-def _time_out(waiting: Iterable[asyncio.Future[bytes]]) -> None:
-    """End the wait for replies. A timer of the futures' own costs a third of `asyncio.timeout`, and most come within a moment."""
-    for future in waiting:
-        if not future.done():
-            future.set_exception(TimeoutError())
-            future.exception()  # retrieved, also where an earlier one has ended the wait
 
 
 def _outcome(row: Any) -> Reply:
