@@ -55,8 +55,9 @@ async def leave_group(consumer: AIOKafkaConsumer) -> None:
         if coordinator.coordinator_id is not None and coordinator.member_id:
             # the broker reads no more requests from the connection that waits for its response to the join
             request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
-            with contextlib.suppress(KafkaError):
-                await consumer._client.send(coordinator.coordinator_id, request)
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await consumer._client.send(coordinator.coordinator_id, request)
         await asyncio.wait([stopping], timeout=LEAVE_S)
     if not stopping.done():
         stopping.cancel()

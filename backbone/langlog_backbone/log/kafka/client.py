@@ -133,7 +133,7 @@ def make_consumer(bootstrap: str, settings: Settings) -> AIOKafkaConsumer:
 
 def make_member(bootstrap: str, settings: Settings, group: str, sharing: Sharing) -> AIOKafkaConsumer:
     options = member_options(settings, group, sharing) | security_options(settings)
-    return AIOKafkaConsumer(bootstrap_servers=bootstrap, **options)
+    return Consumer(bootstrap_servers=bootstrap, **options)
 
 
 def make_admin(bootstrap: str, settings: Settings) -> AIOKafkaAdminClient:

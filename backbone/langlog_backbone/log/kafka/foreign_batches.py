@@ -16,6 +16,8 @@ Both replace a class of aiokafka for consumers that are made here, and for no ot
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -23,9 +25,10 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, codec
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import PartitionRecords
-from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
@@ -43,12 +46,17 @@ DECOMPRESS: dict[int, Callable[[bytes], bytes]] = {
 }
 """By the number in a batch's attributes."""
 
+CLOSE_TIMEOUT_S = 5.0
+"""Maximum seconds to close what aiokafka has left open."""
+
 _ours: ContextVar[bool] = ContextVar("consumer_of_langlog", default=False)
 """Whether a task belongs to a consumer that is made here: it fetches in tasks that `start` makes, which inherit this."""
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """aiokafka's consumer, which passes records whose header names are no text, and returns each offset."""
+    """aiokafka's consumer, which passes records whose header names are no text, returns each offset, and fails if it can fetch no more."""
+
+    _failed: KafkaError | None = None
 
     async def start(self) -> None:
         token = _ours.set(True)
@@ -56,6 +64,35 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             await super().start()
         finally:
             _ours.reset(token)
+        if self._group_id is None:  # one that is in a group fetches nothing (`member`)
+            self._fetcher.error_future.add_done_callback(self._note_end)
+
+    async def getmany(self, *partitions: KafkaPartition, **limits: Any) -> dict[KafkaPartition, list[Any]]:
+        """Return as aiokafka's. Raises KafkaError also if the client fetches no more: aiokafka's own does not look, and waits for good."""
+        if self._failed is not None:
+            raise self._failed
+        fetched: dict[KafkaPartition, list[Any]] = await super().getmany(*partitions, **limits)
+        return fetched
+
+    async def stop(self) -> None:
+        """Stop. aiokafka's own raises CancelledError, without a cancellation, where a fetch pauses after an error; and it leaves tasks
+        and connections behind where fetching has failed, and where it is cancelled because a group does not answer."""
+        closings = (self._fetcher.close, self._client.close) if self._fetcher else (self._client.close,)
+        try:
+            await asyncio.gather(super().stop(), return_exceptions=True)
+        finally:
+            for close in closings:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                        await asyncio.gather(close(), return_exceptions=True)
+
+    def _note_end(self, fetching: asyncio.Task[None]) -> None:
+        if self._closed:
+            return
+        error = None if fetching.cancelled() else fetching.exception()
+        reason = repr(error.__cause__ or error) if error else "it was cancelled"
+        self._failed = KafkaError(f"the client fetches no more: {reason}")
+        self._subscription.abort_waiters(self._failed)
 
 
 class ForeignRecord(msgspec.Struct, frozen=True):

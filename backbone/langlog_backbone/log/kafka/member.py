@@ -221,7 +221,7 @@ class KafkaMember(KafkaReader):
         start: Mapping[TopicPartition, int] = {}
         if fresh:
             start = await self._assignment.assigned(list(fresh))
-        if fresh or gone:
+        if fresh or gone or (self._owned and self._consumer is None):
             await self._flow({partition: start.get(topic_partition, 0) for topic_partition, partition in fresh.items()})
 
     async def _flow(self, fresh: Mapping[KafkaPartition, int]) -> None:
@@ -242,6 +242,7 @@ class KafkaMember(KafkaReader):
                 break
             except (KafkaError, OSError) as error:
                 logger.warning("kafka.reader_failed", error=str(error))
+                await super()._disconnect()  # it may be the client that cannot go on
                 await asyncio.sleep(RETRY_PAUSE_S)  # nothing signals that the broker is back
         self._next |= begin
         self._owned |= fresh.keys()

@@ -45,10 +45,8 @@ class SplitConsumer:
             await part.interrupt()
         for part in self._parts:
             part.assigned = [partition for partition in partitions if partition.topic in part.topics]
-            if part.assigned:
-                part.consumer.assign(part.assigned)
-            else:
-                part.consumer.unsubscribe()
+            # none, too: `unsubscribe` right after an `assign` ends aiokafka's fetching for good, and its error is not raised
+            part.consumer.assign(part.assigned)
 
     def seek(self, partition: KafkaPartition, offset: int) -> None:
         """Continue at the offset. Raises IllegalStateError if the partition is not assigned."""
