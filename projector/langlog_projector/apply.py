@@ -15,7 +15,7 @@ import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_schemas.envelope import Cause
 
-from .folding.changes import Changes, RunRow, WebhookDue, WebhookTry
+from .folding.changes import WRITE_RUN, Changes, RunRow, WebhookDue, WebhookTry
 
 SQL = load_sql("langlog_projector", "apply.sql")
 
@@ -55,15 +55,17 @@ def _new_run(row: RunRow, new: Mapping[str, Any]) -> tuple[Any, ...]:
 
 TOGETHER = (
     *("insert_threads", "update_threads", "insert_runs", "update_runs"),
-    *("insert_checkpoints", "insert_blobs", "insert_writes", "insert_frames"),
+    *("insert_checkpoints", "insert_blobs", "keep_replaced_writes", "insert_writes", "insert_frames"),
 )
-"""Statements that write different rows, and read none of each other's: those of a batch are executed as one."""
+"""Statements that write different rows, and read none of each other's but as they were before: those of a batch are executed as one."""
+REPLACED = "replaced "
+"""Prefix of the checkpoint id of a write that another run has replaced: no reader asks for it."""
 
 
 @cache
 def together(*names: str) -> str:
     """Return one statement for several, with the parameters of the first before those of the second, and so on. Postgres executes all
-    on the same snapshot, in any order: none of them may read or write a row of another."""
+    on the same snapshot, in any order: none of them may write a row of another, or read one as the other leaves it."""
     statements, used = [], 0
     for name in names:
         moved = _moved(SQL[name], used)
@@ -158,6 +160,7 @@ async def _remove(connection: asyncpg.Connection, changes: Changes) -> Removed:
         for run_id in runs
     ]
     if pairs:
+        await connection.execute(SQL["restore_replaced_writes"], *_columns(pairs, 2))
         await connection.execute(SQL["remove_run_checkpoints"], *_columns(pairs, 2))
     if changes.removed_runs:
         await connection.execute(SQL["remove_runs"], [r for runs in changes.removed_runs.values() for r in runs])
@@ -188,8 +191,29 @@ def _rows_of(changes: Changes) -> Iterator[list[tuple[Any, ...]]]:
     yield [(id, *_CHANGED_RUN(row)) for id, row in runs if row.new is None]
     yield [(t, *key, *row) for t, rows in changes.checkpoints.items() for key, row in rows.items()]
     yield [(t, *key, *row) for t, rows in changes.blobs.items() for key, row in rows.items()]
-    yield [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
+    yield list(_special_writes(changes))
+    writes = [(t, *key, *row) for t, rows in changes.writes.items() for key, row in rows.items()]
+    yield writes + list(_replaced_writes(changes))
     yield [(*key, t, data) for t, rows in changes.frames.items() for key, data in rows.items()]
+
+
+def _special_writes(changes: Changes) -> Iterator[tuple[Any, ...]]:
+    """Yield the special writes of the batch, each with each run that wrote it."""
+    for thread_id, rows in changes.writes.items():
+        replaced = changes.replaced_writes.get(thread_id, {})
+        for key, row in rows.items():
+            if key[-1] < 0:
+                yield from ((thread_id, *key, run_id) for run_id in {row[WRITE_RUN], *replaced.get(key, ())})
+
+
+def _replaced_writes(changes: Changes) -> Iterator[tuple[Any, ...]]:
+    """Yield rows of writes that another run of the same batch has replaced, as ``keep_replaced_writes`` makes them."""
+    for thread_id, replaced in changes.replaced_writes.items():
+        for (namespace, checkpoint_id, task_id, index), by_run in replaced.items():
+            current = changes.writes[thread_id][namespace, checkpoint_id, task_id, index][WRITE_RUN]
+            for run_id, row in by_run.items():
+                if run_id != current:
+                    yield (thread_id, namespace, REPLACED + checkpoint_id, f"{task_id} {run_id or ''}", index, *row)
 
 
 async def _write_parts_and_thin(connection: asyncpg.Connection, changes: Changes) -> None:

@@ -258,6 +258,47 @@ async def test_another_projector_that_moved_the_positions_stops_the_former_one(r
     assert [row["thread_id"] for row in await read_model.pool.fetch("SELECT thread_id FROM threads")] == ["t0"]
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+async def test_special_writes_that_a_removed_run_replaced_come_back(read_model: ReadModel, at_once: int) -> None:
+    """Of each run, whichever are removed, and in whatever batches they were folded."""
+    time = "2026-01-01T00:00:00.000000+00:00"
+    entries = [Entry(ev.ThreadCreated(thread_id="t"), time, Cause(0, 0, 0, 1))]
+    cause = 1
+    runs = ("c", "a", "b")  # in the order in which they run, which is not that of their ids
+    for ordinal, id in enumerate(runs):
+        run = {"thread_id": "t", "run_id": id}
+        created = ev.RunCreated(
+            **run,
+            ordinal=ordinal,
+            assistant_id="a",
+            graph_id="g",
+            kwargs=Raw(b"{}"),
+            metadata={},
+            multitask_strategy="enqueue",
+        )
+        entries += [
+            Entry(created, time, Cause(0, cause, 0, 2)),
+            Entry(ev.RunDispatched(**run, attempt=1), time, Cause(0, cause, 1, 2)),
+        ]
+        for n in range(2):  # its last one counts
+            writes = [cp.Write(-3, "__interrupt__", "msgpack", f"{id}{n}".encode()), cp.Write(0, "x", "msgpack", b"w")]
+            body = cp.encode(cp.WritesBody("", "checkpoint", "task", "", writes))
+            entries.append(Entry(ev.CheckpointWrites(**run, attempt=1, body=body), time, None))
+        cause += 1
+    for removed, left in ({"b"}, b"a1"), ({"a"}, b"b1"), ({"b", "a"}, b"c1"), ({"c"}, b"b1"), (set(runs), None):
+        await read_model.empty()
+        while read_model.position < len(entries):
+            await read_model.fold(entries, at_once)
+        deletions = [
+            Entry(ev.RunDeleted(thread_id="t", run_id=id, status="idle"), time, Cause(0, cause + n, 0, 1))
+            for n, id in enumerate(sorted(removed))
+        ]
+        await read_model.fold(entries + deletions, len(deletions))
+        rows = await read_model.pool.fetch("SELECT * FROM checkpoint_writes WHERE idx < 0")
+        assert [row["data"] for row in rows if row["checkpoint_id"] == "checkpoint"] == ([] if left is None else [left])
+        assert {row["run_id"] for row in rows} == set(runs) - removed
+
+
 async def test_new_and_changed_rows_of_a_batch_are_written_by_one_statement(read_model: ReadModel) -> None:
     time = "2026-01-01T00:00:00.000000+00:00"
     run = {"thread_id": "t0", "run_id": "r0"}

@@ -74,7 +74,9 @@ class Domain:
         ids: Callable[[str], Callable[[], str]] = lambda letter: lambda: f"{letter}{d.randrange(4)}"  # noqa: E731
         one: Callable[..., Callable[[], Any]] = lambda *values: lambda: d.choice(values)  # noqa: E731
         self._by_name: dict[str, Callable[[], Any]] = {
-            **{n: ids(n[0]) for n in ("thread_id", "run_id", "checkpoint_id", "assistant_id", "parent_id", "blob_id", "task_id")},
+            **{n: ids(n[0]) for n in ("thread_id", "run_id", "assistant_id", "parent_id", "blob_id")},
+            "checkpoint_id": lambda: d.choice(("c0", "c1", "c2", "replaced c0")),  # as writes have it that a later run replaced
+            "task_id": lambda: d.choice(("t0", "t1", *(f"t0 r{n}" for n in range(4)))),
             "cron_id": ids("t"),  # dead letters hold keys of both
             "key": ids("t"),
             "aggregate_id": ids("t"),

@@ -173,6 +173,8 @@ CREATE TABLE IF NOT EXISTS checkpoint_blobs (
     PRIMARY KEY (thread_id, ns, channel, version)
 );
 
+-- Also special writes that a later run has replaced: these have the checkpoint id "replaced <id>" and the task id "<id> <run>", and come
+-- back when the later run is removed.
 CREATE TABLE IF NOT EXISTS checkpoint_writes (
     thread_id text COLLATE "C" NOT NULL,
     ns text COLLATE "C" NOT NULL,

@@ -21,6 +21,9 @@ from ..checkpoints.stored_checkpoint import Encoded, StoredCheckpoint, StoredWri
 EVERYTHING = 1 << 62
 """Byte limit of an overlay without a bound."""
 
+REPLACED = "replaced "
+"""Prefix, in the read model, of the checkpoint id of a special write that a later run has replaced."""
+
 Spot = tuple[str, str]
 """(namespace, checkpoint id)"""
 
@@ -34,6 +37,8 @@ class Recorded:
         """Checkpoint -> its writes, with the run that made them."""
         self.blobs: dict[tuple[str, str, str], Encoded] = {}
         """(namespace, channel, version) -> value"""
+        self._replaced: dict[tuple[Spot, str, int], list[tuple[StoredWrite, str | None]]] = {}
+        """Special write -> those of earlier runs that it replaces, oldest first."""
         self._runs: dict[Spot, str | None] = {}
         self._parts: dict[str, dict[int, bytes]] = {}
         self._begin(snapshot)
@@ -112,10 +117,8 @@ class Recorded:
         return overlay
 
     def drop_writes(self, spot: Spot, run_id: str) -> None:
-        """Drop the writes of a run on a checkpoint."""
-        recorded = self.writes.get(spot, {})
-        for key in [key for key, (_, of) in recorded.items() if of == run_id]:
-            del recorded[key]
+        """Drop the writes of a run on a checkpoint; those that they replaced come back."""
+        self._drop(spot, {run_id})
 
     def _begin(self, snapshot: Sequence[TableRows]) -> None:
         for row in sorted(rows_of(snapshot, "checkpoints"), key=log_order):
@@ -126,12 +129,21 @@ class Recorded:
             self._runs[row["ns"], row["checkpoint_id"]] = row["run_id"]
         for row in rows_of(snapshot, "checkpoint_blobs"):
             self.blobs[row["ns"], row["channel"], row["version"]] = (row["type"], row["data"])
+        replaced: list[tuple[int, Spot, StoredWrite, str | None]] = []
+        ordinals = {row["run_id"]: int(row["ordinal"]) for row in rows_of(snapshot, "runs")}
         for row in rows_of(snapshot, "checkpoint_writes"):
             write = StoredWrite(
                 row["task_path"], row["task_id"], int(row["idx"]), row["channel"], row["type"], row["data"]
             )
-            recorded = self.writes.setdefault((row["ns"], row["checkpoint_id"]), {})
-            recorded[write.task_id, write.idx] = (write, row["run_id"])
+            spot, run_id = (row["ns"], row["checkpoint_id"]), row["run_id"]
+            if write.idx < 0 and spot[1].startswith(REPLACED):
+                task_id = write.task_id.removesuffix(f" {run_id or ''}")
+                spot = (spot[0], spot[1].removeprefix(REPLACED))
+                replaced.append((ordinals.get(run_id, -1), spot, write._replace(task_id=task_id), run_id))
+                continue
+            self.writes.setdefault(spot, {})[write.task_id, write.idx] = (write, run_id)
+        for _, spot, write, run_id in sorted(replaced, key=lambda one: one[0]):
+            self._replaced.setdefault((spot, write.task_id, write.idx), []).append((write, run_id))
         for row in rows_of(snapshot, "checkpoint_parts"):
             self._parts.setdefault(row["blob_id"], {})[int(row["idx"])] = row["data"]
 
@@ -148,10 +160,14 @@ class Recorded:
         return body
 
     def _write(self, body: cp.WritesBody, run_id: str | None) -> cp.WritesBody:
-        recorded = self.writes.setdefault((body.namespace, body.checkpoint_id), {})
+        spot = body.namespace, body.checkpoint_id
+        recorded = self.writes.setdefault(spot, {})
         for w in body.writes:
             key = (body.task_id, w.index)
-            if w.index < 0 or key not in recorded:
+            earlier = recorded.get(key)
+            if w.index < 0 and earlier is not None and earlier[1] != run_id:
+                self._replaced.setdefault((spot, *key), []).append(earlier)
+            if w.index < 0 or earlier is None:
                 recorded[key] = (StoredWrite(body.task_path, body.task_id, w.index, w.channel, w.type, w.data), run_id)
         return body
 
@@ -159,10 +175,19 @@ class Recorded:
         for spot in [spot for spot, run_id in self._runs.items() if run_id in runs]:
             del self.checkpoints[spot], self._runs[spot]
             self.writes.pop(spot, None)
-        for recorded in self.writes.values():
-            for key in [key for key, (_, run_id) in recorded.items() if run_id in runs]:
+        for spot in self.writes:
+            self._drop(spot, runs)
+
+    def _drop(self, spot: Spot, runs: set[str]) -> None:
+        recorded = self.writes.get(spot, {})
+        for key in [key for key, (_, run_id) in recorded.items() if run_id in runs]:
+            earlier = [one for one in self._replaced.pop((spot, *key), []) if one[1] not in runs]
+            if earlier:
+                recorded[key] = earlier.pop()
+                self._replaced[(spot, *key)] = earlier
+            else:
                 del recorded[key]
 
     def _clear(self) -> None:
-        for recorded in (self.checkpoints, self.writes, self.blobs, self._runs, self._parts):
+        for recorded in (self.checkpoints, self.writes, self.blobs, self._runs, self._parts, self._replaced):
             recorded.clear()

@@ -171,7 +171,8 @@ ORDER BY chain.depth
 SELECT DISTINCT thread_id FROM checkpoints WHERE run_id = ANY ($1::text[])
 
 -- name: latest_without_run
--- The latest checkpoint of the root namespace that is not of run $2, without that run's writes on it.
+-- The latest checkpoint of the root namespace that is not of run $2, without that run's writes on it, and with what they replaced (kept by
+-- the projector under a checkpoint id of its own).
 SELECT h.checkpoint_id, h.log_position, h.parent_id, h.run_id, h.type, h.data, h.metadata, h.versions,
        b.channels, b.types, b.datas, w.task_paths, w.task_ids, w.idxs, w.write_channels, w.write_types, w.write_datas
 FROM (
@@ -192,6 +193,17 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT array_agg(o.task_path) AS task_paths, array_agg(o.task_id) AS task_ids, array_agg(o.idx) AS idxs,
            array_agg(o.channel) AS write_channels, array_agg(o.type) AS write_types, array_agg(o.data) AS write_datas
-    FROM checkpoint_writes o
-    WHERE o.thread_id = $1 AND o.ns = '' AND o.checkpoint_id = h.checkpoint_id AND o.run_id IS DISTINCT FROM $2
+    FROM (
+        SELECT DISTINCT ON (e.task_id, e.idx) e.* FROM (
+            SELECT c.task_path, c.task_id, c.idx, c.channel, c.type, c.data, true AS current, 0::bigint AS ordinal
+            FROM checkpoint_writes c
+            WHERE c.thread_id = $1 AND c.ns = '' AND c.checkpoint_id = h.checkpoint_id AND c.run_id IS DISTINCT FROM $2
+          UNION ALL
+            SELECT k.task_path, left(k.task_id, -1 - length(coalesce(k.run_id, ''))), k.idx, k.channel, k.type, k.data, false,
+                   coalesce(r.ordinal, -1)
+            FROM checkpoint_writes k LEFT JOIN runs r ON r.run_id = k.run_id
+            WHERE k.thread_id = $1 AND k.ns = '' AND k.checkpoint_id = 'replaced ' || h.checkpoint_id AND k.run_id IS DISTINCT FROM $2
+        ) e
+        ORDER BY e.task_id, e.idx, e.current DESC, e.ordinal DESC
+    ) o
 ) w ON true

@@ -160,6 +160,8 @@ class Changes:
         self.checkpoints: dict[str, dict[tuple[str, str], tuple[Any, ...]]] = {}
         self.blobs: dict[str, dict[tuple[str, str, str], tuple[Any, ...]]] = {}
         self.writes: dict[str, dict[tuple[str, str, str, int], tuple[Any, ...]]] = {}
+        self.replaced_writes: dict[str, dict[tuple[str, str, str, int], dict[str | None, tuple[Any, ...]]]] = {}
+        """Thread id -> special write -> what other runs wrote there before, by run. It comes back when the later run is removed."""
         self.frames: dict[str, dict[tuple[str, int, int], bytes]] = {}
         self.parts: dict[tuple[str, int], tuple[str | None, bytes]] = {}
         self.parts_done: set[str] = set()
@@ -314,6 +316,7 @@ class Changes:
         self.checkpoints.pop(thread_id, None)
         self.blobs.pop(thread_id, None)
         self.writes.pop(thread_id, None)
+        self.replaced_writes.pop(thread_id, None)
 
     def _drop_run_checkpoints(self, thread_id: str, run_id: str) -> None:
         checkpoints = self.checkpoints.get(thread_id, {})
@@ -321,8 +324,15 @@ class Changes:
         for key in gone:
             del checkpoints[key]
         writes = self.writes.get(thread_id, {})
+        replaced = self.replaced_writes.get(thread_id, {})
+        for by_run in replaced.values():
+            by_run.pop(run_id, None)
         for write in [key for key, row in writes.items() if row[WRITE_RUN] == run_id or key[:2] in gone]:
-            del writes[write]
+            if (earlier := replaced.get(write)) and write[:2] not in gone:
+                writes[write] = earlier.popitem()[1]
+            else:
+                del writes[write]
+                replaced.pop(write, None)
 
 
 ORIGIN = 3

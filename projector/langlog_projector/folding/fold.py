@@ -20,7 +20,7 @@ from langlog_schemas.runs.ends import end_of
 from msgspec import Raw
 from msgspec.structs import replace
 
-from .changes import ORIGIN, Changes, WebhookDue, json_text, jsonb
+from .changes import ORIGIN, WRITE_RUN, Changes, WebhookDue, json_text, jsonb
 
 _Lifecycle = (
     ev.ThreadCreated
@@ -394,8 +394,13 @@ class Fold:
         gathered = self.changes.writes.setdefault(thread_id, {})
         for write in body.writes:
             key = (body.namespace, body.checkpoint_id, body.task_id, write.index)
-            if write.index >= 0 and key in gathered:
-                continue  # like savers: a task's ordinary writes stay, special ones are replaced
+            earlier = gathered.get(key)
+            if earlier is not None:
+                if write.index >= 0:
+                    continue  # like savers: a task's ordinary writes stay, special ones are replaced
+                if earlier[WRITE_RUN] != run_id:
+                    replaced = self.changes.replaced_writes.setdefault(thread_id, {})
+                    replaced.setdefault(key, {})[earlier[WRITE_RUN]] = earlier
             gathered[key] = (body.task_path, write.channel, write.type, write.data, run_id)
 
     # --- assistants ----------------------------------------------------------------

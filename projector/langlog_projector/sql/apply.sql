@@ -111,6 +111,30 @@ WITH checkpoints_gone AS (DELETE FROM checkpoints WHERE thread_id = ANY ($1::tex
      blobs_gone AS (DELETE FROM checkpoint_blobs WHERE thread_id = ANY ($1::text[]))
 DELETE FROM checkpoint_writes WHERE thread_id = ANY ($1::text[])
 
+-- name: restore_replaced_writes
+-- Restores special writes of other runs that those of removed runs have replaced: of several, that of the newest run.
+WITH n AS (
+    SELECT * FROM unnest($1::text[], $2::text[]) AS n (thread_id, run_id)
+), latest AS (
+    SELECT DISTINCT ON (w.thread_id, w.ns, w.checkpoint_id, w.task_id, w.idx)
+           w.thread_id, w.ns, w.checkpoint_id, w.task_id, w.idx, k.checkpoint_id AS kept_checkpoint, k.task_id AS kept_task,
+           k.task_path, k.channel, k.type, k.data, k.run_id
+    FROM n
+    JOIN checkpoint_writes w ON w.thread_id = n.thread_id AND w.run_id = n.run_id AND w.idx < 0
+    JOIN checkpoint_writes k ON k.thread_id = w.thread_id AND k.ns = w.ns AND k.checkpoint_id = 'replaced ' || w.checkpoint_id
+        AND k.task_id = w.task_id || ' ' || coalesce(k.run_id, '') AND k.idx = w.idx
+    LEFT JOIN runs r ON r.run_id = k.run_id
+    WHERE NOT EXISTS (SELECT 1 FROM n gone WHERE gone.thread_id = k.thread_id AND gone.run_id = k.run_id)
+    ORDER BY w.thread_id, w.ns, w.checkpoint_id, w.task_id, w.idx, r.ordinal DESC NULLS LAST
+), taken AS (
+    DELETE FROM checkpoint_writes k USING latest l
+    WHERE k.thread_id = l.thread_id AND k.ns = l.ns AND k.checkpoint_id = l.kept_checkpoint AND k.task_id = l.kept_task AND k.idx = l.idx
+)
+UPDATE checkpoint_writes w
+SET task_path = l.task_path, channel = l.channel, type = l.type, data = l.data, run_id = l.run_id
+FROM latest l
+WHERE w.thread_id = l.thread_id AND w.ns = l.ns AND w.checkpoint_id = l.checkpoint_id AND w.task_id = l.task_id AND w.idx = l.idx
+
 -- name: remove_run_checkpoints
 WITH gone AS (
     DELETE FROM checkpoints c
@@ -120,7 +144,8 @@ WITH gone AS (
 )
 DELETE FROM checkpoint_writes w
 WHERE EXISTS (
-    SELECT 1 FROM gone g WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND g.checkpoint_id = w.checkpoint_id
+    SELECT 1 FROM gone g
+    WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND w.checkpoint_id IN (g.checkpoint_id, 'replaced ' || g.checkpoint_id)
 ) OR EXISTS (
     SELECT 1 FROM unnest($1::text[], $2::text[]) AS n (thread_id, run_id)
     WHERE w.thread_id = n.thread_id AND w.run_id = n.run_id
@@ -151,7 +176,7 @@ WITH RECURSIVE heads AS (
     RETURNING c.thread_id, c.ns, c.checkpoint_id
 )
 DELETE FROM checkpoint_writes w
-USING gone g WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND g.checkpoint_id = w.checkpoint_id
+USING gone g WHERE g.thread_id = w.thread_id AND g.ns = w.ns AND w.checkpoint_id IN (g.checkpoint_id, 'replaced ' || g.checkpoint_id)
 
 -- name: note_thinned
 UPDATE threads t SET thinned_at = n.at
@@ -254,6 +279,30 @@ SET type = EXCLUDED.type, data = EXCLUDED.data, metadata = EXCLUDED.metadata, ve
 INSERT INTO checkpoint_blobs AS b (thread_id, ns, channel, version, type, data)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])
 ON CONFLICT (thread_id, ns, channel, version) DO UPDATE SET type = EXCLUDED.type, data = EXCLUDED.data
+
+-- name: keep_replaced_writes
+-- Keeps special writes of other runs that `insert_writes` replaces, under a checkpoint id that no reader asks for, until the run that
+-- replaces them is removed (`restore_replaced_writes`). $6: each run that wrote there in this batch.
+WITH n AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[])
+        AS n (thread_id, ns, checkpoint_id, task_id, idx, run_id)
+)
+INSERT INTO checkpoint_writes (thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, type, data, run_id)
+SELECT w.thread_id, w.ns, 'replaced ' || w.checkpoint_id, w.task_id || ' ' || coalesce(w.run_id, ''), w.idx, w.task_path, w.channel,
+       w.type, w.data, w.run_id
+FROM (SELECT DISTINCT thread_id, ns, checkpoint_id, task_id, idx FROM n) k
+CROSS JOIN LATERAL (
+    SELECT * FROM checkpoint_writes w
+    WHERE w.thread_id = k.thread_id AND w.ns = k.ns AND w.checkpoint_id = k.checkpoint_id AND w.task_id = k.task_id AND w.idx = k.idx
+    LIMIT 1
+) w
+WHERE NOT EXISTS (
+    SELECT 1 FROM n
+    WHERE n.thread_id = w.thread_id AND n.ns = w.ns AND n.checkpoint_id = w.checkpoint_id AND n.task_id = w.task_id AND n.idx = w.idx
+      AND n.run_id IS NOT DISTINCT FROM w.run_id
+)
+ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
+SET task_path = EXCLUDED.task_path, channel = EXCLUDED.channel, type = EXCLUDED.type, data = EXCLUDED.data
 
 -- name: insert_writes
 -- A task's ordinary writes keep their first value; special ones (negative index) are replaced.

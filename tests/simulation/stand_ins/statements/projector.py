@@ -228,12 +228,56 @@ def remove_checkpoints(server: PostgresServer, ids: list[str]) -> int:
     return len(ids)
 
 
+def _kept_as(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the key under which a special write is kept that another run replaces."""
+    checkpoint, task = f"replaced {row['checkpoint_id']}", f"{row['task_id']} {row['run_id'] or ''}"
+    return row["thread_id"], row["ns"], checkpoint, task, row["idx"]
+
+
+@writes("projector", "apply", "restore_replaced_writes")
+def restore_replaced_writes(server: PostgresServer, threads: list[str], runs: list[str]) -> int:
+    pairs = set(zip(threads, runs, strict=True))
+    table = server.tables["checkpoint_writes"]
+    changed = 0
+    for key, row in list(table.items()):
+        if row["idx"] >= 0 or (row["thread_id"], row["run_id"]) not in pairs:
+            continue
+        kept = [
+            (-1 if run is None else run["ordinal"], other_key, other)
+            for other_key, other in table.items()
+            if (other["thread_id"], other["run_id"]) not in pairs
+            and other_key == _kept_as({**row, "run_id": other["run_id"]})
+            for run in [server.tables["runs"].get((other["run_id"],))]
+        ]
+        if kept:
+            _, other_key, other = max(kept, key=lambda one: one[0])
+            restored = {name: other[name] for name in ("task_path", "channel", "type", "data", "run_id")}
+            server.tables.put("checkpoint_writes", key, {**row, **restored})
+            server.tables.remove("checkpoint_writes", [other_key])
+            changed += 1
+    return changed
+
+
+@writes("projector", "apply", "keep_replaced_writes")
+def keep_replaced_writes(server: PostgresServer, *arrays: Any) -> int:
+    rows = list(zip(*arrays, strict=True))
+    kept = 0
+    for key in {row[:5] for row in rows}:
+        old = server.tables["checkpoint_writes"].get(key)
+        if old is not None and (*key, old["run_id"]) not in rows:
+            place = _kept_as(old)
+            kept_row = {**old, "checkpoint_id": place[2], "task_id": place[3]}
+            server.tables.put("checkpoint_writes", place, kept_row)
+            kept += 1
+    return kept
+
+
 @writes("projector", "apply", "remove_run_checkpoints")
 def remove_run_checkpoints(server: PostgresServer, threads: list[str], runs: list[str]) -> int:
     pairs = set(zip(threads, runs, strict=True))
     gone = [key for key, row in server.tables["checkpoints"].items() if (row["thread_id"], row["run_id"]) in pairs]
     server.tables.remove("checkpoints", gone)
-    written = {(key[0], key[1], key[2]) for key in gone}
+    written = {(key[0], key[1], id) for key in gone for id in (key[2], f"replaced {key[2]}")}
     return server.tables.remove(
         "checkpoint_writes",
         [
