@@ -15,6 +15,7 @@ from langlog_backbone.history.audit import Audit
 from langlog_backbone.history.thread_history import HistoryReader
 from langlog_backbone.log import Position
 from langlog_backbone.time.clock import new_id
+from langlog_gateway.threads.splitting import with_checkpoints
 from langlog_projector.rebuild import retention
 from langlog_schemas import checkpoints as cp
 from langlog_schemas import commands as cmd
@@ -127,3 +128,58 @@ async def test_its_checkpoints_are_put_together_across_the_cut_also_when_the_thr
     assert history is not None and state_of(history, history.entries, NO_PROJECT) is None
     assert state_of(history, until(history.entries, second), NO_PROJECT) == shown
     assert await HistoryReader(log, pool).whole_thread(new_id()) is None
+
+
+class Update:
+    """Appends the commands of an update of a thread's state that is too large for one of them."""
+
+    def __init__(self, stack: Stack, thread_id: str) -> None:
+        body = cp.CheckpointBody("", "large", None, "msgpack", b"data" * 10, b"{}", {}, [])
+        state = {"checkpoints_only": True, "thread_id": thread_id, "values": Raw(b"null")}
+        updates = with_checkpoints(cmd.UpdateState(checkpoints=[], **state), [cp.encode(cp.Bundle(body, []))], 20)
+        self._stack = stack
+        self.pieces = [update for update in updates if update.chunk is not None]
+        assert len(self.pieces) > 3
+
+    async def send(self, index: int) -> int:
+        return (await self._stack.send(self.pieces[index])).status
+
+    async def kept(self) -> int:
+        """Return the number of pieces in the read model."""
+        count: int = await self._stack.backbone.pool.fetchval("SELECT count(*) FROM checkpoint_parts")
+        return count
+
+
+async def _thread(stack: Stack) -> str:
+    thread_id = new_id()
+    assert (await stack.send(cmd.CreateThread(thread_id=thread_id))).status == 200
+    return thread_id
+
+
+async def test_an_update_of_a_state_in_pieces_is_put_together_across_the_cut(stack: Stack) -> None:
+    log, pool, settings = stack.backbone.log, stack.backbone.pool, stack.backbone.settings
+    update = Update(stack, await _thread(stack))
+    assert await update.send(0) == 200
+    assert (await retention.cut(log, settings, datetime.now(UTC), nobody_looks)).done
+    assert await update.kept() == 1
+    for index in range(1, len(update.pieces)):
+        assert await update.send(index) == 200
+    assert await pool.fetchval("SELECT checkpoint_id FROM checkpoints") == "large"
+    assert await update.kept() == 0
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_pieces_of_an_update_that_is_refused_in_their_midst_are_removed(stack: Stack, ends: bool) -> None:
+    """``ends``: the run that is the reason ends before the last pieces come."""
+    worker = Worker(stack)
+    worker.thread_id = await _thread(stack)
+    update = Update(stack, worker.thread_id)
+    assert [await update.send(0), await update.send(1)] == [200, 200]
+    await worker.begin()
+    assert await update.send(2) == 409
+    if ends:
+        await worker.end()
+    for index in range(3, len(update.pieces)):
+        assert await update.send(index) == (200 if ends else 409)
+    assert await update.kept() == 0
+    assert await stack.backbone.pool.fetchval("SELECT count(*) FROM checkpoints") == 0

@@ -66,21 +66,22 @@ def with_checkpoints(update: cmd.UpdateState, bundles: Iterable[bytes], record_b
         if len(part) > 1 or len(part[0]) <= limit:
             yield msgspec.structs.replace(update, checkpoints=part)
             continue
-        for chunk in _pieces(cp.decode_bundle(part[0]), limit):
+        for chunk in _pieces(cp.decode_bundle(part[0]), limit, f"{update.thread_id}/"):
             yield msgspec.structs.replace(update, chunk=chunk)
         yield update
 
 
-def _pieces(bundle: cp.Bundle, limit: int) -> Iterator[cmd.CheckpointChunk]:
-    """Yield the pieces of a bundle's checkpoint, and then those of its writes."""
+def _pieces(bundle: cp.Bundle, limit: int, prefix: str) -> Iterator[cmd.CheckpointChunk]:
+    """Yield the pieces of a bundle's checkpoint, and then those of its writes. ``prefix``: of their bodies' ids, with the thread's, by
+    which a snapshot of the read model knows whose they are: they belong to no run."""
     if bundle.checkpoint is not None:
-        yield from _pieces_of(CheckpointWritten.TYPE, cp.encode(bundle.checkpoint), limit)
+        yield from _pieces_of(CheckpointWritten.TYPE, cp.encode(bundle.checkpoint), limit, prefix)
     for writes in bundle.writes:
-        yield from _pieces_of(CheckpointWrites.TYPE, cp.encode(writes), limit)
+        yield from _pieces_of(CheckpointWrites.TYPE, cp.encode(writes), limit, prefix)
 
 
-def _pieces_of(whole: str, data: bytes, limit: int) -> Iterator[cmd.CheckpointChunk]:
-    blob_id, count = new_id(), -(-len(data) // limit)
+def _pieces_of(whole: str, data: bytes, limit: int, prefix: str) -> Iterator[cmd.CheckpointChunk]:
+    blob_id, count = f"{prefix}{new_id()}", -(-len(data) // limit)
     for index in range(count):
         piece = data[index * limit : (index + 1) * limit]
         yield cmd.CheckpointChunk(blob_id, index, count, whole, piece)  # type: ignore[arg-type]  # one of the two that it names

@@ -140,7 +140,10 @@ class Fold:
                 self.changes.dead_letters.settle(event.key, event.decided, "decided", at)
                 self.changes.dead_letters.settle(event.key, event.dropped, "dropped", at)
                 self.changes.dead_letters.settle(event.key, event.removed, "removed", at)
-            case ev.CommandRejected() | ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
+            case ev.CommandRejected():
+                if event.blob_id in self.fences.parts:
+                    self._discard_parts(event.blob_id)
+            case ev.CommandRepeated() | ev.AssistantRejected() | ev.CronRejected():
                 pass
             case ev.ParkedEventsReleased():
                 raise TypeError("`Projection` releases parked events before it folds")
@@ -331,19 +334,23 @@ class Fold:
                         body = cp.decode_checkpoint(step.body)
                         self._checkpoint(event.thread_id, body, cp.log_position(offset, index), event.run_id)
             case ev.CheckpointPart():
-                received = self._receive(event)
-                if len(received.chunks) < event.count:
-                    return
-                whole = b"".join(received.chunks[n] for n in range(event.count))
-                self._discard_parts(event.blob_id)
-                if event.whole == ev.CheckpointWritten.TYPE:
-                    body = cp.decode_checkpoint(whole)
-                    self._checkpoint(event.thread_id, body, cp.log_position(offset), event.run_id)
-                else:
-                    self._writes(event.thread_id, cp.decode_writes(whole), event.run_id)
-
+                self._checkpoint_part(event, offset)
             case ev.RunResultPart():
                 self._receive(event)  # put together by the run's end
+
+    def _checkpoint_part(self, event: ev.CheckpointPart, offset: int) -> None:
+        received = self._receive(event)
+        if len(received.chunks) < event.count:
+            if event.run_id is None and event.index == event.count - 1:  # pieces come in order: one was refused
+                self._discard_parts(event.blob_id)
+            return
+        whole = b"".join(received.chunks[n] for n in range(event.count))
+        self._discard_parts(event.blob_id)
+        if event.whole == ev.CheckpointWritten.TYPE:
+            body = cp.decode_checkpoint(whole)
+            self._checkpoint(event.thread_id, body, cp.log_position(offset), event.run_id)
+        else:
+            self._writes(event.thread_id, cp.decode_writes(whole), event.run_id)
 
     def _receive(self, event: ev.CheckpointPart | ev.RunResultPart) -> ReceivedParts:
         received = self.fences.parts.setdefault(event.blob_id, ReceivedParts(event.run_id, {}))

@@ -56,7 +56,12 @@ OF_THREADS = (
     Source("checkpoints", "t.thread_id"),
     Source("checkpoint_blobs", "t.thread_id"),
     Source("checkpoint_writes", "t.thread_id"),
-    Source("checkpoint_parts", "r.thread_id", join="JOIN runs r ON r.run_id = t.run_id"),
+    # those of an update of a state belong to no run: the ids of their bodies begin with the thread's
+    Source(
+        "checkpoint_parts",
+        "coalesce(r.thread_id, split_part(t.blob_id, '/', 1))",
+        join="LEFT JOIN runs r ON r.run_id = t.run_id",
+    ),
     Source("frames", "t.thread_id"),
     Source("thread_events", "t.thread_id"),
     Source("webhooks", "t.thread_id"),

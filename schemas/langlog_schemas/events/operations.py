@@ -14,6 +14,8 @@ class CommandRejected(Event, kw_only=True, frozen=True):
     aggregate_id: str
     status: int
     detail: str
+    blob_id: str | None = None
+    """Id of the body of which the command brought a piece: it will never be complete."""
 
     @property
     def key(self) -> str:

@@ -24,6 +24,6 @@ def thread_deleted(state: ThreadState) -> ev.ThreadDeleted:
     return ev.ThreadDeleted(thread_id=state.thread_id, active=held)
 
 
-def rejected(state: ThreadState, status: int, detail: str) -> Events:
-    """Return the rejection of a command to the thread, as its only event."""
-    return [ev.CommandRejected(aggregate_id=state.thread_id, status=status, detail=detail)]
+def rejected(state: ThreadState, status: int, detail: str, blob_id: str | None = None) -> Events:
+    """Return the rejection of a command to the thread, as its only event. ``blob_id``: of the body of which it brought a piece."""
+    return [ev.CommandRejected(aggregate_id=state.thread_id, status=status, detail=detail, blob_id=blob_id)]

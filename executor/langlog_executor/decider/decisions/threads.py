@@ -117,15 +117,18 @@ def _create_thread(state: ThreadState, command: cmd.CreateThread) -> Events:
 
 
 def _update_state(state: ThreadState, command: cmd.UpdateState) -> Events:
+    chunk = command.chunk
+    blob_id = None if chunk is None else chunk.blob_id
     if not state.exists:
-        return rejected(state, 404, THREAD_MISSING.format(state.thread_id))
+        return rejected(state, 404, THREAD_MISSING.format(state.thread_id), blob_id)
     if state.runs:
         return rejected(
             state,
             409,
             f"Thread {state.thread_id} has in-flight runs: {', '.join(state.runs)}. Wait for them to finish or cancel them.",
+            blob_id,
         )
-    if (chunk := command.chunk) is not None:
+    if chunk is not None:
         return [
             ev.CheckpointPart(
                 thread_id=state.thread_id,
