@@ -49,6 +49,7 @@ from .operator.imports import Imports
 from .operator.live import LiveStreams
 from .operator.records import LogRecords
 from .operator.runs import RunInsights
+from .operator.webhooks import Webhooks
 from .protocol.feed import Feeds
 from .protocol.history import History
 from .protocol.http import SOCKET_PATH, Protocol
@@ -179,6 +180,7 @@ def _routes(core: Core, system: System, components: Components) -> list[web.Rout
         *HealthPages(core, live).routes(),
         *LogRecords(core, live).routes(),
         *DeadLetters(core).routes(),
+        *Webhooks(core).routes(),
         *Imports(core).routes(),
         *RunInsights(core, live).routes(),
     ]

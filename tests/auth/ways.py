@@ -101,6 +101,8 @@ NEEDS: dict[str, Need] = {
     "GET /operator/dead-letters/records": "operator",
     "POST /operator/dead-letters/retry": "operator",
     "POST /operator/dead-letters/drop": "operator",
+    "GET /operator/webhooks": "operator",
+    "POST /operator/webhooks/retry": "operator",
     "POST /operator/import": "operator",
     "POST /operator/import/held": "operator",
     "GET /threads/{thread_id}/events": "read",

@@ -257,6 +257,8 @@ REQUESTS = [
     Send("GET /operator/log/records/{topic}/{partition}/{offset}", path=FIRST_GRAPH),
     Send("GET /operator/dead-letters"),
     Send("GET /operator/dead-letters/records", query={"key": THREAD}),
+    Send("GET /operator/webhooks", query={"state": "given-up", "limit": 1}),
+    Send("POST /operator/webhooks/retry", {"run_ids": ["<failed_run>"]}),
     Send("POST /operator/import/held", {"threads": [THREAD, IMPORTED_THREAD], "assistants": [ASSISTANT]}),
     Send("POST /operator/import", IMPORTED),
     Send("POST /operator/dead-letters/retry", {"key": THREAD}, status=404),

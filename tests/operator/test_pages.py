@@ -92,6 +92,8 @@ PAGES = [
     ("GET", "/operator/dead-letters/records?key=x"),
     ("POST", "/operator/dead-letters/retry"),
     ("POST", "/operator/dead-letters/drop"),
+    ("GET", "/operator/webhooks"),
+    ("POST", "/operator/webhooks/retry"),
 ]
 
 

@@ -113,6 +113,26 @@ async def test_it_is_listed_named_counted_and_sent_again(both: Stack, receiver: 
     assert await verified(both)
 
 
+async def test_operators_list_it_and_send_it_again_over_http(both: Stack, receiver: Receiver) -> None:
+    receiver.answers(500, 503, 200)
+    run = await given_up(both, receiver)
+    status, (one,) = await both.call("GET", f"/operator/webhooks?state=given-up&thread_id={run['thread_id']}")
+    assert (status, one["run_id"], one["status"], one["error"]) == (200, run["run_id"], "given up", "answered 503")
+    assert "secret" not in one["url"]
+    assert await both.call("GET", "/operator/webhooks?state=waiting") == (200, [])
+    assert (await both.call("GET", "/operator/webhooks?state=lost"))[0] == 422
+    assert (await both.call("POST", "/operator/webhooks/retry", {"run_ids": []}))[0] == 422
+
+    unknown = new_id()
+    status, answer = await both.call("POST", "/operator/webhooks/retry", {"run_ids": [run["run_id"], unknown]})
+    assert (status, answer["sent"], [no["run_id"] for no in answer["refused"]]) == (200, 1, [unknown])
+    assert (await attempted(both, run, 3))["state"] == "delivered"
+    assert await both.call("GET", "/operator/webhooks") == (200, [])
+    status, answer = await both.call("POST", "/operator/webhooks/retry", {"run_ids": [run["run_id"]]})
+    assert (status, answer["sent"]) == (200, 0)
+    assert "was delivered at" in answer["refused"][0]["reason"]
+
+
 async def test_all_are_sent_again_the_first_given_up_first(both: Stack, receiver: Receiver) -> None:
     receiver.answers(*[500] * 6, 200)
     runs = [await given_up(both, receiver, f"/{n}") for n in range(3)]

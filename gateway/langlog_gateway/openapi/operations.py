@@ -9,6 +9,7 @@ from langlog_backbone.operation.health import SystemHealth
 from langlog_backbone.operation.log_search import RecordPage
 from langlog_backbone.operation.parked_keys import ParkedKey, ParkedRecord
 from langlog_backbone.operation.record_view import RecordView
+from langlog_backbone.operation.webhooks import Undelivered
 from langlog_schemas.runs.request import RunCreate
 from langlog_schemas.states import State
 from msgspec import Meta, Struct
@@ -26,7 +27,7 @@ from ..requests.assistants import (
 from ..requests.crons import CronCount, CronCreate, CronPatch, CronSearch
 from ..requests.imports import HeldQuery, Import
 from ..requests.interrupts import InterruptCount, InterruptSearch, InterruptsRespond
-from ..requests.operator import DropRecord, Replay, RetryKey
+from ..requests.operator import DropRecord, Replay, RetryKey, RetryWebhooks
 from ..requests.runs import CancelMany, RunsCount, RunsRetry, RunsSearch
 from ..requests.states import HistorySearch, StateAtCheckpoint, StateUpdate
 from ..requests.store import StoreDelete, StoreNamespaces, StorePut, StoreSearch
@@ -408,6 +409,21 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /operator/dead-letters/drop": Operation(
         "Discard the first record of a parked key", DropRecord, system.Released, (403, 404, 409), tag="operator"
+    ),
+    "GET /operator/webhooks": Operation(
+        "List webhooks that are not delivered",
+        None,
+        list[Undelivered],
+        (400, 403),
+        query={
+            "state": choice("Those in this state alone", *("given-up", "waiting")),
+            "thread_id": text("Those of this thread alone"),
+            "limit": number("Maximum number of deliveries, at most 1,000", 100),
+        },
+        tag="operator",
+    ),
+    "POST /operator/webhooks/retry": Operation(
+        "Send webhooks again that were given up", RetryWebhooks, webhooks.SentAgain, (403,), tag="operator"
     ),
     "POST /operator/import": Operation(
         "Import objects from another server", Import, system.ImportOutcomes, (403, 413), tag="operator"

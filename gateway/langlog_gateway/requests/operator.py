@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -21,6 +22,13 @@ class DropRecord(Struct, forbid_unknown_fields=True):
     """Key of the record"""
     origin: Annotated[str, Meta(min_length=1)]
     """The record as the list shows it: `<topic>-<partition>-<offset>`"""
+
+
+class RetryWebhooks(Struct, forbid_unknown_fields=True):
+    """The runs whose webhooks are to be sent again."""
+
+    run_ids: Annotated[list[UUID], Meta(min_length=1, max_length=500)]
+    """Runs whose webhooks were given up"""
 
 
 class Replay(Struct):

@@ -46,6 +46,24 @@ class WebhookDelivery(Struct):
     """Time of the next attempt; null if there is none"""
 
 
+class NotSent(Struct):
+    """A webhook that cannot be sent again."""
+
+    run_id: Uuid
+    """Id of the run"""
+    reason: str
+    """Why it cannot be sent"""
+
+
+class SentAgain(Struct):
+    """Outcome of a request to send webhooks again."""
+
+    sent: int
+    """Number of webhooks that are due again"""
+    refused: list[NotSent]
+    """The others"""
+
+
 _attempts = msgspec.json.Decoder(list[WebhookAttempt])
 
 
