@@ -19,6 +19,7 @@ from langlog_backbone.project.imports import load_object
 async def serve(config, reference):
     loop, task, ending = asyncio.get_running_loop(), asyncio.current_task(), Ending(600)
     ending.listen()
+    asyncio.set_event_loop(loop)  # as it is after another import
     loaded = load_object(read_project(Path(config)), "http.app", reference)
     assert asyncio.get_running_loop() is asyncio.get_event_loop() is loop
     assert asyncio.current_task() is task
@@ -44,6 +45,15 @@ SIGNALLED = RUNS.replace(
     "await asyncio.sleep", "os.kill(os.getpid(), signal.SIGTERM)\n    await asyncio.sleep"
 ).replace("import asyncio", "import asyncio, os, signal")
 LISTENS = RUNS.replace("await", "asyncio.get_running_loop().add_signal_handler(15, print, 'taken')\n    await")
+NEST_ASYNCIO = """
+import asyncio
+
+def apply():
+    loop = asyncio.get_event_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        raise ValueError(f"Can't patch loop of type {type(loop)}")
+"""
+"""As far as it goes on uvloop."""
 NEEDS_LOOP = "import asyncio\n\nassert asyncio.get_running_loop().is_running()\napp = 'tools'\n"
 
 
@@ -83,6 +93,13 @@ def test_a_module_may_run_a_loop_or_need_the_running_one(text: str, loop: str, t
 )
 def test_so_may_what_it_imports(reference: str, files: dict[str, str], tmp_path: Path) -> None:
     done = load(tmp_path, "uvloop", reference, files)
+    assert done.stdout == "tools\n", done.stderr
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_module_may_make_loops_reentrant(loop: str, tmp_path: Path) -> None:
+    files = {"nest_asyncio.py": NEST_ASYNCIO, "app.py": f"import nest_asyncio\nnest_asyncio.apply()\n{RUNS}"}
+    done = load(tmp_path, loop, "./app.py:app", files)
     assert done.stdout == "tools\n", done.stderr
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import contextlib
 import json
@@ -269,14 +268,10 @@ def test_an_auth_that_imports_langgraphs_own_server_is_refused_with_the_reason(f
 
 
 NEST_ASYNCIO = """
-import asyncio
-
 def apply():
-    loop = asyncio.get_event_loop()
-    if not isinstance(loop, asyncio.BaseEventLoop):
-        raise ValueError(f"Can't patch loop of type {type(loop)}")
+    raise ValueError("Can't patch loop of type <class 'uvloop.Loop'>")
 """
-"""As far as it goes on uvloop."""
+"""As it is where it gets no other loop."""
 
 
 def test_a_module_that_patches_the_event_loop_is_told_what_to_do_instead(folder: Path) -> None:
@@ -287,7 +282,6 @@ def test_a_module_that_patches_the_event_loop_is_told_what_to_do_instead(folder:
 
     async def both() -> list[str]:
         said = []
-        asyncio.set_event_loop(asyncio.get_running_loop())  # as it is after another import
         for one in (
             lambda: load(folder, "./g.py:graph", {}),
             lambda: load_object(read_project(folder / "langgraph.json"), "auth.path", "./auth.py:auth"),

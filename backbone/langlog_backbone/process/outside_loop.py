@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -17,7 +18,8 @@ NEEDS_LOOP = "no running event loop"
 
 
 def outside_loop(load: Callable[[], Loaded]) -> Loaded:
-    """Return what ``load`` returns, called as if no event loop ran in this thread; once more with it if the code needs one.
+    """Return what ``load`` returns, called as if no event loop ran in this thread; once more with it if the code needs one, or beside
+    one of asyncio's own if it makes loops reentrant, which uvloop's cannot be.
 
     The loop stands still meanwhile, as it does for any import.
     """
@@ -29,9 +31,31 @@ def outside_loop(load: Callable[[], Loaded]) -> Loaded:
         with _suspended(loop):
             return load()
     except Exception as error:
+        if refused_patch(error):
+            with _suspended(loop), _plain_loop():
+                return load()
         if not _needs_loop(error):
             raise
     return load()
+
+
+def refused_patch(error: BaseException) -> bool:
+    """Return whether the exception is that of ``nest_asyncio.apply()`` about a loop that it cannot patch."""
+    return isinstance(error, ValueError) and any(
+        frame.f_globals.get("__name__") == "nest_asyncio" and frame.f_code.co_name == "apply"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+@contextlib.contextmanager
+def _plain_loop() -> Iterator[None]:
+    """Context in which `asyncio.get_event_loop` returns a loop of asyncio's own, which does not run."""
+    plain = asyncio.SelectorEventLoop()
+    asyncio.set_event_loop(plain)
+    try:
+        yield
+    finally:
+        plain.close()
 
 
 def _needs_loop(error: BaseException | None) -> bool:

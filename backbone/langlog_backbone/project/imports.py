@@ -16,7 +16,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import PathFinder
@@ -25,7 +24,7 @@ from typing import Any
 
 import structlog
 
-from ..process.outside_loop import outside_loop
+from ..process.outside_loop import outside_loop, refused_patch
 from ..process.service import StartError
 from .config import Project
 from .language import language_of
@@ -162,20 +161,12 @@ def way_out(error: BaseException) -> str:
     """Return what follows the text of an error that projects often meet, and can avoid; empty for any other error."""
     if isinstance(error, ModuleNotFoundError) and error.name == "langgraph_api":
         return ": it is part of LangGraph's own server, and langlog has no such module: take this import out of the project"
-    if isinstance(error, ValueError | RuntimeError) and _came_through(error, "nest_asyncio", "apply"):
+    if refused_patch(error):
         return (
             ": langlog's event loops are uvloop's. Take nest_asyncio.apply() out: a module may call asyncio.run without it, and so may a "
             "node that is not async"
         )
     return ""
-
-
-def _came_through(error: BaseException, module: str, function: str) -> bool:
-    """Return whether the exception was raised in a call of the module's function."""
-    return any(
-        frame.f_globals.get("__name__") == module and frame.f_code.co_name == function
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
 
 
 def load_object(project: Project, key: str, reference: object, *, shared: bool = False) -> Any:
