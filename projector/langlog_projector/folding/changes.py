@@ -152,6 +152,10 @@ class WebhookDue(NamedTuple):
     due_at: datetime
 
 
+OF_THREADS = frozenset({"threads", "runs", "checkpoints", "blobs", "writes", "frames", "index"})
+"""Members of `Changes` whose rows are written by one statement."""
+
+
 class Changes:
     def __init__(self) -> None:
         self.threads: dict[str, ThreadRow] = {}
@@ -193,6 +197,13 @@ class Changes:
     def empty(self) -> bool:
         """Whether there is nothing to write but the positions."""
         return not any(gathered for name, gathered in vars(self).items() if not name.startswith("_"))
+
+    @property
+    def of_threads_alone(self) -> bool:
+        """Whether there are only new and changed rows of threads, runs and checkpoints to write, and the index of their events."""
+        return not any(
+            gathered for name, gathered in vars(self).items() if not name.startswith("_") and name not in OF_THREADS
+        )
 
     @property
     def of_objects(self) -> bool:

@@ -28,6 +28,17 @@ FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6:
     AS n (topic, part, before, after, cause_offset, cause_index, cause_count)
 WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
 
+-- name: index_events
+-- Stores the positions of the batch's events, as `claim_positions_and_index` does.
+INSERT INTO thread_events AS e (thread_id, bucket, run_id, entries, first_at, last_at)
+SELECT n.thread_id, n.bucket, n.run_id, n.entries, n.first_at, n.last_at
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::bool[])
+    AS n (thread_id, bucket, run_id, entries, first_at, last_at, made)
+WHERE n.made OR EXISTS (SELECT FROM threads t WHERE t.thread_id = n.thread_id)
+ON CONFLICT (thread_id, bucket, run_id) DO UPDATE
+SET entries = e.entries || EXCLUDED.entries,
+    first_at = LEAST(e.first_at, EXCLUDED.first_at), last_at = GREATEST(e.last_at, EXCLUDED.last_at)
+
 -- name: index_again
 -- Inserts threads that were deleted and created again within the batch, after their removal.
 INSERT INTO thread_events (thread_id, bucket, run_id, entries, first_at, last_at)

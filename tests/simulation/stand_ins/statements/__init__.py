@@ -13,9 +13,10 @@ from functools import cache
 from itertools import combinations, zip_longest
 from typing import Any
 
+import asyncpg
 from langlog_backbone.postgres.database import load_sql
 from langlog_projector.apply import SQL as APPLY
-from langlog_projector.apply import TOGETHER, together
+from langlog_projector.apply import TOGETHER, claiming, together
 
 from ..memory_postgres import PostgresServer, Statement
 from . import decider, gateways, projector, scheduler, workers  # noqa: F401 - each registers its own
@@ -52,6 +53,25 @@ def _executed_together(known: dict[str, tuple[Statement, bool]]) -> Iterator[tup
         for names in combinations(TOGETHER, count):
             parts = [(known[APPLY[name]][0], len(set(re.findall(r"\$\d+", APPLY[name])))) for name in names]
             yield together(*names), (_in_turn(parts), True)
+    for count in range(1, len(TOGETHER) + 1):
+        for names in combinations(TOGETHER, count):
+            parts = [(known[APPLY[name]][0], len(set(re.findall(r"\$\d+", APPLY[name])))) for name in names]
+            yield claiming(*names), (_claiming(known[APPLY["claim_positions"]][0], _in_turn(parts)), True)
+
+
+def _claiming(claim: Statement, others: Statement) -> Statement:
+    """As `claiming`: the statement fails as a whole, so the positions are compared before any row is written."""
+
+    def run(server: PostgresServer, *arguments: Any) -> Any:
+        columns, count, rows = arguments[:7], arguments[7], arguments[8:]
+        positions = server.tables["positions"]
+        found = [positions.get((topic, part)) for topic, part in zip(*columns[:2], strict=True)]
+        if [row and row["offset"] for row in found] != list(columns[2]):
+            raise asyncpg.DivisionByZeroError("division by zero")
+        assert claim(server, *columns) == count
+        return others(server, *rows)
+
+    return run
 
 
 def _in_turn(parts: list[tuple[Statement, int]]) -> Statement:

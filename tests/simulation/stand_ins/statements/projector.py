@@ -47,8 +47,19 @@ def claim_positions(server: PostgresServer, rows: list[dict[str, Any]]) -> int:
 @writes("projector", "apply", "claim_positions_and_index")
 def claim_positions_and_index(server: PostgresServer, *arrays: Any) -> int:
     claimed = [dict(zip(CLAIMED, values, strict=True)) for values in zip(*arrays[:7], strict=True)]
-    for values in zip(*arrays[7:14], strict=True):
-        row = dict(zip(INDEXED, values, strict=True))
+    _index(server, [dict(zip(INDEXED, values, strict=True)) for values in zip(*arrays[7:14], strict=True)])
+    return _claim(server, claimed)
+
+
+@writes("projector", "apply", "index_events")
+@by_column
+def index_events(server: PostgresServer, rows: list[dict[str, Any]]) -> int:
+    _index(server, rows)
+    return len(rows)
+
+
+def _index(server: PostgresServer, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
         if not (row.pop("made") or (row["thread_id"],) in server.tables["threads"]):
             continue
         key = row["thread_id"], row["bucket"], row["run_id"]
@@ -57,7 +68,6 @@ def claim_positions_and_index(server: PostgresServer, *arrays: Any) -> int:
             row["entries"] = old["entries"] + row["entries"]
             row["first_at"], row["last_at"] = min(old["first_at"], row["first_at"]), max(old["last_at"], row["last_at"])
         server.tables.put("thread_events", key, row)
-    return _claim(server, claimed)
 
 
 @writes("projector", "apply", "index_again")
