@@ -78,12 +78,8 @@ class JsonError(ApiError):
     def __init__(self, status: int, detail: object) -> None:
         try:
             encoded = msgspec.json.encode(detail, enc_hook=str)
-        except (
-            TypeError,
-            ValueError,
-            RecursionError,
-            msgspec.MsgspecError,
-        ):  # what JSON cannot say, cycles, broken text
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+            # what JSON cannot say, cycles, broken text
             encoded = msgspec.json.encode(encodable(f"a {type(detail).__name__} that is no JSON"))
         super().__init__(status, encoded.decode())
         whole = len(self.detail) == len(encoded.decode())
