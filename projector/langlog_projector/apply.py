@@ -59,6 +59,8 @@ TOGETHER = (
     *("insert_checkpoints", "insert_blobs", "keep_replaced_writes", "insert_writes", "insert_frames"),
 )
 """Statements that write different rows, and read none of each other's but as they were before: those of a batch are executed as one."""
+INDEX_AND_CLAIM = ("index_events", "claim_positions")
+"""Statements with which a transaction begins, executed as one."""
 REPLACED = "replaced "
 """Prefix of the checkpoint id of a write that another run has replaced: no reader asks for it."""
 
@@ -130,8 +132,9 @@ async def _claim(
 ) -> None:
     rows = _positions(steps)
     if index:
-        columns = (*_columns(rows, 7), *_columns(index, 7))
-        answer: str = await connection.execute(SQL["claim_positions_and_index"], *columns)
+        # in one statement, since a round trip costs more than the rows
+        columns = (*_columns(index, 7), *_columns(rows, 7))
+        answer: str = await connection.execute(together(*INDEX_AND_CLAIM), *columns)
     else:
         answer = await connection.execute(SQL["claim_positions"], *_columns(rows, 7))
     if int(answer.rpartition(" ")[2]) != len(rows):

@@ -9,27 +9,8 @@ FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6:
     AS n (topic, part, before, after, cause_offset, cause_index, cause_count)
 WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
 
--- name: claim_positions_and_index
--- As `claim_positions`, and stores the positions of the batch's events: in one statement, since a round trip costs more than the rows.
--- Each bucket is written once, since each batch is folded once.
-WITH indexed AS (
-    INSERT INTO thread_events AS e (thread_id, bucket, run_id, entries, first_at, last_at)
-    SELECT n.thread_id, n.bucket, n.run_id, n.entries, n.first_at, n.last_at
-    FROM unnest($8::text[], $9::bigint[], $10::text[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::bool[])
-        AS n (thread_id, bucket, run_id, entries, first_at, last_at, made)
-    WHERE n.made OR EXISTS (SELECT FROM threads t WHERE t.thread_id = n.thread_id)
-    ON CONFLICT (thread_id, bucket, run_id) DO UPDATE
-    SET entries = e.entries || EXCLUDED.entries,
-        first_at = LEAST(e.first_at, EXCLUDED.first_at), last_at = GREATEST(e.last_at, EXCLUDED.last_at)
-)
-UPDATE positions p
-SET "offset" = n.after, cause_offset = n.cause_offset, cause_index = n.cause_index, cause_count = n.cause_count
-FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::int[])
-    AS n (topic, part, before, after, cause_offset, cause_index, cause_count)
-WHERE p.topic = n.topic AND p.part = n.part AND p."offset" = n.before
-
 -- name: index_events
--- Stores the positions of the batch's events, as `claim_positions_and_index` does.
+-- Stores the positions of the batch's events, beside `claim_positions`. Each bucket is written once, since each batch is folded once.
 INSERT INTO thread_events AS e (thread_id, bucket, run_id, entries, first_at, last_at)
 SELECT n.thread_id, n.bucket, n.run_id, n.entries, n.first_at, n.last_at
 FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::bool[])

@@ -15,8 +15,8 @@ from typing import Any
 
 import asyncpg
 from langlog_backbone.postgres.database import load_sql
+from langlog_projector.apply import INDEX_AND_CLAIM, TOGETHER, claiming, together
 from langlog_projector.apply import SQL as APPLY
-from langlog_projector.apply import TOGETHER, claiming, together
 
 from ..memory_postgres import PostgresServer, Statement
 from . import decider, gateways, projector, scheduler, workers  # noqa: F401 - each registers its own
@@ -50,7 +50,7 @@ def statements() -> dict[str, tuple[Statement, bool]]:
 def _executed_together(known: dict[str, tuple[Statement, bool]]) -> Iterator[tuple[str, tuple[Statement, bool]]]:
     """Yield each statement that the projector composes of several, which do not depend on each other."""
     for count in range(2, len(TOGETHER) + 1):
-        for names in combinations(TOGETHER, count):
+        for names in (*combinations(TOGETHER, count), *([INDEX_AND_CLAIM] if count == 2 else [])):
             parts = [(known[APPLY[name]][0], len(set(re.findall(r"\$\d+", APPLY[name])))) for name in names]
             yield together(*names), (_in_turn(parts), True)
     for count in range(1, len(TOGETHER) + 1):

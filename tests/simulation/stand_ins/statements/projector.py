@@ -34,7 +34,6 @@ def _claim(server: PostgresServer, rows: list[dict[str, Any]]) -> int:
     return count
 
 
-CLAIMED = ("topic", "part", "before", "after", "cause_offset", "cause_index", "cause_count")
 INDEXED = ("thread_id", "bucket", "run_id", "entries", "first_at", "last_at", "made")
 
 
@@ -42,13 +41,6 @@ INDEXED = ("thread_id", "bucket", "run_id", "entries", "first_at", "last_at", "m
 @by_column
 def claim_positions(server: PostgresServer, rows: list[dict[str, Any]]) -> int:
     return _claim(server, rows)
-
-
-@writes("projector", "apply", "claim_positions_and_index")
-def claim_positions_and_index(server: PostgresServer, *arrays: Any) -> int:
-    claimed = [dict(zip(CLAIMED, values, strict=True)) for values in zip(*arrays[:7], strict=True)]
-    _index(server, [dict(zip(INDEXED, values, strict=True)) for values in zip(*arrays[7:14], strict=True)])
-    return _claim(server, claimed)
 
 
 @writes("projector", "apply", "index_events")
