@@ -140,7 +140,7 @@ async def test_a_client_that_fetches_no_more_is_replaced(log: Log, *, in_group: 
     try:
         await log.append([record("a", topic, topic) for topic in TOPICS])
         await following.until(len(TOPICS))
-        for part in reader._consumer._parts:  # type: ignore[attr-defined]
+        for part in reader._consumer._parts:  # type: ignore[attr-defined]  # a member's consumer is split
             part.consumer._fetcher._fetch_task.cancel()  # aiokafka takes it for the end, and does not tell
         await log.append([record("a", f"again {topic}", topic) for topic in TOPICS])
         async with asyncio.timeout(LIMIT_S), news:
@@ -175,7 +175,7 @@ async def test_a_member_whose_group_does_not_answer_leaves_no_task_behind(
         await asyncio.get_running_loop().create_future()
 
     def under_way() -> set[str]:
-        return {task.get_coro().__qualname__ for task in asyncio.all_tasks()} & CONSUMERS_TASKS  # type: ignore[union-attr]
+        return {task.get_coro().__qualname__ for task in asyncio.all_tasks()} & CONSUMERS_TASKS  # type: ignore[union-attr]  # coroutines have names
 
     following = Following(log.member("g", TOPICS, RecordedAssignment()))
     await log.append([record("a", "1", "run-events")])
@@ -200,7 +200,7 @@ async def test_a_reader_whose_fetch_pauses_after_an_error_stops(log: Log, monkey
     following = Following(reader)
     await log.append([record("a", "1", "run-events")])
     await following.until(1)
-    for part in reader._consumer._parts:  # type: ignore[attr-defined]
+    for part in reader._consumer._parts:  # type: ignore[attr-defined]  # a member's consumer is split
         part.consumer._fetcher._retry_backoff = LIMIT_S
     monkeypatch.setattr(AIOKafkaClient, "send", lose_connection)
     async with asyncio.timeout(LIMIT_S):

@@ -6,6 +6,7 @@ is used up. Pure, but for `guard`.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ def guard() -> None:
 
 
 def _bounded(decide: Callable[[Any, Exception], bool]) -> Callable[[Any, Exception], bool]:
+    @functools.wraps(decide)
     def decision(policy: Any, error: Exception) -> bool:
         """Return langgraph's decision. An exception that is too large to be written keeps `TOO_LARGE` as its text; one whose class
         makes a text of something else than its arguments is not retried."""
@@ -40,7 +42,6 @@ def _bounded(decide: Callable[[Any, Exception], bool]) -> Callable[[Any, Excepti
             error.args = (TOO_LARGE,)
         return True
 
-    decision.__wrapped__ = decide  # type: ignore[attr-defined]
     return decision
 
 
